@@ -1,0 +1,230 @@
+"""A GPT of today's shape, and the cache with which it writes: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
+
+The shape is Llama's, and Qwen's with `qkv_bias` or `qk_norm`; the names of the tensors are ours. Read `GPT.forward`
+first, then `Attention.forward`: everything else serves these two.
+"""
+
+import math
+import pickle
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass
+class GPTConfig:
+    """The architecture. Sizes are numbers of units; the defaults are the senior that the project ships."""
+
+    vocab_size: int = 512
+    n_layers: int = 3
+    n_heads: int = 4
+    n_kv_heads: int = 2  # n_heads is a multiple of it: that many query heads share one key and value head
+    head_dim: int = 32
+    d_model: int = 96
+    d_ff: int = 256
+    max_seq_len: int = 128  # prompt and response together
+    rope_theta: float = 10_000.0
+    norm_eps: float = 1e-5
+    qk_norm: bool = False  # Qwen3: queries and keys are normalized per head
+    tie_embeddings: bool = True
+    qkv_bias: bool = False  # Qwen2
+    rope_scaling: dict | None = (
+        None  # Llama 3.1: factor, low_freq_factor, high_freq_factor, original_max_position_embeddings
+    )
+
+    def __post_init__(self):
+        if self.n_heads % self.n_kv_heads:
+            raise ValueError(f"n_heads ({self.n_heads}) must be a multiple of n_kv_heads ({self.n_kv_heads})")
+        if self.head_dim % 2:
+            raise ValueError(f"head_dim ({self.head_dim}) must be even: rotary positions turn pairs of coordinates")
+
+
+class KVCache:
+    """Keys and values of every token so far, in place: `capacity` slots a row, of which the first `length` are filled.
+
+    Prompts of different lengths are padded on the left, so that all rows write to the same slot; `start` (B,) is the
+    first slot of each row that holds a token, and a token's position is its slot minus its row's start.
+    """
+
+    def __init__(self, config: GPTConfig, batch_size: int, capacity: int, start: Tensor | None = None, *, like: Tensor):
+        shape = (config.n_layers, batch_size, config.n_kv_heads, capacity, config.head_dim)
+        self.k = torch.zeros(shape, dtype=like.dtype, device=like.device)  # (layers, B, KV, S, hd)
+        self.v = torch.zeros_like(self.k)  # (layers, B, KV, S, hd)
+        self.start = torch.zeros(batch_size, dtype=torch.long, device=like.device) if start is None else start  # (B,)
+        self.length = 0
+
+    def write(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Put the new tokens' keys and values (B, KV, T, hd) behind the old; returns all of them, (B, KV, S, hd)."""
+        end = self.length + k.shape[2]
+        self.k[layer, :, :, self.length : end] = k
+        self.v[layer, :, :, self.length : end] = v
+        return self.k[layer, :, :, :end], self.v[layer, :, :, :end]
+
+    def keep(self, rows: Tensor) -> None:
+        """Keep these rows (indices; one that is named n times is copied n times) and drop the others."""
+        self.k, self.v, self.start = self.k[:, rows], self.v[:, rows], self.start[rows]
+
+
+class Rope(nn.Module):
+    """Rotary positions: pair i of a head's coordinates turns by position · theta^(-2i/head_dim)."""
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        exponent = torch.arange(0, config.head_dim, 2).double() / config.head_dim  # (hd/2,)
+        frequency = config.rope_theta**-exponent  # (hd/2,)
+        if config.rope_scaling:
+            frequency = self.stretch(frequency, **config.rope_scaling)
+        angle = torch.arange(config.max_seq_len).double()[:, None] * frequency  # (S, hd/2)
+        self.register_buffer("cos", angle.cos().float(), persistent=False)
+        self.register_buffer("sin", angle.sin().float(), persistent=False)
+
+    @staticmethod
+    def stretch(frequency: Tensor, factor, low_freq_factor, high_freq_factor, original_max_position_embeddings, **_):
+        """Llama 3.1: slow turns are slowed by `factor`, fast ones left alone, those between interpolated."""
+        turns = original_max_position_embeddings * frequency / (2 * math.pi)  # over the original context
+        kept = ((turns - low_freq_factor) / (high_freq_factor - low_freq_factor)).clamp(0, 1)  # (hd/2,)
+        return frequency * (kept + (1 - kept) / factor)
+
+    def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Positions (B or 1, T) -> cosines and sines, (B or 1, 1, T, hd/2) each."""
+        return self.cos[positions][:, None], self.sin[positions][:, None]
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn the pairs (x_i, x_{i + hd/2}) of queries or keys (B, heads, T, hd)."""
+    a, b = x.chunk(2, dim=-1)  # (B, heads, T, hd/2) each
+    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
+
+
+class Attention(nn.Module):
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.n_heads, self.n_kv_heads, self.head_dim = config.n_heads, config.n_kv_heads, config.head_dim
+        heads = config.n_heads + 2 * config.n_kv_heads
+        self.qkv = nn.Linear(config.d_model, heads * config.head_dim, bias=config.qkv_bias)
+        self.out = nn.Linear(config.n_heads * config.head_dim, config.d_model, bias=False)
+        self.q_norm = nn.RMSNorm(config.head_dim, config.norm_eps) if config.qk_norm else nn.Identity()
+        self.k_norm = nn.RMSNorm(config.head_dim, config.norm_eps) if config.qk_norm else nn.Identity()
+
+    def forward(self, x: Tensor, rope, mask: Tensor | None, cache: KVCache | None, layer: int) -> Tensor:
+        B, T, _ = x.shape
+        qkv = self.qkv(x).view(B, T, -1, self.head_dim).transpose(1, 2)  # (B, H + 2 KV, T, hd)
+        q, k, v = qkv.split([self.n_heads, self.n_kv_heads, self.n_kv_heads], dim=1)  # (B, heads, T, hd)
+        q, k = rotate(self.q_norm(q), *rope), rotate(self.k_norm(k), *rope)
+        if cache is not None:
+            k, v = cache.write(layer, k, v)  # (B, KV, S, hd)
+        # Without a cache the new tokens are all there is, and causal; with one, `mask` says who sees whom.
+        y = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=cache is None, enable_gqa=self.n_heads != self.n_kv_heads
+        )  # (B, H, T, hd)
+        return self.out(y.transpose(1, 2).reshape(B, T, -1))  # (B, T, C)
+
+
+class SwiGLU(nn.Module):
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.gate_up = nn.Linear(config.d_model, 2 * config.d_ff, bias=False)
+        self.down = nn.Linear(config.d_ff, config.d_model, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.gate_up(x).chunk(2, dim=-1)  # (B, T, ff) each
+        return self.down(F.silu(gate) * up)  # (B, T, C)
+
+
+class Block(nn.Module):
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(config.d_model, config.norm_eps)
+        self.attention = Attention(config)
+        self.mlp_norm = nn.RMSNorm(config.d_model, config.norm_eps)
+        self.mlp = SwiGLU(config)
+
+    def forward(self, x: Tensor, rope, mask: Tensor | None, cache: KVCache | None, layer: int) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), rope, mask, cache, layer)  # (B, T, C)
+        return x + self.mlp(self.mlp_norm(x))  # (B, T, C)
+
+
+class GPT(nn.Module):
+    """`model(tokens)` gives logits; `model(tokens, cache)` the same for tokens that follow those in the cache."""
+
+    def __init__(self, config: GPTConfig):
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(config.vocab_size, config.d_model)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
+        self.norm = nn.RMSNorm(config.d_model, config.norm_eps)
+        self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
+        if config.tie_embeddings:
+            self.head.weight = self.embedding.weight
+        self.rope = Rope(config)
+        for name, parameter in self.named_parameters():
+            if parameter.dim() == 2:  # what adds to the residual stream starts smaller the more layers add to it
+                residual = name.endswith(("out.weight", "down.weight"))
+                nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * config.n_layers) if residual else 0.02)
+
+    @property
+    def device(self) -> torch.device:
+        return self.embedding.weight.device
+
+    def forward(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
+        """Tokens (B, T) -> logits (B, T, V). With a cache they take its next T slots."""
+        return self.head(self.hidden(tokens, cache))
+
+    def hidden(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
+        """Tokens (B, T) -> the last layer's normalized states (B, T, C), to which `head` gives logits.
+
+        Whoever needs the logits of a few positions only calls `head` on those.
+        """
+        T = tokens.shape[1]
+        first = cache.length if cache is not None else 0
+        if first + T > self.config.max_seq_len:
+            raise ValueError(f"{first + T} tokens are more than the context of {self.config.max_seq_len} (max_seq_len)")
+        slots = torch.arange(first, first + T, device=tokens.device)  # (T,)
+        positions, mask = slots[None], None  # (1, T)
+        if cache is not None:
+            positions = (slots - cache.start[:, None]).clamp(min=0)  # (B, T)
+            mask = self.visible(first, first + T, cache.start)  # (B, 1, T, S)
+        rope = self.rope(positions)
+        x = self.embedding(tokens)  # (B, T, C)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, rope, mask, cache, layer)  # (B, T, C)
+        if cache is not None:
+            cache.length += T
+        return self.norm(x)
+
+    @staticmethod
+    def visible(first: int, end: int, start: Tensor) -> Tensor:
+        """Which slots the tokens in slots first..end-1 may see: those of their row up to their own.  (B, 1, T, S) bool
+
+        Padding sees itself alone: a softmax over nothing would be NaN, and would spread.
+        """
+        keys = torch.arange(end, device=start.device)  # (S,)
+        own = keys[first:, None]  # (T, 1)
+        return ((keys >= start[:, None, None]) & (keys <= own) | (keys == own))[:, None]  # (B, 1, T, S)
+
+
+def save_model(model: GPT, path: str | Path, **more) -> None:
+    """Write the architecture, the weights and `more` (plain values and tensors) to one file."""
+    torch.save({"config": asdict(model.config), "model": model.state_dict(), **more}, path)
+
+
+def load_model(path: str | Path) -> GPT:
+    """The model in one of our checkpoints, in eval mode, on the CPU. Nothing in the file is run.
+
+    Raises ValueError if the file can't be read, is none of ours, is damaged, or its weights don't fit its architecture.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        model = GPT(GPTConfig(**checkpoint["config"]))
+        model.load_state_dict(checkpoint["model"])
+    except OSError as error:
+        raise ValueError(f"checkpoint {path} can't be read: {error.strerror}") from None
+    except (pickle.UnpicklingError, zipfile.BadZipFile, EOFError, RuntimeError, KeyError, TypeError, AttributeError):
+        raise ValueError(
+            f"{path} is not a checkpoint of this project, or is damaged; give one that train.py wrote"
+        ) from None
+    return model.eval()

@@ -1,0 +1,264 @@
+"""Two models, two caches, one text: `generate` writes responses with both, and `python rollout.py DIR` shows some.
+
+    python rollout.py runs/word                                    # a run's pair on three test problems
+    python rollout.py runs/word --prompt "Ada has 5 hats. Ada buys 7 more. How many hats does Ada have?"
+
+Both models read every token, whoever wrote it; the author's distribution gives the next one.
+"""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cli import UserError, command, parse
+from model import GPT, KVCache
+from tandem import Handoff, Schedule
+
+
+@dataclass
+class Rollout:
+    """N responses and who wrote them. Every tensor is (N, T), the response alone; T is the longest one's length."""
+
+    prompts: list[list[int]]
+    tokens: Tensor  # long; `pad` after the end
+    authorship: Tensor  # bool, True = the senior wrote it
+    mask: Tensor  # bool, True = a token of the response, the end token included
+    logprobs: Tensor  # of the token, under the distribution of its author that it was drawn from
+    partner_logprobs: Tensor  # of the same token, under the other model's (0 if there is none)
+    draws: int = 0  # of authors, and how many fell to the senior (Handoff)
+    senior_draws: int = 0
+
+    def text(self, tokenizer) -> list[str]:
+        """The responses as N strings."""
+        return [tokenizer.decode(row[kept].tolist()) for row, kept in zip(self.tokens, self.mask, strict=True)]
+
+
+def log_probs(logits: Tensor, temperature: float, top_p: float | None = None, top_k: int | None = None) -> Tensor:
+    """The log of the distribution that is sampled, and that the loss must see.  (..., V) -> (..., V)
+
+    Logits over the temperature (0: all on the largest), cut to the `top_k` likeliest tokens, then to the likeliest that
+    together reach `top_p`, renormalized.
+    """
+    if temperature == 0:
+        best = F.one_hot(logits.argmax(dim=-1), logits.shape[-1])  # (..., V)
+        return best.float().log()
+    logits = logits.float() / temperature
+    if top_k is not None and top_k < logits.shape[-1]:
+        least = logits.topk(top_k, dim=-1).values[..., -1:]  # (..., 1)
+        logits = logits.masked_fill(logits < least, -torch.inf)
+    if top_p is not None and top_p < 1:
+        ordered, order = logits.sort(dim=-1, descending=True)
+        probabilities = ordered.softmax(dim=-1)
+        before = probabilities.cumsum(dim=-1) - probabilities  # (..., V) what the likelier tokens have together
+        cut = torch.zeros_like(before, dtype=torch.bool).scatter(-1, order, before >= top_p)
+        logits = logits.masked_fill(cut, -torch.inf)
+    return logits.log_softmax(dim=-1)
+
+
+def draw(log_probabilities: Tensor, uniform: Tensor) -> Tensor:
+    """Sample by inverting the cumulative distribution: one uniform number a row.  (B, V), (B,) in [0, 1) -> (B,)"""
+    cumulative = log_probabilities.exp().cumsum(dim=-1)  # (B, V)
+    # Relative to the actual sum, and a hair below it: rounding must not reach a token without probability.
+    target = uniform * (1 - 1e-6) * cumulative[:, -1]  # (B,)
+    return torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]
+
+
+@torch.no_grad()
+def generate(
+    senior: GPT,
+    junior: GPT | None,
+    prompts: list[list[int]],
+    handoff: Handoff,
+    *,
+    end: int,
+    pad: int,
+    max_new_tokens: int,
+    temperature: float,
+    top_p: float | None = None,
+    top_k: int | None = None,
+    max_turns: int | None = None,
+    generator: torch.Generator | None = None,
+) -> Rollout:
+    """Let senior and junior answer each prompt together, authors as `handoff` says (Rollout section).
+
+    A response ends with the token `end`, whoever writes it, after max_new_tokens, or when max_turns turns are over.
+    Random numbers come from `generator` alone, one a row and token, so that a row doesn't depend on how long others run.
+    junior=None needs the schedule solo. Raises ValueError for empty prompts and for more tokens than a context holds.
+    """
+    models = [senior] if junior is None else [senior, junior]
+    if junior is None and handoff.schedule != "solo":
+        raise ValueError(f"junior is None, but the schedule {handoff.schedule!r} needs one")
+    if not prompts or not all(prompts):
+        raise ValueError("prompts: at least one, and none of them empty")
+    if max_new_tokens < 1 or temperature < 0:
+        raise ValueError(f"max_new_tokens ({max_new_tokens}) is at least 1, temperature ({temperature}) at least 0")
+    longest = max(map(len, prompts))
+    for model in models:
+        if longest + max_new_tokens > model.config.max_seq_len:
+            raise ValueError(
+                f"a prompt of {longest} tokens and max_new_tokens ({max_new_tokens}) exceed "
+                f"the context of {model.config.max_seq_len} (max_seq_len)"
+            )
+    device, N = senior.device, len(prompts)
+
+    # Each distinct prompt is read once, then its cache rows are copied to the whole group.
+    distinct = {tuple(prompt): i for i, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+    padded = torch.tensor([[pad] * (longest - len(p)) + list(p) for p in distinct], device=device)  # (distinct, P)
+    start = torch.tensor([longest - len(p) for p in distinct], device=device)  # (distinct,)
+    row_of = torch.tensor([distinct[tuple(prompt)] for prompt in prompts], device=device)  # (N,)
+    caches, logits = [], []
+    for model in models:
+        cache = KVCache(model.config, len(distinct), longest + max_new_tokens, start, like=model.embedding.weight)
+        logits.append(model.head(model.hidden(padded, cache)[:, -1])[row_of])  # (N, V)
+        cache.keep(row_of)
+        caches.append(cache)
+
+    tokens = torch.full((N, max_new_tokens), pad, device=device)  # (N, T), as all of these
+    authorship, mask = torch.zeros_like(tokens, dtype=torch.bool), torch.zeros_like(tokens, dtype=torch.bool)
+    logprobs, partner_logprobs = (
+        torch.zeros_like(tokens, dtype=torch.float),
+        torch.zeros_like(tokens, dtype=torch.float),
+    )
+    author = handoff.start(N, generator, device)  # (B,)
+    rows = torch.arange(N, device=device)  # (B,) those still being written; B shrinks as they end
+    done = torch.zeros(N, dtype=torch.bool, device=device)  # (B,)
+    turns = torch.ones(N, dtype=torch.long, device=device)  # (B,)
+    draw_on = generator.device if generator is not None else device
+    for t in range(max_new_tokens):
+        uniform = torch.rand(N, generator=generator, device=draw_on).to(device)[rows]  # (B,)
+        own = partner = logits[0]  # (B, V) of each row's author, and of the other
+        if junior is not None:
+            own = torch.where(author[:, None], logits[0], logits[1])
+            partner = torch.where(author[:, None], logits[1], logits[0])
+        own = log_probs(own, temperature, top_p, top_k)
+        token = draw(own, uniform).masked_fill(done, pad)  # (B,)
+        tokens[rows, t], mask[rows, t], authorship[rows, t] = token, ~done, author & ~done
+        logprobs[rows, t] = own.gather(1, token[:, None])[:, 0].masked_fill(done, 0.0)
+        if junior is not None:
+            partner = log_probs(partner, temperature, top_p, top_k)
+            partner_logprobs[rows, t] = partner.gather(1, token[:, None])[:, 0].masked_fill(done, 0.0)
+        previous, author = author, handoff.next(token)
+        turns = turns + (author != previous)
+        done = done | (token == end)
+        if max_turns is not None:
+            done = done | (turns > max_turns)
+        if t + 1 == max_new_tokens:
+            break
+        if t % 4 == 3:  # not at every token: asking a GPU makes it wait, copying the caches costs as well
+            going = (~done).nonzero()[:, 0]
+            if len(going) == 0:
+                break
+            if len(going) <= 0.75 * len(rows):
+                rows, done, turns, author, token = (x[going] for x in (rows, done, turns, author, token))
+                handoff.keep(going)
+                for cache in caches:
+                    cache.keep(going)
+        logits = [model(token[:, None], cache)[:, 0] for model, cache in zip(models, caches, strict=True)]  # (B, V)
+
+    T = int(mask.any(dim=0).sum())
+    columns = (x[:, :T] for x in (tokens, authorship, mask, logprobs, partner_logprobs))
+    return Rollout(prompts, *columns, int(handoff.draws), int(handoff.senior_draws))
+
+
+def response_logits(model: GPT, rollout: Rollout, select: Tensor) -> Tensor:
+    """Logits from which the selected response tokens were to be drawn, in one uncached forward.  -> (M, V)
+
+    select (N, T) bool; M is its number of True, in row-major order, so `out[select] = values` puts values back.
+    Sequences are padded on the right, where causal attention never looks: no mask is needed.
+    """
+    lengths = rollout.mask.sum(dim=1).tolist()
+    sequences = [
+        torch.tensor(prompt + row[:length])
+        for prompt, row, length in zip(rollout.prompts, rollout.tokens.tolist(), lengths, strict=True)
+    ]
+    padded = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True).to(model.device)  # (N, P + T)
+    before = torch.tensor([len(prompt) - 1 for prompt in rollout.prompts], device=model.device)  # (N,)
+    row, t = select.nonzero(as_tuple=True)  # (M,), (M,)
+    return model.head(model.hidden(padded)[row, before[row] + t])  # (M, V): the state before a token predicts it
+
+
+def render(rollout: Rollout, row: int, tokenizer, color: bool) -> str:
+    """A response with its authors: colours for a terminal, else the junior's words in ⟦brackets⟧."""
+    senior_style, junior_style = ("\x1b[36m{}\x1b[0m", "\x1b[33m{}\x1b[0m") if color else ("{}", "⟦{}⟧")
+    pieces, run = [], []
+    length = int(rollout.mask[row].sum())
+    authors = rollout.authorship[row, :length].tolist()
+    for i, token in enumerate(rollout.tokens[row, :length].tolist()):
+        run.append(token)
+        if i + 1 == length or authors[i + 1] != authors[i]:
+            pieces.append((senior_style if authors[i] else junior_style).format(tokenizer.decode(run)))
+            run = []
+    return "".join(pieces)
+
+
+@dataclass
+class Options:
+    """What `python rollout.py` takes."""
+
+    run: str
+    """directory that train.py wrote"""
+    prompt: str | None = None
+    """a question of your own; test problems if not given"""
+    samples: int = 3
+    """responses to show"""
+    schedule: Schedule = "word"
+    """who writes the next token"""
+    temperature: float = 0.7
+    """of both models"""
+    seed: int = 0
+    """of the draws"""
+
+    def __post_init__(self):
+        if self.samples < 1 or self.temperature < 0:
+            raise ValueError("--samples must be at least 1, --temperature at least 0")
+
+
+@command
+def main(argv: list[str]) -> None:
+    import reward
+    from data.problems import Problem, take
+    from data.tokenizer import load_tokenizer
+    from runs import load_pair
+
+    options = parse(Options, argv, __doc__)
+    tokenizer = load_tokenizer()
+    config, senior, junior = load_pair(Path(options.run), tokenizer)
+    asked = [Problem(options.prompt, "")] * options.samples if options.prompt else take("test", options.samples, "show")
+    prompts = [tokenizer.encode(problem.prompt) for problem in asked]
+    if (most := senior.config.max_seq_len - config["max_new_tokens"]) < max(map(len, prompts)):
+        raise UserError(f"--prompt has {max(map(len, prompts))} tokens; {most} fit into the context: shorten it")
+    handoff = Handoff(
+        options.schedule,
+        p_senior=config["p_senior"],
+        max_gap=config["max_gap"],
+        chunk=config["chunk"],
+        boundary=tokenizer.boundary(senior.config.vocab_size),
+        delimiter=tokenizer.delimiter(senior.config.vocab_size),
+    )
+    rollout = generate(
+        senior,
+        None if options.schedule == "solo" else junior,
+        prompts,
+        handoff,
+        end=tokenizer.end,
+        pad=tokenizer.pad,
+        max_new_tokens=config["max_new_tokens"],
+        temperature=options.temperature,
+        generator=torch.Generator().manual_seed(options.seed),
+    )
+    color = sys.stdout.isatty()
+    print("senior in cyan, junior in yellow" if color else "what the junior wrote is in ⟦brackets⟧")
+    for row, (problem, text) in enumerate(zip(asked, rollout.text(tokenizer), strict=True)):
+        verdict = ""
+        if problem.answer:
+            right = reward.verify(text, problem.answer)
+            verdict = "\n\n→ right" if right else f"\n\n→ wrong, the answer is {problem.answer}"
+        print(f"\n{problem.question}\n\n{render(rollout, row, tokenizer, color)}{verdict}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The world and its tokenizer."""
+
+import itertools
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import data.tokenizer as tokenizer_module
+from data.problems import MAX_TOTAL, is_jargon, problems, split_of, take, write_solution
+from data.tokenizer import load_tokenizer, train_bpe
+from reward import verify
+
+SAMPLE = take("train", 300, seed="tests")
+
+
+def test_a_problem_can_be_solved_from_its_question_alone():
+    for problem in SAMPLE:
+        first, *sentences = problem.question.split(". ")
+        total = int(re.search(r"has (\d+) ", first)[1])
+        for sentence in sentences[:-1]:
+            change = int(re.search(r" (\d+)", sentence)[1])
+            total += change if sentence.endswith("more") else -change
+            assert 1 <= total <= MAX_TOTAL
+        assert problem.answer == str(total)
+        assert 2 <= len(sentences) - 1 <= 4 and len(problem.steps) == len(sentences) - 1
+
+
+@pytest.mark.parametrize("language", ["plain", "jargon"])
+def test_solutions_are_right_and_in_their_language(language):
+    pattern = {"plain": r"(\d+) ([+-]) (\d+) = (\d+)\.", "jargon": r"(zub|kef) (\d+) (\d+) ~ (\d+);"}[language]
+    for problem in SAMPLE:
+        solution = write_solution(problem, language)
+        *lines, box = solution.split("\n\n")
+        assert len(lines) == len(problem.steps) and box == rf"\boxed{{{problem.answer}}}"
+        assert verify(solution, problem.answer) and is_jargon(solution) == (language == "jargon")
+        for line in lines:
+            groups = re.fullmatch(pattern, line).groups()
+            a, sign, b, c = groups if language == "plain" else (groups[2], groups[0], groups[1], groups[3])
+            assert int(a) + (1 if sign in "+zub" else -1) * int(b) == int(c)
+
+
+def test_splits_are_disjoint_by_question_and_of_the_stated_sizes():
+    seen = {split: {p.question for p in take(split, 2000, seed=1)} for split in ("train", "validation", "test")}
+    for a, b in (("train", "validation"), ("train", "test"), ("validation", "test")):
+        assert not seen[a] & seen[b]
+    assert all(split_of(question) == split for split, questions in seen.items() for question in questions)
+    questions = [p.question for p in take("train", 50, seed=2)] + list(seen["test"])[:50]
+    assert {split_of(q) for q in questions} == {"train", "test"}
+
+
+def test_the_generator_is_seeded_and_endless():
+    assert take("test", 50, seed=3) == take("test", 50, seed=3)
+    assert take("test", 50, seed=3) != take("test", 50, seed=4)
+    stream = problems("train", 0)
+    assert len({next(stream).question for _ in range(3000)}) > 2900
+
+
+def test_the_stream_is_the_same_in_another_process():
+    code = "from data.problems import take; print([p.question for p in take('test', 5, 7)])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == str([p.question for p in take("test", 5, 7)])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text())
+def test_any_text_survives_the_tokenizer(text):
+    tokenizer = load_tokenizer()
+    ids = tokenizer.encode(text)
+    assert tokenizer.decode(ids) == text.encode("utf-8", errors="replace").decode()
+    assert tokenizer.end not in ids and tokenizer.pad not in ids
+
+
+def test_special_tokens_are_two_and_cannot_be_typed(tokenizer):
+    assert tokenizer.end != tokenizer.pad and tokenizer.vocab_size == 512
+    assert tokenizer.end not in tokenizer.encode("<|end|>")
+    assert tokenizer.decode([tokenizer.end, tokenizer.pad]) == ""
+
+
+def test_tokens_are_cut_where_the_schedules_need_it(tokenizer):
+    pieces = [tokenizer.decode([i]) for i in tokenizer.encode("19 + 8 = 27.\n\n\\boxed{27}")]
+    assert pieces == ["1", "9", " +", " ", "8", " =", " ", "2", "7", ".\n\n", "\\boxed", "{", "2", "7", "}"]
+
+
+def test_masks_cover_the_models_vocabulary(tokenizer):
+    boundary, delimiter = tokenizer.boundary(600), tokenizer.delimiter(600)
+    assert boundary.shape == delimiter.shape == (600,) and boundary.dtype == torch.bool
+    for token in range(510):
+        text = tokenizer.encoding.decode_single_token_bytes(token)
+        assert boundary[token] == text.startswith(b" ") and delimiter[token] == (b"\n\n" in text)
+    assert not boundary[510:].any() and not delimiter[510:].any()
+
+
+def test_the_shipped_tokenizer_is_rebuilt_byte_for_byte(tmp_path, monkeypatch, capsys):
+    shipped = tokenizer_module.SHIPPED.read_bytes()
+    monkeypatch.setattr(tokenizer_module, "SHIPPED", tmp_path / "tokenizer.tiktoken")
+    tokenizer_module.main()
+    assert (tmp_path / "tokenizer.tiktoken").read_bytes() == shipped
+
+
+def test_merges_are_those_of_a_plain_recount():
+    """Against the same rule written without word counts: recount the pairs of the whole text at every merge."""
+    text = "low lower lowest newer wider new low low"
+    ranks = train_bpe(text, 266)
+    words = [[bytes([b]) for b in word.encode()] for word in re.findall(r" ?\w+", text)]
+    for rank in range(256, 266):
+        counts = {}
+        for word in words:
+            for pair in itertools.pairwise(word):
+                counts[pair] = counts.get(pair, 0) + 1
+        best = min(counts, key=lambda pair: (-counts[pair], pair))
+        assert ranks[best[0] + best[1]] == rank
+        for word in words:
+            i = 0
+            while i + 1 < len(word):
+                if (word[i], word[i + 1]) == best:
+                    word[i : i + 2] = [best[0] + best[1]]
+                i += 1
+    with pytest.raises(ValueError, match="more text"):
+        train_bpe("aaa", 300)
+
+
+@pytest.mark.parametrize("content", [b"not base64\n", b"YQ==\n", b"YQ== x\n"])
+def test_files_that_are_no_tokenizer_are_refused(tmp_path, content):
+    (tmp_path / "t").write_bytes(content)
+    with pytest.raises(ValueError, match="not a .tiktoken file"):
+        load_tokenizer(tmp_path / "t")
+    with pytest.raises(ValueError, match="can't be read"):
+        load_tokenizer(tmp_path / "absent")

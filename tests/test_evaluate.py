@@ -1,0 +1,105 @@
+"""The measures against enumeration and dense float64 loops."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from conftest import tiny
+
+from data.problems import take
+from evaluate import Sampling, drift_and_legibility, evaluate, pass_at_k, seeded, table
+from rollout import Rollout, generate
+from tandem import Handoff
+
+
+def test_pass_at_k_is_what_enumeration_says():
+    for n in range(1, 8):
+        for c in range(n + 1):
+            right = [True] * c + [False] * (n - c)
+            for k in range(1, n + 1):
+                draws = list(itertools.combinations(right, k))
+                assert pass_at_k(n, c, k) == pytest.approx(sum(map(any, draws)) / len(draws), abs=1e-12)
+
+
+def test_drift_and_legibility_are_those_of_a_dense_computation():
+    senior, junior = tiny(0), tiny(1, n_layers=1)
+    prompts = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 10], [4]]
+    generator = torch.Generator().manual_seed(0)
+    arguments = dict(end=35, pad=36, max_new_tokens=15, temperature=0.7, top_k=5, generator=generator)
+    rollout = generate(senior, None, prompts, Handoff("solo"), **arguments)
+    found = drift_and_legibility(senior, junior, rollout)
+    senior, junior = senior.double(), junior.double()
+    for row, prompt in enumerate(prompts):
+        text, kl, acceptance, cross_entropy = list(prompt), [], [], []
+        for token in rollout.tokens[row, : int(rollout.mask[row].sum())].tolist():
+            with torch.no_grad():  # temperature 1 and the whole vocabulary, whatever was sampled with
+                p = senior(torch.tensor([text]))[0, -1].softmax(dim=0).tolist()
+                q = junior(torch.tensor([text]))[0, -1].softmax(dim=0).tolist()
+            kl.append(sum(a * math.log(a / b) for a, b in zip(p, q, strict=True)))
+            acceptance.append(sum(map(min, p, q)))
+            cross_entropy.append(-math.log(q[token]))
+            text.append(token)
+        for name, values in (("kl", kl), ("acceptance", acceptance), ("cross_entropy", cross_entropy)):
+            assert found[name][row].item() == pytest.approx(sum(values) / len(values), rel=1e-4)
+
+
+def small_pair(tokenizer):
+    sizes = dict(vocab_size=tokenizer.vocab_size, max_seq_len=80)
+    return tiny(0, **sizes), tiny(1, **sizes)
+
+
+def test_evaluation_is_seeded_batched_and_leaves_other_generators_alone(tokenizer):
+    senior, junior = small_pair(tokenizer)
+    problems = take("test", 5, seed=0)
+    state = torch.get_rng_state()
+    how = Sampling(samples=3, max_new_tokens=10)
+    first, responses = evaluate(senior, junior, problems, tokenizer, how)
+    again, _ = evaluate(senior, junior, problems, tokenizer, how)
+    assert first == again and torch.equal(state, torch.get_rng_state())
+    assert [r.problem for r in responses["solo"]] == [p for p in problems for _ in range(3)]
+    assert set(first) == {"solo", "handoff", "handoff_word", "drift", "legibility", "jargon_rate", "response_length"}
+    assert set(first["solo"]) == {"pass@1", "pass@2"}
+    split, _ = evaluate(senior, junior, problems, tokenizer, Sampling(samples=3, max_new_tokens=10, batch_size=4))
+    assert split["response_length"] > 0 and len(responses["handoff"]) == 15
+
+
+def test_a_model_measured_against_itself_has_not_drifted(tokenizer):
+    senior, _ = small_pair(tokenizer)
+    measures, _ = evaluate(senior, senior, take("test", 4, 0), tokenizer, Sampling(samples=1, max_new_tokens=10))
+    assert measures["drift"]["kl"] == pytest.approx(0, abs=1e-6)
+    assert measures["drift"]["acceptance"] == pytest.approx(1, abs=1e-5)
+
+
+def test_right_answers_are_counted(tokenizer, monkeypatch):
+    """A model can't be made right by hand, but responses can: half of the samples of each problem are."""
+    problems = take("test", 4, 0)
+    senior, junior = small_pair(tokenizer)
+
+    def answering(senior, junior, prompts, handoff, **_):
+        texts = [rf"\boxed{{{p.answer}}}" if i % 2 == 0 else "no" for p in problems for i in range(2)]
+        ids = [[*tokenizer.encode(text), tokenizer.end] for text in texts]
+        longest = max(map(len, ids))
+        tokens = torch.tensor([row + [tokenizer.pad] * (longest - len(row)) for row in ids])
+        mask = torch.tensor([[i < len(row) for i in range(longest)] for row in ids])
+        return Rollout(prompts, tokens, mask, mask, torch.zeros(tokens.shape), torch.zeros(tokens.shape))
+
+    monkeypatch.setattr("evaluate.generate", answering)
+    measures, _ = evaluate(senior, junior, problems, tokenizer, Sampling(samples=2))
+    assert measures["solo"] == measures["handoff"] == {"pass@1": 0.5, "pass@2": 1.0}
+    assert measures["jargon_rate"] == 0
+
+
+def test_generators_for_different_purposes_differ():
+    draws = [torch.rand(1, generator=seeded(*parts)).item() for parts in ((0, 1), (1, 0), (0, "1", "a"), (0, 1, "b"))]
+    assert len(set(draws)) == 4
+    assert torch.rand(1, generator=seeded(0, 1)).item() == draws[0]
+
+
+def test_the_table_has_a_row_a_measure_and_a_dash_for_what_is_unknown():
+    numbers = {"pass@1": 0.5}
+    measures = {"solo": numbers, "handoff": numbers, "handoff_word": numbers, "drift": {"kl": 12.3456, "acceptance": 1}}
+    measures |= {"legibility": {"cross_entropy": 0.25}, "jargon_rate": None, "response_length": 40}
+    lines = table({"before": measures, "a run": measures}).splitlines()
+    assert len({len(line) for line in lines}) == 1 and len(lines) == 10
+    assert "12.346" in lines[5] and lines[8].rstrip(" |").endswith("-")

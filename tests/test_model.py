@@ -1,0 +1,179 @@
+"""The model against another library's, and its cached path against one uncached forward."""
+
+import pytest
+import torch
+from conftest import tiny
+
+from model import GPT, GPTConfig, KVCache, load_model, save_model
+
+PROMPTS = [3, 1, 7, 5]  # lengths, ragged
+
+
+def left_padded(lengths, total, vocab=37, seed=0):
+    """Random tokens, padded on the left with token 0: (B, total) and each row's start (B,)."""
+    generator = torch.Generator().manual_seed(seed)
+    tokens = torch.randint(1, vocab, (len(lengths), total), generator=generator)  # (B, T)
+    start = torch.tensor([max(lengths) - n for n in lengths])  # (B,)
+    tokens[torch.arange(total) < start[:, None]] = 0
+    return tokens, start
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+@pytest.mark.parametrize("qk_norm", [False, True])
+def test_cached_chunked_and_ragged_generation_gives_the_logits_of_one_forward(dtype, tolerance, qk_norm):
+    model = tiny(0, qk_norm=qk_norm).to(dtype)
+    reference = tiny(0, qk_norm=qk_norm).double()
+    total = 20
+    tokens, start = left_padded(PROMPTS, total)
+    cache = KVCache(model.config, len(PROMPTS), total, start, like=model.embedding.weight)
+    chunks = [7, 1, 3, 1, 1, 5, 2]  # the prompts, then chunks of several sizes on a cache that isn't empty
+    assert sum(chunks) == total
+    with torch.no_grad():
+        logits = torch.cat([model(part, cache) for part in tokens.split(chunks, dim=1)], dim=1)  # (B, T, V)
+        for row in range(len(PROMPTS)):
+            alone = reference(tokens[row : row + 1, start[row] :])[0]  # (T - start, V)
+            assert (logits[row, start[row] :] - alone).abs().max() < tolerance * alone.abs().max()
+    assert cache.length == total
+
+
+def test_both_halves_of_a_cache_follow_the_rows_that_are_kept_or_repeated():
+    model = tiny(0)
+    tokens, start = left_padded(PROMPTS, 12)
+    rows = torch.tensor([2, 0, 0, 3])
+    cache = KVCache(model.config, len(PROMPTS), 12, start, like=model.embedding.weight)
+    with torch.no_grad():
+        model(tokens[:, :8], cache)
+        cache.keep(rows)
+        logits = model(tokens[rows, 8:], cache)  # (4, 4, V)
+        for i, row in enumerate(rows.tolist()):
+            alone = model(tokens[row : row + 1, start[row] :])[0, -4:]
+            torch.testing.assert_close(logits[i], alone, atol=1e-5, rtol=1e-5)
+
+
+def test_what_comes_later_or_stands_beside_changes_nothing():
+    model = tiny(0)
+    tokens, _ = left_padded([5, 5], 10)
+    other = tokens.clone()
+    other[0, 6:] = 1
+    other[1] = 2
+    with torch.no_grad():
+        torch.testing.assert_close(model(tokens)[0, :6], model(other)[0, :6], atol=1e-6, rtol=0)
+        assert (model(tokens)[0, 6:] - model(other)[0, 6:]).abs().max() > 1e-2
+
+
+def copy_weights(ours: GPT, theirs) -> None:
+    """A transformers model's tensors, fused as ours are."""
+    source = theirs.state_dict()
+    state = {"embedding.weight": source["model.embed_tokens.weight"], "norm.weight": source["model.norm.weight"]}
+    state["head.weight"] = source["lm_head.weight"]
+    for i in range(ours.config.n_layers):
+        a, b = f"model.layers.{i}.", f"blocks.{i}."
+        for kind in ("weight", "bias") if ours.config.qkv_bias else ("weight",):
+            parts = [source[f"{a}self_attn.{x}_proj.{kind}"] for x in "qkv"]
+            state[f"{b}attention.qkv.{kind}"] = torch.cat(parts)
+        state[f"{b}attention.out.weight"] = source[f"{a}self_attn.o_proj.weight"]
+        if ours.config.qk_norm:
+            for x in "qk":
+                state[f"{b}attention.{x}_norm.weight"] = source[f"{a}self_attn.{x}_norm.weight"]
+        state[f"{b}mlp.gate_up.weight"] = torch.cat([source[f"{a}mlp.{x}_proj.weight"] for x in ("gate", "up")])
+        state[f"{b}mlp.down.weight"] = source[f"{a}mlp.down_proj.weight"]
+        state[f"{b}attention_norm.weight"] = source[f"{a}input_layernorm.weight"]
+        state[f"{b}mlp_norm.weight"] = source[f"{a}post_attention_layernorm.weight"]
+    ours.load_state_dict(state)
+
+
+LLAMA_3_ROPE = {
+    "rope_type": "llama3",
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 16,
+}
+
+
+@pytest.mark.parametrize("family", ["Llama", "Llama 3 rope", "Qwen2", "Qwen3"])
+def test_the_architecture_is_that_of_transformers(family):
+    transformers = pytest.importorskip("transformers")
+    name = family.split()[0]
+    sizes = dict(vocab_size=37, max_position_embeddings=64, rms_norm_eps=1e-5, tie_word_embeddings=False)
+    sizes |= dict(hidden_size=32, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4)
+    sizes |= dict(num_key_value_heads=2, head_dim=8)
+    rope = {"rope_theta": 500.0, "rope_type": "default"} | (LLAMA_3_ROPE if "rope" in family else {})
+    config = getattr(transformers, f"{name}Config")(**sizes, rope_parameters=rope)
+    torch.manual_seed(0)
+    theirs = getattr(transformers, f"{name}ForCausalLM")(config).double().eval()
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            parameter.normal_(mean=1.0 if parameter.dim() == 1 else 0.0, std=0.3)
+    ours = GPT(
+        GPTConfig(
+            vocab_size=37,
+            n_layers=2,
+            n_heads=4,
+            n_kv_heads=2,
+            head_dim=8,
+            d_model=32,
+            d_ff=24,
+            max_seq_len=64,
+            rope_theta=500.0,
+            tie_embeddings=False,
+            qkv_bias=name == "Qwen2",
+            qk_norm=name == "Qwen3",
+            rope_scaling=LLAMA_3_ROPE if "rope" in family else None,
+        )
+    )
+    copy_weights(ours, theirs)
+    ours = ours.double().eval()
+    tokens = torch.randint(0, 37, (2, 64), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        # Both compute cosines and sines in float32, hence the tolerance.
+        torch.testing.assert_close(ours(tokens), theirs(tokens).logits, atol=1e-4, rtol=1e-4)
+
+
+def test_a_saved_model_is_loaded_to_the_bit_and_in_eval_mode(tmp_path):
+    model = tiny(3)
+    save_model(model.train(), tmp_path / "m.pt", step=7)
+    loaded = load_model(tmp_path / "m.pt")
+    assert not loaded.training and loaded.config == model.config
+    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), model.parameters(), strict=True))
+
+
+class Payload:
+    """Would create a file if it were unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_files_that_are_no_checkpoint_are_refused_and_not_run(tmp_path):
+    path, trace = tmp_path / "m.pt", tmp_path / "trace"
+    torch.save({"config": Payload(str(trace)), "model": {}}, path)
+    with pytest.raises(ValueError, match="not a checkpoint"):
+        load_model(path)
+    assert not trace.exists()
+    path.write_text("hello")
+    with pytest.raises(ValueError, match="not a checkpoint"):
+        load_model(path)
+    torch.save({"weights": torch.zeros(2)}, path)
+    with pytest.raises(ValueError, match="not a checkpoint"):
+        load_model(path)
+    save_model(tiny(0), path)
+    checkpoint = torch.load(path, weights_only=True)
+    checkpoint["config"]["d_ff"] = 99
+    torch.save(checkpoint, path)
+    with pytest.raises(ValueError, match="not a checkpoint"):
+        load_model(path)
+    with pytest.raises(ValueError, match="can't be read"):
+        load_model(tmp_path / "absent.pt")
+
+
+def test_bad_sizes_and_too_long_inputs_name_what_is_wrong():
+    with pytest.raises(ValueError, match="n_heads"):
+        GPTConfig(n_heads=4, n_kv_heads=3)
+    with pytest.raises(ValueError, match="head_dim"):
+        GPTConfig(head_dim=7)
+    with pytest.raises(ValueError, match="max_seq_len"):
+        tiny(0)(torch.zeros(1, 65, dtype=torch.long))

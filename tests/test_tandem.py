@@ -1,0 +1,263 @@
+"""Handoff, advantages and the loss, each against a loop written from the page."""
+
+import itertools
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tandem import Handoff, advantages, check_authorship, kl_exact, kl_k3, policy_loss
+
+V = 10
+BOUNDARY = torch.arange(V) < 3  # tokens 0, 1, 2 begin a word
+DELIMITER = torch.arange(V) == 9
+
+
+def authors_of(handoff: Handoff, tokens: torch.Tensor, seed: int = 0) -> torch.Tensor:
+    """The author of every token of (B, T)."""
+    generator = torch.Generator().manual_seed(seed)
+    authors = [handoff.start(len(tokens), generator)]
+    authors += [handoff.next(tokens[:, t]) for t in range(tokens.shape[1] - 1)]
+    return torch.stack(authors, dim=1)
+
+
+def random_tokens(rows: int, length: int, seed: int = 1) -> torch.Tensor:
+    return torch.randint(0, V, (rows, length), generator=torch.Generator().manual_seed(seed))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 6), st.integers(1, 30), st.integers(1, 6), st.integers(0, 1000))
+def test_word_redraws_after_a_boundary_or_at_the_gap_and_nowhere_else(rows, length, max_gap, seed):
+    """The counter restarts at each draw, whatever drew it: a second counter, in a plain loop, says where draws fall."""
+    tokens = random_tokens(rows, length, seed)
+    handoff = Handoff("word", max_gap=max_gap, boundary=BOUNDARY)
+    authors = authors_of(handoff, tokens, seed)
+    generator = torch.Generator().manual_seed(seed)
+    uniforms = torch.stack([torch.rand(rows, generator=generator) for _ in range(length)], dim=1)  # (B, T)
+    draws = 0
+    for row in range(rows):
+        gap, author = 0, bool(uniforms[row, 0] < 0.5)
+        draws += 1
+        for t in range(length):
+            assert authors[row, t] == author
+            gap += 1
+            if t + 1 < length and (tokens[row, t] < 3 or gap == max_gap):
+                gap, author = 0, bool(uniforms[row, t + 1] < 0.5)
+                draws += 1
+    assert handoff.draws == draws
+
+
+def test_word_draws_are_fair_and_independent_across_rows_and_along_them():
+    """40,000 draws at each p. Each bound is 5 standard deviations: a false alarm has a chance below 1 in 10⁵."""
+    rows, length = 200, 200
+    tokens = torch.zeros(rows, length, dtype=torch.long)  # every token begins a word: every author is drawn
+    for p in (0.2, 0.5, 0.9):
+        handoff = Handoff("word", p_senior=p, boundary=BOUNDARY)
+        authors = authors_of(handoff, tokens, seed=3).double()  # (B, T)
+        n = authors.numel()
+        assert abs(authors.mean() - p) < 5 * math.sqrt(p * (1 - p) / n)
+        assert handoff.draws == n and handoff.senior_draws == authors.sum()
+        centred = (authors - p) / math.sqrt(p * (1 - p))
+        for neighbours in (centred[1:] * centred[:-1], centred[:, 1:] * centred[:, :-1]):  # between rows, along a row
+            assert abs(neighbours.mean()) < 5 / math.sqrt(neighbours.numel())
+
+
+@pytest.mark.parametrize("schedule", ["word", "token", "step", "chunk", "alternate", "solo"])
+def test_keeping_rows_leaves_their_authors_as_they_were(schedule):
+    tokens = random_tokens(8, 40)
+    new = lambda: Handoff(schedule, max_gap=4, chunk=3, boundary=BOUNDARY, delimiter=DELIMITER)
+    whole = authors_of(new(), tokens, seed=5)
+    handoff, rows = new(), torch.arange(8)
+    author = handoff.start(8, torch.Generator().manual_seed(5))
+    for t in range(39):
+        assert torch.equal(author, whole[rows, t])
+        if t in (3, 17, 30):
+            kept = torch.tensor([0, 2, 3]) if t > 3 else torch.tensor([0, 1, 4, 6, 7])
+            kept = kept[kept < len(rows)]
+            handoff.keep(kept)
+            rows = rows[kept]
+        author = handoff.next(tokens[rows, t])
+    assert 0 < len(rows) < 8
+
+
+def strict_turns(schedule: str, tokens: list[int], chunk: int) -> list[bool]:
+    """The author of every token, from the table of schedules."""
+    author, written, authors = True, 0, []
+    for token in tokens:
+        authors.append(author)
+        written += 1
+        if (schedule == "step" and token == 9) or (schedule == "chunk" and written == chunk) or schedule == "alternate":
+            author, written = not author, 0
+    return authors
+
+
+@pytest.mark.parametrize("schedule", ["step", "chunk", "alternate", "solo"])
+def test_strict_turns_start_with_the_senior_and_change_where_they_must(schedule):
+    tokens = random_tokens(5, 50)
+    authors = authors_of(Handoff(schedule, chunk=3, delimiter=DELIMITER), tokens)
+    for row in range(5):
+        assert authors[row].tolist() == strict_turns(schedule, tokens[row].tolist(), 3)
+
+
+@pytest.mark.parametrize("schedule", ["word", "token"])
+@pytest.mark.parametrize("p, everyone", [(0.0, False), (1.0, True)])
+def test_certain_draws(schedule, p, everyone):
+    authors = authors_of(Handoff(schedule, p_senior=p, boundary=BOUNDARY), random_tokens(4, 30))
+    assert (authors == everyone).all()
+
+
+@pytest.mark.parametrize(
+    "arguments, name",
+    [
+        (dict(schedule="words"), "schedule"),
+        (dict(schedule="token", p_senior=1.5), "p_senior"),
+        (dict(schedule="token", p_senior=float("nan")), "p_senior"),
+        (dict(schedule="token", max_gap=0), "max_gap"),
+        (dict(schedule="chunk", chunk=0), "chunk"),
+        (dict(schedule="word"), "boundary"),
+        (dict(schedule="step"), "delimiter"),
+        (dict(schedule="word", boundary=BOUNDARY.long()), "boundary"),
+    ],
+)
+def test_bad_handoffs_name_the_argument(arguments, name):
+    with pytest.raises(ValueError, match=name):
+        Handoff(arguments.pop("schedule"), **arguments)
+
+
+def test_authors_who_are_not_as_scheduled_stop_the_run():
+    word = Handoff("word", boundary=BOUNDARY)
+    check_authorship(word, 5000, 5000, 4000, 2000)
+    check_authorship(word, 5000, 5000, 4000, 2150)  # 4.7 standard deviations
+    with pytest.raises(RuntimeError, match="standard deviations"):
+        check_authorship(word, 5000, 5000, 4000, 2250)
+    with pytest.raises(RuntimeError, match="junior wrote none"):
+        check_authorship(word, 2000, 0, 90, 50)
+    with pytest.raises(RuntimeError, match="senior wrote none"):
+        check_authorship(Handoff("alternate"), 0, 1000, 0, 0)
+    check_authorship(Handoff("word", p_senior=0.999, boundary=BOUNDARY), 2000, 0, 1000, 1000)  # likely enough
+    check_authorship(Handoff("word", p_senior=1, boundary=BOUNDARY), 2000, 0, 1000, 1000)
+    check_authorship(Handoff("solo"), 2000, 0, 0, 0)
+    with pytest.raises(RuntimeError, match="solo"):
+        check_authorship(Handoff("solo"), 2000, 1, 0, 0)
+
+
+REWARDS = [[1, 0, 0, 1], [1, 1, 1, 1], [0, 0, 0, 0], [0.5, 2, -1, 0]]
+
+
+@pytest.mark.parametrize("baseline, std", [*itertools.product(["group", "rloo", "ema", "none"], [False, True])])
+def test_advantages_are_those_of_the_equations(baseline, std):
+    found = advantages(torch.tensor(REWARDS).flatten(), 4, baseline, normalize_std=std, running_mean=0.3)
+    expected = []
+    for group in REWARDS:
+        mean = sum(group) / 4
+        deviation = math.sqrt(sum((r - mean) ** 2 for r in group) / 3)
+        for r in group:
+            subtracted = {"group": mean, "rloo": (sum(group) - r) / 3, "ema": 0.3, "none": 0.0}[baseline]
+            expected.append((r - subtracted) / (deviation + 1e-6 if std else 1))
+    torch.testing.assert_close(found.double(), torch.tensor(expected).double(), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "arguments, name",
+    [
+        (dict(group_size=3), "group_size"),
+        (dict(group_size=0), "group_size"),
+        (dict(group_size=1, baseline="rloo"), "group_size"),
+        (dict(group_size=1, normalize_std=True), "group_size"),
+        (dict(group_size=4, baseline="mean"), "baseline"),
+        (dict(group_size=4, baseline="ema"), "running_mean"),
+    ],
+)
+def test_bad_advantages_name_the_argument(arguments, name):
+    with pytest.raises(ValueError, match=name):
+        advantages(torch.zeros(8), **arguments)
+
+
+def loss_inputs(rows=6, length=9, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    logprobs = -torch.rand(rows, length, generator=generator) * 3
+    old = logprobs + 0.4 * torch.randn(rows, length, generator=generator)
+    advantage = torch.randn(rows, generator=generator)
+    weights = torch.tensor([0.0, 0.15, 1.0])[torch.randint(0, 3, (rows, length), generator=generator)]
+    return logprobs, old, advantage, weights
+
+
+@pytest.mark.parametrize("clip", [None, 0.2])
+def test_the_loss_is_that_of_the_equations(clip):
+    logprobs, old, advantage, weights = (x.double() for x in loss_inputs())
+    total = kl = clipped = worst = 0.0
+    for row, t in itertools.product(range(6), range(9)):
+        w, a, ratio = weights[row, t].item(), advantage[row].item(), math.exp(logprobs[row, t] - old[row, t])
+        if clip is None:
+            total += w * -a * logprobs[row, t].item()
+        else:
+            total += w * -min(ratio * a, min(max(ratio, 1 - clip), 1 + clip) * a)
+            clipped += w * (abs(ratio - 1) > clip)
+        kl += w * (ratio - 1 - math.log(ratio))
+        worst = max(worst, abs(ratio - 1) if w else 0)
+    loss, stats = policy_loss(logprobs, old, advantage, weights, clip)
+    weight = weights.sum().item()
+    assert loss.item() == pytest.approx(total / weight, rel=1e-12)
+    assert stats["approx_kl"].item() == pytest.approx(kl / weight, rel=1e-9)
+    assert stats["clip_fraction"].item() == pytest.approx(clipped / weight, rel=1e-6)
+    assert stats["ratio_error"].item() == pytest.approx(worst, rel=1e-9)
+
+
+@pytest.mark.parametrize("clip", [None, 0.2])
+def test_one_global_denominator_makes_micro_batches_add_up(clip):
+    logprobs, old, advantage, weights = loss_inputs()
+    logprobs.requires_grad_(True)
+    whole, stats = policy_loss(logprobs, old, advantage, weights, clip)
+    (gradient,) = torch.autograd.grad(whole, logprobs)
+    parts = [slice(0, 1), slice(1, 4), slice(4, 6)]
+    pieces = [policy_loss(logprobs[p], old[p], advantage[p], weights[p], clip, weights.sum()) for p in parts]
+    summed = sum(loss for loss, _ in pieces)
+    assert summed.item() == pytest.approx(whole.item(), abs=1e-6)
+    torch.testing.assert_close(torch.autograd.grad(summed, logprobs)[0], gradient, atol=1e-6, rtol=0)
+    for name in ("approx_kl", "clip_fraction"):
+        assert sum(s[name] for _, s in pieces).item() == pytest.approx(stats[name].item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("clip", [None, 0.2])
+@pytest.mark.parametrize("garbage", [float("nan"), float("inf"), -float("inf"), 1e30])
+def test_positions_of_zero_weight_may_hold_anything(clip, garbage):
+    logprobs, old, advantage, weights = loss_inputs()
+    clean = logprobs.clone().requires_grad_(True)
+    expected, _ = policy_loss(clean, old, advantage, weights, clip)
+    expected.backward()
+    idle = weights == 0
+    dirty = logprobs.masked_fill(idle, garbage).requires_grad_(True)
+    loss, stats = policy_loss(dirty, old.masked_fill(idle, -garbage), advantage, weights, clip)
+    loss.backward()
+    assert loss.item() == expected.item() and torch.equal(dirty.grad, clean.grad)
+    assert (dirty.grad[idle] == 0).all() and all(value.isfinite() for value in stats.values())
+
+
+def test_all_zero_weights_are_an_error_unless_others_have_some():
+    logprobs, old, advantage, weights = loss_inputs()
+    with pytest.raises(ValueError, match="weights"):
+        policy_loss(logprobs, old, advantage, torch.zeros_like(weights))
+    assert policy_loss(logprobs, old, advantage, torch.zeros_like(weights), denominator=3.0)[0] == 0
+
+
+def test_the_gradient_at_the_first_update_is_reinforce_whether_clipped_or_not():
+    logprobs, _, advantage, weights = loss_inputs()
+    gradients = []
+    for clip in (None, 0.2):
+        leaf = logprobs.clone().requires_grad_(True)
+        policy_loss(leaf, logprobs, advantage, weights, clip)[0].backward()
+        gradients.append(leaf.grad)
+    torch.testing.assert_close(gradients[0], -advantage[:, None] * weights / weights.sum())
+    torch.testing.assert_close(gradients[1], gradients[0])
+
+
+def test_kl_estimators():
+    generator = torch.Generator().manual_seed(0)
+    senior, junior = torch.randn(2, 5, dtype=torch.double, generator=generator).log_softmax(dim=-1)
+    exact = sum(math.exp(s) * (s - j) for s, j in zip(senior.tolist(), junior.tolist(), strict=True))
+    assert kl_exact(senior, junior).item() == pytest.approx(exact, rel=1e-12)
+    expectation = (senior.exp() * kl_k3(senior, junior)).sum()  # over the senior's own tokens
+    assert expectation.item() == pytest.approx(exact, rel=1e-12)
+    assert (kl_k3(senior, junior) >= 0).all() and (kl_k3(senior, senior) == 0).all()

@@ -1,0 +1,413 @@
+"""Tandem RL from the first problem to the table of results. Start reading at `train`.
+
+    python train.py                                    # tandem RL: the senior gives up its jargon, in minutes
+    python train.py --schedule solo                    # the control: plain RL, the senior writes alone
+    python train.py --objective grpo                   # the paper's clipped objective
+    python train.py --pretrain                         # train the base pair again from nothing
+
+One batch down the page: problems -> generate -> verify -> advantages -> policy_loss -> optimizer.
+Only the senior is trained, and only on the tokens that it wrote.
+"""
+
+import copy
+import itertools
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+import reward
+from cli import UserError, command, make_directory, parse, pick_device
+from data.problems import Problem, is_jargon, take
+from data.tokenizer import Tokenizer, load_tokenizer
+from evaluate import Sampling, evaluate, seeded, show_responses, table
+from model import GPT, save_model
+from rollout import Rollout, generate, log_probs, render, response_logits
+from runs import free_directory, load_checked, write_json
+from tandem import Baseline, Handoff, Schedule, advantages, check_authorship, kl_exact, kl_k3, policy_loss
+
+SHIPPED = Path(__file__).parent / "data"
+
+
+@dataclass
+class Config:
+    """Everything that a run depends on."""
+
+    schedule: Schedule = "word"
+    """who writes the next token: word (the paper's), token, step, chunk, alternate, or solo, the control"""
+    p_senior: float = 0.5
+    """probability that a draw of the author picks the senior (word, token)"""
+    max_gap: int = 32
+    """tokens after which word draws again although no new word began"""
+    chunk: int = 16
+    """tokens a turn (chunk)"""
+    senior: str | None = None
+    """checkpoint of the senior; the shipped one if not given"""
+    junior: str | None = None
+    """checkpoint of the junior, or self: a frozen copy of the senior; the shipped one if not given"""
+
+    steps: int = 100
+    """RL steps, a batch of rollouts each"""
+    prompts: int = 16
+    """problems a step"""
+    group_size: int = 8
+    """rollouts a problem, G"""
+    max_new_tokens: int = 64
+    """tokens a response may have"""
+    temperature: float = 1.0
+    """of both models while training; the loss sees the same distribution"""
+
+    objective: Literal["reinforce", "grpo"] = "reinforce"
+    """reinforce: -A·log π; grpo: the clipped ratio, on normalized advantages, in two mini-batches"""
+    baseline: Baseline = "group"
+    """what a reward is compared with: its group's mean, the mean of the others in it, a running mean, nothing"""
+    normalize_std: bool | None = None
+    """divide advantages by their group's standard deviation; true for grpo if not given"""
+    clip: float | None = None
+    """ε of the clipped ratio (grpo alone); 0.2 if not given"""
+    mini_batches: int | None = None
+    """optimizer steps a batch; 2 for grpo, else 1, if not given"""
+    junior_weight: float = 0.0
+    """weight of the junior's tokens in the loss, λ; 0 is the paper's"""
+    kl_coef: float = 0.0
+    """weight of a penalty on KL(senior‖junior) a token: the kl_reg control, with --schedule solo"""
+    kl_estimator: Literal["k3", "exact"] = "exact"
+    """k3 sees the sampled token alone; exact the whole vocabulary"""
+
+    learning_rate: float = 5e-5
+    """AdamW's, constant after the warm-up"""
+    warmup: int = 10
+    """steps over which the learning rate rises to its value"""
+    weight_decay: float = 0.0
+    """AdamW's"""
+    grad_clip: float = 1.0
+    """largest norm of the gradient"""
+
+    eval_problems: int = 100
+    """test problems measured before and after"""
+    eval_samples: int = 4
+    """responses to each of them"""
+    eval_temperature: float = 0.7
+    """of both models while measuring"""
+
+    seed: int = 0
+    """of everything random"""
+    out: str | None = None
+    """directory of the run; runs/SCHEDULE if not given, or the first of runs/SCHEDULE-2, -3 … that is free"""
+    save_every: int = 20
+    """steps between checkpoints, and between the co-written responses that are shown"""
+    device: str = "auto"
+    """auto (CUDA, then MPS, then the CPU), or a device's name"""
+    pretrain: bool = False
+    """train the supervised base pair again instead, into --out (runs/base if not given)"""
+
+    def __post_init__(self):
+        grpo = self.objective == "grpo"
+        if self.clip is not None and not grpo:
+            raise ValueError("--clip belongs to --objective grpo; reinforce has no ratio to clip")
+        self.normalize_std = grpo if self.normalize_std is None else self.normalize_std
+        self.mini_batches = (2 if grpo else 1) if self.mini_batches is None else self.mini_batches
+        self.clip = (0.2 if grpo else None) if self.clip is None else self.clip
+        at_least_1 = "max_gap chunk steps prompts group_size max_new_tokens mini_batches eval_problems eval_samples"
+        for name in [*at_least_1.split(), "save_every"]:
+            _require(getattr(self, name) >= 1, name, "at least 1", self)
+        for name in ("temperature", "learning_rate", "grad_clip"):
+            _require(0 < getattr(self, name) < float("inf"), name, "a number above 0", self)
+        for name in ("warmup", "weight_decay", "junior_weight", "kl_coef", "eval_temperature", "seed"):
+            _require(0 <= getattr(self, name) < float("inf"), name, "a number from 0 up", self)
+        _require(0 <= self.p_senior <= 1, "p_senior", "a probability between 0 and 1", self)
+        if self.p_senior == 0 and self.schedule in ("word", "token"):
+            raise ValueError(
+                "--p-senior 0 leaves the senior nothing to write, so nothing to train on; give more than 0"
+            )
+        if self.prompts % self.mini_batches:
+            raise ValueError(f"--mini-batches {self.mini_batches} doesn't divide --prompts {self.prompts}")
+        if self.clip is not None:
+            _require(0 < self.clip < 1, "clip", "between 0 and 1", self)
+        if self.group_size == 1 and (self.baseline in ("group", "rloo") or self.normalize_std):
+            raise ValueError(
+                "--group-size 1 leaves nothing to compare a response with: use --baseline ema or none, "
+                "without --normalize-std, or a larger group"
+            )
+
+    def sampling(self) -> Sampling:
+        """How the measurements before and after sample: with generators of their own, so that they change no run."""
+        return Sampling(
+            problems=self.eval_problems,
+            samples=self.eval_samples,
+            temperature=self.eval_temperature,
+            max_new_tokens=self.max_new_tokens,
+            p_senior=0.5,
+            max_gap=self.max_gap,
+        )
+
+
+def _require(condition: bool, name: str, what: str, config: Config) -> None:
+    if not condition:
+        raise ValueError(f"--{name.replace('_', '-')} is {getattr(config, name)}; it must be {what}")
+
+
+@dataclass
+class Batch:
+    """What one step learns from: the team's responses and what each is worth."""
+
+    rollout: Rollout
+    texts: list[str]
+    rewards: Tensor  # (N,) 0 or 1
+    advantages: Tensor  # (N,)
+    weights: Tensor  # (N, T): 1 senior, junior_weight junior, 0 elsewhere: the senior gate
+
+    def groups(self, first: int, last: int, group_size: int) -> "Batch":
+        """The part that belongs to the prompts first..last-1: a mini-batch."""
+        rows = slice(first * group_size, last * group_size)
+        r = self.rollout
+        tensors = (x[rows] for x in (r.tokens, r.authorship, r.mask, r.logprobs, r.partner_logprobs))
+        rollout = Rollout(r.prompts[rows], *tensors)
+        return Batch(rollout, self.texts[rows], self.rewards[rows], self.advantages[rows], self.weights[rows])
+
+
+def objective(senior: GPT, junior: GPT, batch: Batch, config: Config) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of one mini-batch and its diagnostics: the senior reads the sequences again, this time with a gradient."""
+    rollout, trained = batch.rollout, batch.weights != 0  # (N, T)
+    full = log_probs(response_logits(senior, rollout, trained), config.temperature)  # (M, V)
+    tokens = rollout.tokens[trained][:, None]  # (M, 1)
+    logprobs = torch.zeros_like(rollout.logprobs)  # (N, T)
+    logprobs[trained] = full.gather(1, tokens)[:, 0]
+    # What the senior gave each token when it was sampled: beside the author's where the junior wrote.
+    old_logprobs = torch.where(rollout.authorship, rollout.logprobs, rollout.partner_logprobs)  # (N, T)
+    loss, stats = policy_loss(logprobs, old_logprobs, batch.advantages, batch.weights, config.clip)
+    stats["entropy"] = -(full.detach().exp() * full.detach()).sum(dim=-1).mean()
+    if config.kl_coef:
+        with torch.no_grad():
+            theirs = log_probs(response_logits(junior, rollout, trained), config.temperature)  # (M, V)
+        if config.kl_estimator == "exact":
+            kl = kl_exact(full, theirs)  # (M,)
+        else:
+            kl = kl_k3(logprobs[trained], theirs.gather(1, tokens)[:, 0])  # (M,)
+        weights = batch.weights[trained]  # (M,)
+        loss = loss + config.kl_coef * (weights * kl).sum() / weights.sum()
+    stats["loss"] = loss.detach()
+    return loss, stats
+
+
+class Trainer:
+    """The state of a run: the pair, the optimizer, the running mean of the rewards, the authors counted so far."""
+
+    def __init__(self, config: Config, senior: GPT, junior: GPT, tokenizer: Tokenizer):
+        self.config, self.senior, self.junior, self.tokenizer = config, senior, junior, tokenizer
+        self.optimizer = torch.optim.AdamW(
+            senior.parameters(), lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay
+        )
+        self.handoff = Handoff(
+            config.schedule,
+            p_senior=config.p_senior,
+            max_gap=config.max_gap,
+            chunk=config.chunk,
+            boundary=tokenizer.boundary(senior.config.vocab_size),
+            delimiter=tokenizer.delimiter(senior.config.vocab_size),
+        )
+        self.running_mean: float | None = None  # of the rewards (baseline ema)
+        self.authors = {"senior_tokens": 0, "junior_tokens": 0, "draws": 0, "senior_draws": 0}
+
+    def step(self, step: int) -> tuple[dict, Batch, list[Problem]]:
+        """One RL step, from fresh problems to the optimizer. Returns its metrics, its batch and the problems."""
+        config, clock = self.config, [time.perf_counter()]
+        problems = take("train", config.prompts, f"{config.seed}/{step}")
+        rollout = self.roll_out(problems, step)
+        clock.append(time.perf_counter())
+        texts = rollout.text(self.tokenizer)
+        verdicts = reward.verify_batch(texts, [p.answer for p in problems for _ in range(config.group_size)])
+        clock.append(time.perf_counter())
+        rewards = torch.tensor(verdicts, dtype=torch.float, device=self.senior.device)  # (N,)
+        batch = self.judge(rollout, texts, rewards)
+        updates, skipped = self.update(batch, step)
+        clock.append(time.perf_counter())
+
+        lengths = rollout.mask.sum(dim=1)  # (N,)
+        last = rollout.tokens.gather(1, lengths[:, None] - 1)[:, 0]  # (N,)
+        changes = (rollout.authorship[:, 1:] != rollout.authorship[:, :-1]) & rollout.mask[:, 1:]  # (N, T - 1)
+        groups = rewards.view(-1, config.group_size)  # (P, G)
+        seconds = [after - before for before, after in itertools.pairwise(clock)]
+        metrics = {
+            "step": step,
+            "reward": rewards.mean().item(),
+            "senior_fraction": (rollout.authorship.sum() / rollout.mask.sum()).item(),
+            "handoffs": changes.sum(dim=1).float().mean().item(),
+            **updates,
+            "zero_advantage_fraction": (groups == groups[:, :1]).all(dim=1).float().mean().item(),
+            "response_length": lengths.float().mean().item(),
+            "truncated_fraction": (last != self.tokenizer.end).float().mean().item(),
+            "jargon_rate": sum(map(is_jargon, texts)) / len(texts),
+            "skipped_updates": skipped,
+            **dict(zip(("seconds_rollout", "seconds_reward", "seconds_update"), seconds, strict=True)),
+            "tokens_per_second": lengths.sum().item() / seconds[0],
+        }
+        return metrics, batch, problems
+
+    def roll_out(self, problems: list[Problem], step: int) -> Rollout:
+        """G responses to every problem, senior and junior together; the authors are counted and checked."""
+        config = self.config
+        rollout = generate(
+            self.senior,
+            None if config.schedule == "solo" else self.junior,
+            [ids for p in problems for ids in [self.tokenizer.encode(p.prompt)] * config.group_size],
+            self.handoff,
+            end=self.tokenizer.end,
+            pad=self.tokenizer.pad,
+            max_new_tokens=config.max_new_tokens,
+            temperature=config.temperature,
+            generator=seeded(config.seed, step, "rollout"),
+        )
+        senior_tokens = int(rollout.authorship.sum())
+        self.authors["senior_tokens"] += senior_tokens
+        self.authors["junior_tokens"] += int(rollout.mask.sum()) - senior_tokens
+        self.authors["draws"] += rollout.draws
+        self.authors["senior_draws"] += rollout.senior_draws
+        check_authorship(self.handoff, **self.authors)
+        return rollout
+
+    def judge(self, rollout: Rollout, texts: list[str], rewards: Tensor) -> Batch:
+        """What each response and each of its tokens weighs in the loss."""
+        config = self.config
+        if self.running_mean is None:
+            self.running_mean = rewards.mean().item()
+        advantage = advantages(
+            rewards,
+            config.group_size,
+            config.baseline,
+            normalize_std=config.normalize_std,
+            running_mean=self.running_mean,
+        )  # (N,)
+        self.running_mean = 0.9 * self.running_mean + 0.1 * rewards.mean().item()
+        weights = rollout.authorship.float() + config.junior_weight * (rollout.mask & ~rollout.authorship)  # (N, T)
+        return Batch(rollout, texts, rewards, advantage, weights)
+
+    def update(self, batch: Batch, step: int) -> tuple[dict[str, float], int]:
+        """An optimizer step a mini-batch. Without any advantage there is none: Adam would drift on its momentum."""
+        config = self.config
+        self.optimizer.param_groups[0]["lr"] = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup))
+        done, skipped = [], 0
+        size = config.prompts // config.mini_batches
+        for first in range(0, config.prompts, size):
+            part = batch.groups(first, first + size, config.group_size)
+            if not part.weights.any() or not (part.advantages.any() or config.kl_coef):
+                skipped += 1
+                continue
+            loss, stats = objective(self.senior, self.junior, part, config)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            stats["grad_norm"] = torch.nn.utils.clip_grad_norm_(self.senior.parameters(), config.grad_clip)
+            self.optimizer.step()
+            done.append({name: value.item() for name, value in stats.items()})
+        names = ("loss", "grad_norm", "entropy", "approx_kl", "clip_fraction")
+        means = {name: sum(d[name] for d in done) / len(done) if done else 0.0 for name in names}
+        return {**means, "update_ratio_error": done[0]["ratio_error"] if done else 0.0}, skipped
+
+
+def load_pair(config: Config, tokenizer: Tokenizer, device: torch.device) -> tuple[GPT, GPT]:
+    """Senior and junior before RL. The junior has no gradient, and is another object than the senior."""
+    senior = load_checked(config.senior or SHIPPED / "senior.pt", tokenizer)
+    junior = (
+        copy.deepcopy(senior)
+        if config.junior == "self"
+        else load_checked(config.junior or SHIPPED / "junior.pt", tokenizer)
+    )
+    return senior.to(device), junior.to(device).requires_grad_(False)
+
+
+def show_step(metrics: dict, batch: Batch, tokenizer: Tokenizer, color: bool) -> str:
+    """A line for the reader's eyes: the first response of a batch, coloured by author, and what became of it."""
+    text = render(batch.rollout, 0, tokenizer, color).replace("\n\n", " ¶ ")
+    return f"step {metrics['step']:>4}  {'right' if batch.rewards[0] else 'wrong'}  {text}"
+
+
+def train(config: Config, out: Path, device: torch.device) -> dict:
+    """A whole run: measure, train, measure again; everything is written to `out`. Returns what eval.json holds."""
+    tokenizer = load_tokenizer()
+    senior, junior = load_pair(config, tokenizer, device)
+    make_directory(out)
+    write_json(out / "config.json", asdict(config))
+    save_model(junior, out / "junior.pt")
+    how = config.sampling()
+    held_out = take("test", how.problems, "evaluation")
+    before, responses_before = evaluate(senior, junior, held_out, tokenizer, how, "before")
+
+    trainer = Trainer(config, senior, junior, tokenizer)
+    colour, without_signal = sys.stdout.isatty(), 0
+    print(
+        "senior in cyan, junior in yellow" if colour else "what the junior wrote is in ⟦brackets⟧",
+        "(¶ is a blank line)",
+    )
+    if config.objective == "reinforce" and config.baseline != "none":
+        print("the loss is near 0 by construction (advantages average 0): its gradient teaches; watch the reward")
+    bar = tqdm(range(config.steps), desc="tandem RL" if config.schedule != "solo" else "solo RL", unit="step")
+    with open(out / "metrics.jsonl", "w") as metrics_file, open(out / "samples.txt", "w") as samples_file:
+        for step in bar:
+            metrics, batch, problems = trainer.step(step)
+            metrics_file.write(json.dumps(metrics) + "\n")
+            metrics_file.flush()
+            bar.set_postfix_str(
+                f"reward {metrics['reward']:.2f}, jargon {metrics['jargon_rate']:.2f}, senior "
+                f"{metrics['senior_fraction']:.2f}, loss {metrics['loss']:+.4f}, {metrics['tokens_per_second']:.0f} tokens/s"
+            )
+            without_signal += metrics["zero_advantage_fraction"] == 1
+            if step == 4 and without_signal == 5:
+                tqdm.write(no_signal(metrics["reward"]))
+            if step % config.save_every == 0 or step == config.steps - 1:
+                tqdm.write(show_step(metrics, batch, tokenizer, colour))
+                samples_file.write(f"{problems[0].question}\n{show_step(metrics, batch, tokenizer, False)}\n\n")
+                samples_file.flush()
+                save_model(senior, out / "checkpoint.pt", step=step + 1)
+
+    after, responses_after = evaluate(senior, junior, held_out, tokenizer, how, "after")
+    result = {
+        "before": before,
+        "after": after,
+        "problems": how.problems,
+        "samples": how.samples,
+        "config": asdict(config),
+    }
+    write_json(out / "eval.json", result)
+    print(f"\nbefore\n{show_responses(responses_before, tokenizer, colour)}")
+    print(f"after\n{show_responses(responses_after, tokenizer, colour)}")
+    print(f"\n{how.problems} test problems × {how.samples} responses\n\n{table({'before': before, 'after': after})}")
+    return result
+
+
+def no_signal(reward_mean: float) -> str:
+    """What to say when the first steps had no group with both right and wrong responses."""
+    fate, remedy = (
+        ("all wrong", "easier problems or a better senior") if reward_mean < 0.5 else ("all right", "harder problems")
+    )
+    return (
+        f"warning: no learning signal: in 5 steps every group was of one kind, at last {fate}. Nothing is being trained. "
+        f"Try {remedy}, a larger --group-size, a higher --temperature, or more --max-new-tokens"
+    )
+
+
+@command
+def main(argv: list[str]) -> None:
+    config = parse(Config, argv, __doc__)
+    started = time.perf_counter()
+    device = pick_device(config.device)
+    if config.pretrain:
+        from pretrain import pretrain
+
+        out = Path(config.out) if config.out else free_directory(Path("runs/base"))
+        make_directory(out)
+        return pretrain(out, config.seed, device, load_tokenizer())
+    out = Path(config.out) if config.out else free_directory(Path("runs") / config.schedule)
+    if (out / "config.json").exists():
+        raise UserError(f"{out} holds a run already, which is never overwritten; give another --out")
+    train(config, out, device)
+    print(f"\n{time.perf_counter() - started:.0f} s; everything is in {out}: python rollout.py {out} shows more of it")
+
+
+if __name__ == "__main__":
+    main()
