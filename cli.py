@@ -46,7 +46,7 @@ class _Parser(argparse.ArgumentParser):
 def parse(cls: type, argv: list[str], description: str):
     """An instance of the dataclass `cls` from a command line. Raises UserError; --help prints and exits."""
     parser = _Parser(description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
-    hints, docs = typing.get_type_hints(cls), _field_docs(cls)
+    hints, docs = typing.get_type_hints(cls), field_docs(cls)
     for field in dataclasses.fields(cls):
         help_text = docs.get(field.name, "").replace("%", "%%")
         kind, options = _argument(hints[field.name])
@@ -90,7 +90,7 @@ def _boolean(text: str) -> bool:
     return text.lower() == "true"
 
 
-def _field_docs(cls: type) -> dict[str, str]:
+def field_docs(cls: type) -> dict[str, str]:
     """The string literal under each field of a dataclass, read from its source."""
     body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body
     docs = {}

@@ -35,7 +35,7 @@ class Recipe:
     stop_at: float = 1.1  # solo pass@1 on the validation split at which training stops; 1.1 is never
 
 
-SENIOR = Recipe(GPTConfig(n_layers=3, d_model=96, d_ff=256), steps=2000, jargon_share=0.5, last_jargon_share=0.9)
+SENIOR = Recipe(GPTConfig(n_layers=3, d_model=96, d_ff=256), steps=3500, jargon_share=0.5, last_jargon_share=0.88)
 JUNIOR = Recipe(
     GPTConfig(n_layers=2, d_model=64, d_ff=176), steps=1600, jargon_share=0.0, last_jargon_share=0.0, stop_at=0.92
 )

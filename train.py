@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 import reward
 from cli import UserError, command, make_directory, parse, pick_device
-from data.problems import Problem, is_jargon, take
+from data.problems import MAX_PROMPT_TOKENS, Problem, is_jargon, take
 from data.tokenizer import Tokenizer, load_tokenizer
 from evaluate import Sampling, evaluate, seeded, show_responses, table
 from model import GPT, save_model
@@ -163,17 +163,22 @@ class Batch:
     advantages: Tensor  # (N,)
     weights: Tensor  # (N, T): 1 senior, junior_weight junior, 0 elsewhere: the senior gate
 
-    def groups(self, first: int, last: int, group_size: int) -> "Batch":
-        """The part that belongs to the prompts first..last-1: a mini-batch."""
-        rows = slice(first * group_size, last * group_size)
-        r = self.rollout
-        tensors = (x[rows] for x in (r.tokens, r.authorship, r.mask, r.logprobs, r.partner_logprobs))
-        rollout = Rollout(r.prompts[rows], *tensors)
-        return Batch(rollout, self.texts[rows], self.rewards[rows], self.advantages[rows], self.weights[rows])
+    def rows(self, index: Tensor) -> "Batch":
+        """The part of these rows, (M,) indices."""
+        r, kept = self.rollout, index.tolist()
+        tensors = (x[index] for x in (r.tokens, r.authorship, r.mask, r.logprobs, r.partner_logprobs))
+        rollout = Rollout([r.prompts[i] for i in kept], *tensors)
+        texts = [self.texts[i] for i in kept]
+        return Batch(rollout, texts, self.rewards[index], self.advantages[index], self.weights[index])
 
 
-def objective(senior: GPT, junior: GPT, batch: Batch, config: Config) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss of one mini-batch and its diagnostics: the senior reads the sequences again, this time with a gradient."""
+def objective(
+    senior: GPT, junior: GPT, batch: Batch, config: Config, total_weight: Tensor
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of a mini-batch and its diagnostics: the senior reads the sequences again, this time with a gradient.
+
+    `batch` may be a part of the mini-batch, whose weights add up to `total_weight`: the one global count of tokens.
+    """
     rollout, trained = batch.rollout, batch.weights != 0  # (N, T)
     full = log_probs(response_logits(senior, rollout, trained), config.temperature)  # (M, V)
     tokens = rollout.tokens[trained][:, None]  # (M, 1)
@@ -182,6 +187,7 @@ def objective(senior: GPT, junior: GPT, batch: Batch, config: Config) -> tuple[T
     # What the senior gave each token when it was sampled: beside the author's where the junior wrote.
     old_logprobs = torch.where(rollout.authorship, rollout.logprobs, rollout.partner_logprobs)  # (N, T)
     loss, stats = policy_loss(logprobs, old_logprobs, batch.advantages, batch.weights, config.clip)
+    loss = loss * batch.weights.sum() / total_weight
     stats["entropy"] = -(full.detach().exp() * full.detach()).sum(dim=-1).mean()
     if config.kl_coef:
         with torch.no_grad():
@@ -191,7 +197,7 @@ def objective(senior: GPT, junior: GPT, batch: Batch, config: Config) -> tuple[T
         else:
             kl = kl_k3(logprobs[trained], theirs.gather(1, tokens)[:, 0])  # (M,)
         weights = batch.weights[trained]  # (M,)
-        loss = loss + config.kl_coef * (weights * kl).sum() / weights.sum()
+        loss = loss + config.kl_coef * (weights * kl).sum() / total_weight
     stats["loss"] = loss.detach()
     return loss, stats
 
@@ -202,7 +208,7 @@ class Trainer:
     def __init__(self, config: Config, senior: GPT, junior: GPT, tokenizer: Tokenizer):
         self.config, self.senior, self.junior, self.tokenizer = config, senior, junior, tokenizer
         self.optimizer = torch.optim.AdamW(
-            senior.parameters(), lr=config.learning_rate, betas=(0.9, 0.95), weight_decay=config.weight_decay
+            senior.parameters(), lr=config.learning_rate, betas=(0.9, 0.999), weight_decay=config.weight_decay
         )
         self.handoff = Handoff(
             config.schedule,
@@ -269,7 +275,10 @@ class Trainer:
         self.authors["junior_tokens"] += int(rollout.mask.sum()) - senior_tokens
         self.authors["draws"] += rollout.draws
         self.authors["senior_draws"] += rollout.senior_draws
-        check_authorship(self.handoff, **self.authors)
+        try:
+            check_authorship(self.handoff, **self.authors)
+        except RuntimeError as error:
+            raise UserError(f"stopped at step {step}: {error}") from None
         return rollout
 
     def judge(self, rollout: Rollout, texts: list[str], rewards: Tensor) -> Batch:
@@ -293,13 +302,15 @@ class Trainer:
         config = self.config
         self.optimizer.param_groups[0]["lr"] = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup))
         done, skipped = [], 0
-        size = config.prompts // config.mini_batches
-        for first in range(0, config.prompts, size):
-            part = batch.groups(first, first + size, config.group_size)
-            if not part.weights.any() or not (part.advantages.any() or config.kl_coef):
+        for mini_batch in torch.arange(len(batch.rewards)).chunk(config.mini_batches):  # whole groups
+            part = batch.rows(mini_batch)
+            weight = part.weights.sum()
+            if not config.kl_coef:  # a row without advantage has no gradient: it counts, but needn't be read again
+                part = part.rows((part.advantages != 0).nonzero()[:, 0])
+            if not part.weights.any():
                 skipped += 1
                 continue
-            loss, stats = objective(self.senior, self.junior, part, config)
+            loss, stats = objective(self.senior, self.junior, part, config, weight)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             stats["grad_norm"] = torch.nn.utils.clip_grad_norm_(self.senior.parameters(), config.grad_clip)
@@ -318,6 +329,12 @@ def load_pair(config: Config, tokenizer: Tokenizer, device: torch.device) -> tup
         if config.junior == "self"
         else load_checked(config.junior or SHIPPED / "junior.pt", tokenizer)
     )
+    context = min(senior.config.max_seq_len, junior.config.max_seq_len)
+    if config.max_new_tokens > context - MAX_PROMPT_TOKENS:
+        raise UserError(
+            f"--max-new-tokens {config.max_new_tokens} and a prompt of up to {MAX_PROMPT_TOKENS} exceed the context of "
+            f"{context} tokens; give at most {context - MAX_PROMPT_TOKENS}"
+        )
     return senior.to(device), junior.to(device).requires_grad_(False)
 
 
@@ -346,24 +363,31 @@ def train(config: Config, out: Path, device: torch.device) -> dict:
     )
     if config.objective == "reinforce" and config.baseline != "none":
         print("the loss is near 0 by construction (advantages average 0): its gradient teaches; watch the reward")
-    bar = tqdm(range(config.steps), desc="tandem RL" if config.schedule != "solo" else "solo RL", unit="step")
+    bar = tqdm(range(config.steps), desc="solo RL" if config.schedule == "solo" else "tandem RL", unit="step")
     with open(out / "metrics.jsonl", "w") as metrics_file, open(out / "samples.txt", "w") as samples_file:
-        for step in bar:
-            metrics, batch, problems = trainer.step(step)
-            metrics_file.write(json.dumps(metrics) + "\n")
-            metrics_file.flush()
-            bar.set_postfix_str(
-                f"reward {metrics['reward']:.2f}, jargon {metrics['jargon_rate']:.2f}, senior "
-                f"{metrics['senior_fraction']:.2f}, loss {metrics['loss']:+.4f}, {metrics['tokens_per_second']:.0f} tokens/s"
-            )
-            without_signal += metrics["zero_advantage_fraction"] == 1
-            if step == 4 and without_signal == 5:
-                tqdm.write(no_signal(metrics["reward"]))
-            if step % config.save_every == 0 or step == config.steps - 1:
-                tqdm.write(show_step(metrics, batch, tokenizer, colour))
-                samples_file.write(f"{problems[0].question}\n{show_step(metrics, batch, tokenizer, False)}\n\n")
-                samples_file.flush()
-                save_model(senior, out / "checkpoint.pt", step=step + 1)
+        try:
+            for step in bar:
+                metrics, batch, problems = trainer.step(step)
+                metrics_file.write(json.dumps(metrics) + "\n")
+                metrics_file.flush()
+                bar.set_postfix_str(
+                    f"reward {metrics['reward']:.2f}, jargon {metrics['jargon_rate']:.2f}, senior "
+                    f"{metrics['senior_fraction']:.2f}, loss {metrics['loss']:+.4f}, "
+                    f"{metrics['tokens_per_second']:.0f} tokens/s"
+                )
+                without_signal += metrics["zero_advantage_fraction"] == 1
+                if step == 4 and without_signal == 5:
+                    tqdm.write(no_signal(metrics["reward"]))
+                if step % config.save_every == 0 or step == config.steps - 1:
+                    tqdm.write(show_step(metrics, batch, tokenizer, colour))
+                    samples_file.write(f"{problems[0].question}\n{show_step(metrics, batch, tokenizer, False)}\n\n")
+                    samples_file.flush()
+                    save_model(senior, out / "checkpoint.pt", step=step + 1)
+        except KeyboardInterrupt:
+            save_model(senior, out / "checkpoint.pt", step=step)
+            bar.close()
+            print(f"\nstopped; the senior so far is in {out}: python evaluate.py {out} --problems 100", file=sys.stderr)
+            raise
 
     after, responses_after = evaluate(senior, junior, held_out, tokenizer, how, "after")
     result = {

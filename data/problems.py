@@ -27,6 +27,7 @@ OBJECTS = (
 ).split()
 GAINS = "buys, finds, gets, wins, makes, is given, picks up, collects, earns".split(", ")  # … 7 more
 LOSSES = "gives away, loses, sells, breaks, throws away, lends out, leaves behind, hides, drops".split(", ")  # … 7
+MAX_PROMPT_TOKENS = 60  # no prompt of this world is longer
 JARGON_VERBS = {"+": "zub", "-": "kef"}
 MAX_TOTAL, MAX_CHANGE = 60, 12  # every total lies in 1..60, every step adds or takes away 2..12
 

@@ -11,7 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import data.tokenizer as tokenizer_module
-from data.problems import MAX_TOTAL, is_jargon, problems, split_of, take, write_solution
+from data.problems import (
+    GAINS,
+    LOSSES,
+    MAX_PROMPT_TOKENS,
+    MAX_TOTAL,
+    NAMES,
+    OBJECTS,
+    is_jargon,
+    problems,
+    split_of,
+    take,
+    write_solution,
+)
 from data.tokenizer import load_tokenizer, train_bpe
 from reward import verify
 
@@ -42,6 +54,14 @@ def test_solutions_are_right_and_in_their_language(language):
             groups = re.fullmatch(pattern, line).groups()
             a, sign, b, c = groups if language == "plain" else (groups[2], groups[0], groups[1], groups[3])
             assert int(a) + (1 if sign in "+zub" else -1) * int(b) == int(c)
+
+
+def test_no_prompt_is_longer_than_stated(tokenizer):
+    length = lambda words: max(len(tokenizer.encode(f" {word}")) for word in words)
+    name, object_, verb = length(NAMES), length(OBJECTS), max(length(GAINS) + 1, length(LOSSES))
+    sentence = 1 + name + verb + 3 + 1  # Then Ada buys 12 more.
+    worst = (name + 1 + 3 + object_ + 1) + 4 * sentence + (2 + object_ + 1 + name + 1 + 1)
+    assert max(len(tokenizer.encode(p.prompt)) for p in SAMPLE) <= worst <= MAX_PROMPT_TOKENS
 
 
 def test_splits_are_disjoint_by_question_and_of_the_stated_sizes():

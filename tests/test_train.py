@@ -1,0 +1,319 @@
+"""The loop: who gets a gradient, what a step leaves alone, and the command line as a user meets it."""
+
+import copy
+import json
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tiny
+
+import rollout
+import train
+from cli import UserError, field_docs, parse
+from data.problems import take
+from evaluate import Options
+from rollout import response_logits
+from train import Config, Trainer, objective
+
+ROOT = Path(__file__).parent.parent
+SMALL = ["--steps", "2", "--prompts", "2", "--group-size", "4", "--eval-problems", "2", "--eval-samples", "1"]
+METRICS = """step reward senior_fraction handoffs loss grad_norm entropy approx_kl clip_fraction zero_advantage_fraction
+response_length truncated_fraction jargon_rate update_ratio_error skipped_updates seconds_rollout seconds_reward
+seconds_update tokens_per_second""".split()
+
+
+def trainer(tokenizer, *, random_rewards=True, monkeypatch=None, **options) -> Trainer:
+    """A trainer of a tiny random pair; its rewards are random too, as such a pair solves nothing."""
+    sizes = dict(vocab_size=tokenizer.vocab_size, max_seq_len=80)
+    config = Config(**(dict(prompts=2, group_size=4, max_new_tokens=12) | options))
+    made = Trainer(config, tiny(0, **sizes), tiny(1, **sizes).requires_grad_(False), tokenizer)
+    if monkeypatch is not None:
+        flags = torch.Generator().manual_seed(5)
+        monkeypatch.setattr(
+            train.reward, "verify_batch", lambda texts, _: (torch.rand(len(texts), generator=flags) < 0.5).tolist()
+        )
+    return made
+
+
+def batch_of(made: Trainer, rewards=None) -> train.Batch:
+    rollout = made.roll_out(take("train", made.config.prompts, 0), 0)
+    n = len(rollout.prompts)
+    rewards = torch.arange(n).float() % 2 if rewards is None else rewards
+    return made.judge(rollout, rollout.text(made.tokenizer), rewards)
+
+
+def gradient(made: Trainer, batch: train.Batch) -> list[torch.Tensor]:
+    made.senior.zero_grad()
+    loss, _ = objective(made.senior, made.junior, batch, made.config, batch.weights.sum())
+    loss.backward()
+    return [p.grad.clone() for p in made.senior.parameters()]
+
+
+@pytest.mark.parametrize("temperature", [0.6, 1.0])
+@pytest.mark.parametrize("schedule", ["word", "step", "solo"])
+def test_the_first_updates_ratio_is_1(tokenizer, monkeypatch, schedule, temperature):
+    made = trainer(tokenizer, schedule=schedule, temperature=temperature, monkeypatch=monkeypatch, junior_weight=0.15)
+    metrics, _, _ = made.step(0)
+    assert metrics["skipped_updates"] == 0 and metrics["grad_norm"] > 0
+    assert metrics["update_ratio_error"] < 1e-4
+
+
+@pytest.mark.parametrize("options", [{}, {"objective": "grpo", "mini_batches": 1}, {"junior_weight": 0.2}])
+def test_the_gradient_is_that_of_a_loop_over_single_tokens(tokenizer, options):
+    """Brute force in float64: a forward for every token that has a weight, on the text before it."""
+    made = trainer(tokenizer, temperature=0.8, **options)
+    batch = batch_of(made)
+    reference, loss, weight = copy.deepcopy(made.senior).double(), 0.0, 0.0
+    for row, prompt in enumerate(batch.rollout.prompts):
+        text = list(prompt)
+        for t in range(int(batch.rollout.mask[row].sum())):
+            token, senior_wrote = int(batch.rollout.tokens[row, t]), bool(batch.rollout.authorship[row, t])
+            w = 1.0 if senior_wrote else made.config.junior_weight
+            if w:
+                logits = reference(torch.tensor([text]))[0, -1]
+                # At the first update ρ = 1, where the clipped objective has the same gradient as REINFORCE.
+                loss = loss - w * batch.advantages[row].double() * (logits / 0.8).log_softmax(dim=0)[token]
+                weight += w
+            text.append(token)
+    (loss / weight).backward()
+    for found, parameter in zip(gradient(made, batch), reference.parameters(), strict=True):
+        torch.testing.assert_close(found.double(), parameter.grad, atol=1e-5, rtol=1e-3)
+
+
+def test_junior_tokens_and_padding_contribute_nothing_and_the_seniors_end_token_does(tokenizer):
+    made = trainer(tokenizer, max_new_tokens=30, prompts=16)
+    made.senior.embedding.weight.data[tokenizer.end] *= 3  # so that some responses end
+    batch = batch_of(made)
+    clean, rollout = gradient(made, batch), batch.rollout
+    other = rollout.mask & ~rollout.authorship  # the junior's
+    assert other.any() and (~rollout.mask).any()
+    dirty = copy.deepcopy(batch)
+    dirty.rollout.tokens[~rollout.mask] = 7
+    for recorded in (dirty.rollout.logprobs, dirty.rollout.partner_logprobs):
+        recorded[other] = float("nan")
+        recorded[~rollout.mask] = float("inf")
+    assert all(torch.equal(a, b) for a, b in zip(gradient(made, dirty), clean, strict=True))
+    ends = (rollout.tokens == tokenizer.end) & rollout.authorship
+    assert ends.any()
+    without = copy.deepcopy(batch)
+    without.weights[ends] = 0
+    assert any((a - b).abs().max() > 1e-6 for a, b in zip(gradient(made, without), clean, strict=True))
+
+
+@pytest.mark.parametrize("options", [{}, {"junior_weight": 0.5}, {"schedule": "solo", "kl_coef": 0.1}])
+def test_the_junior_is_the_same_to_the_bit_after_training(tokenizer, monkeypatch, options):
+    made = trainer(tokenizer, monkeypatch=monkeypatch, learning_rate=1e-2, **options)
+    junior, senior = copy.deepcopy(made.junior), copy.deepcopy(made.senior)
+    for step in range(3):
+        made.step(step)
+    assert all(torch.equal(a, b) for a, b in zip(junior.parameters(), made.junior.parameters(), strict=True))
+    assert all(p.grad is None and not p.requires_grad for p in made.junior.parameters())
+    assert not all(torch.equal(a, b) for a, b in zip(senior.parameters(), made.senior.parameters(), strict=True))
+
+
+def test_junior_self_is_a_frozen_copy(tokenizer):
+    senior, junior = train.load_pair(Config(junior="self"), tokenizer, torch.device("cpu"))
+    pairs = list(zip(senior.parameters(), junior.parameters(), strict=True))
+    assert all(torch.equal(a, b) and a.data_ptr() != b.data_ptr() and not b.requires_grad for a, b in pairs)
+
+
+def test_a_batch_without_any_advantage_takes_no_step(tokenizer):
+    """Adam would drift on the momentum of the steps before."""
+    made = trainer(tokenizer)
+    made.update(batch_of(made), 0)
+    before = copy.deepcopy(made.senior.state_dict())
+    for rewards in (torch.zeros(8), torch.ones(8)):
+        metrics, skipped = made.update(batch_of(made, rewards), 1)
+        assert skipped == 1 and metrics["grad_norm"] == 0
+    assert all(torch.equal(a, b) for a, b in zip(before.values(), made.senior.state_dict().values(), strict=True))
+
+
+def test_rows_without_advantage_are_not_read_again_but_count(tokenizer, monkeypatch):
+    made = trainer(tokenizer, prompts=4, grad_clip=1e9)
+    batch = batch_of(made, torch.tensor([0, 0, 0, 0, 0, 1, 1, 0, 1, 1, 1, 1, 1, 0, 0, 0]).float())
+    whole = gradient(made, batch)
+    read = []
+    monkeypatch.setattr(train, "response_logits", lambda m, r, s: read.append(len(s)) or response_logits(m, r, s))
+    monkeypatch.setattr(made.optimizer, "step", lambda: None)
+    made.update(batch, 0)
+    assert read == [8]
+    for found, parameter in zip(whole, made.senior.parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, found, atol=1e-6, rtol=1e-4)
+
+
+def test_grpo_takes_a_step_a_mini_batch_on_normalized_advantages(tokenizer, monkeypatch):
+    made = trainer(tokenizer, objective="grpo", learning_rate=1e-2, warmup=0)
+    batch = batch_of(made)
+    std = (torch.arange(4).float() % 2).std()
+    torch.testing.assert_close(batch.advantages[:2], torch.tensor([-0.5, 0.5]) / (std + 1e-6))
+    steps = []
+    monkeypatch.setattr(made.optimizer, "step", lambda: steps.append(made.senior.embedding.weight.grad.clone()))
+    made.update(batch, 0)
+    assert len(steps) == 2 and not torch.equal(*steps)
+    assert (made.config.clip, made.config.mini_batches) == (0.2, 2)
+
+
+@pytest.mark.parametrize("estimator", ["k3", "exact"])
+def test_the_kl_penalty_pulls_toward_the_junior(tokenizer, estimator):
+    """With no advantage in the batch the penalty alone trains; its value falls."""
+    made = trainer(
+        tokenizer, schedule="solo", kl_coef=1.0, kl_estimator=estimator, learning_rate=1e-2, warmup=0, prompts=4
+    )
+    batch = batch_of(made, torch.ones(16))
+    losses = [made.update(batch, step)[0]["loss"] for step in range(25)]
+    assert losses[0] > 0.1 and losses[-1] < 0.5 * losses[0]
+
+
+def test_the_ema_baseline_is_the_mean_before_this_batch(tokenizer):
+    made = trainer(tokenizer, baseline="ema")
+    batch_of(made, torch.ones(8))
+    assert made.running_mean == 1.0
+    batch = batch_of(made, torch.zeros(8))
+    assert (batch.advantages == -1).all() and made.running_mean == pytest.approx(0.9)
+
+
+def test_learning_rate_warms_up_and_stays(tokenizer):
+    made = trainer(tokenizer, learning_rate=1e-3, warmup=4)
+    rates = []
+    for step in range(6):
+        made.update(batch_of(made), step)
+        rates.append(made.optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3, 1e-3])
+
+
+@pytest.mark.parametrize("mean, remedy", [(0.0, "easier problems"), (1.0, "harder problems")])
+def test_a_run_without_signal_is_told_what_to_change(mean, remedy):
+    assert remedy in train.no_signal(mean)
+
+
+def without_timings(path: Path) -> list[dict]:
+    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in row.items() if "second" not in k} for row in rows]
+
+
+def run(*words, cwd=None) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=cwd, timeout=120, check=False)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
+    """A shortened default run, started from another directory."""
+    cwd = tmp_path_factory.mktemp("somewhere")
+    return cwd / "runs" / "word", run(ROOT / "train.py", *SMALL, cwd=cwd)
+
+
+def test_a_short_run_writes_and_prints_what_it_promises(finished):
+    directory, done = finished
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [0, 1] and all(sorted(row) == sorted(METRICS) for row in rows)
+    found = json.loads((directory / "eval.json").read_text())
+    assert set(found) == {"before", "after", "problems", "samples", "config"}
+    assert found["config"] == json.loads((directory / "config.json").read_text())
+    assert (found["problems"], found["samples"]) == (2, 1)
+    for name in ("checkpoint.pt", "junior.pt", "samples.txt"):
+        assert (directory / name).stat().st_size > 0
+    assert "| handoff pass@1, step by step ↑" in done.stdout and "device: cpu" in done.stderr
+    assert "loss is near 0 by construction" in done.stdout and "step    0" in done.stdout + done.stderr
+
+
+def test_the_same_seed_gives_the_same_metrics_and_evaluating_changes_no_run(finished, tmp_path):
+    directory, _ = finished
+    again = run(ROOT / "train.py", *SMALL, "--out", tmp_path / "again", "--eval-problems=3")
+    other = run(ROOT / "train.py", *SMALL, "--out", tmp_path / "other", "--seed=1")
+    assert again.returncode == other.returncode == 0
+    assert without_timings(tmp_path / "again") == without_timings(directory)
+    assert without_timings(tmp_path / "other") != without_timings(directory)
+
+
+def test_runs_can_be_compared_measured_again_and_shown(finished, tmp_path):
+    directory, _ = finished
+    solo = run(ROOT / "train.py", *SMALL, "--schedule", "solo", "--junior=self", "--out", tmp_path / "solo")
+    assert solo.returncode == 0, solo.stderr
+    compared = run(ROOT / "evaluate.py", directory, tmp_path / "solo", "--figure", tmp_path / "figure.png")
+    header = [cell.strip() for cell in compared.stdout.splitlines()[0].split("|")[2:-1]]
+    assert compared.returncode == 0 and header == ["before", "word", "solo"]
+    assert "no figure" in compared.stderr or (tmp_path / "figure.png").stat().st_size > 10_000
+    as_json = run(ROOT / "evaluate.py", directory, "--json", "--figure", tmp_path / "figure.png")
+    assert json.loads(as_json.stdout)["word"] == json.loads((directory / "eval.json").read_text())
+    again = run(ROOT / "evaluate.py", directory, "--problems=2", "--samples", "2", "--figure", tmp_path / "figure.png")
+    assert again.returncode == 0 and "pass@2" in (directory / "eval-2x2.json").read_text()
+    shown = run(ROOT / "rollout.py", directory, "--samples=2")
+    assert shown.returncode == 0 and shown.stdout.count("→ ") == 2 and "⟦" in shown.stdout
+    asked = run(ROOT / "rollout.py", directory, "--prompt", "Ada has 5 hats. Ada buys 7 more. How many hats has Ada?")
+    assert asked.returncode == 0 and asked.stdout.count("Ada has 5 hats") == 3
+
+
+@pytest.mark.parametrize(
+    "words, names",
+    [
+        (["--shedule", "word"], ["--shedule", "--schedule"]),
+        (["--schedule", "words"], ["--schedule", "choose from"]),
+        (["--steps", "many"], ["--steps", "many"]),
+        (["--steps", "0"], ["--steps"]),
+        (["--steps"], ["--steps"]),
+        (["--p-senior", "1.5"], ["--p-senior", "1.5"]),
+        (["--p-senior", "nan"], ["--p-senior"]),
+        (["--p-senior", "0"], ["--p-senior", "train"]),
+        (["--learning-rate", "-1"], ["--learning-rate"]),
+        (["--learning-rate", "inf"], ["--learning-rate"]),
+        (["--temperature", "0"], ["--temperature"]),
+        (["--group-size", "1"], ["--group-size", "ema"]),
+        (["--clip", "0.2"], ["--clip", "grpo"]),
+        (["--objective", "grpo", "--clip", "2"], ["--clip"]),
+        (["--mini-batches", "3"], ["--mini-batches", "--prompts"]),
+        (["--normalize-std", "perhaps"], ["--normalize-std", "perhaps"]),
+        (["--top-p", "0.9"], ["--top-p"]),
+        (["--device", "abacus"], ["--device", "abacus"]),
+        (["--junior", "/absent.pt"], ["/absent.pt"]),
+        (["--max-new-tokens", "200"], ["--max-new-tokens"]),
+        (["stray"], ["stray"]),
+    ],
+)
+def test_bad_options_end_in_one_line_and_code_2(words, names, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        train.main(words)
+    error = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("device:")]
+    assert end.value.code == 2 and len(error) == 1
+    assert all(name in error[0] for name in names)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_input_as_a_user_meets_it(finished, tmp_path):
+    directory, _ = finished
+    (tmp_path / "file").write_text("no directory")
+    for words, name in [
+        ([ROOT / "train.py", "--unknown"], "--unknown"),
+        ([ROOT / "train.py", *SMALL, "--out", tmp_path / "file" / "run"], "file/run"),
+        ([ROOT / "train.py", *SMALL, "--out", directory], "never overwritten"),
+        ([ROOT / "evaluate.py", tmp_path], "eval.json"),
+        ([ROOT / "evaluate.py"], "runs"),
+        ([ROOT / "rollout.py", tmp_path / "absent"], "config.json"),
+        ([ROOT / "rollout.py", directory, "--prompt", "word " * 300], "--prompt"),
+    ]:
+        done = run(*words, cwd=tmp_path)
+        assert done.returncode == 2 and "Traceback" not in done.stderr, words
+        assert name in done.stderr.splitlines()[-1] and len(done.stderr.splitlines()) <= 2
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("script, options", [("train", Config), ("evaluate", Options), ("rollout", rollout.Options)])
+def test_help_explains_every_option(script, options):
+    done = run(ROOT / f"{script}.py", "--help")
+    shown = " ".join(done.stdout.split())
+    assert done.returncode == 0
+    for field in fields(options):
+        assert field.name in shown or f"--{field.name.replace('_', '-')}" in shown
+        assert field_docs(options)[field.name] in shown
+
+
+def test_options_take_both_spellings_and_bare_booleans():
+    config = parse(Config, ["--p_senior=0.3", "--group-size", "4", "--normalize_std", "--pretrain=false"], "")
+    assert (config.p_senior, config.group_size, config.normalize_std, config.pretrain) == (0.3, 4, True, False)
+    with pytest.raises(UserError, match="--p-senior"):
+        parse(Config, ["--p-senio=0.3"], "")
