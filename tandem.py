@@ -135,7 +135,7 @@ def check_authorship(handoff: Handoff, senior_tokens: int, junior_tokens: int, d
                 f"p_senior = {p}: the draws are not what they should be"
             )
     for author, tokens, share in (("senior", senior_tokens, p), ("junior", junior_tokens, 1 - p)):
-        due = draws * share >= 30 if handoff.drawn else True  # 30 draws expected, none fell: chance e^-30
+        due = not handoff.drawn or draws == 0 or draws * share >= 30  # 30 draws expected, none fell: chance e^-30
         if tokens == 0 and senior_tokens + junior_tokens >= 1000 and due and share > 0:
             raise RuntimeError(
                 f"the {author} wrote none of {senior_tokens + junior_tokens} tokens under schedule {handoff.schedule}: "

@@ -134,6 +134,8 @@ def test_authors_who_are_not_as_scheduled_stop_the_run():
         check_authorship(word, 5000, 5000, 4000, 2250)
     with pytest.raises(RuntimeError, match="junior wrote none"):
         check_authorship(word, 2000, 0, 90, 50)
+    with pytest.raises(RuntimeError, match="junior wrote none"):
+        check_authorship(word, 2000, 0, 0, 0)
     with pytest.raises(RuntimeError, match="senior wrote none"):
         check_authorship(Handoff("alternate"), 0, 1000, 0, 0)
     check_authorship(Handoff("word", p_senior=0.999, boundary=BOUNDARY), 2000, 0, 1000, 1000)  # likely enough

@@ -12,10 +12,12 @@ import torch
 from conftest import tiny
 
 import rollout
+import tandem
 import train
 from cli import UserError, field_docs, parse
 from data.problems import take
 from evaluate import Options
+from model import load_model, save_model
 from rollout import response_logits
 from train import Config, Trainer, objective
 
@@ -185,9 +187,59 @@ def test_learning_rate_warms_up_and_stays(tokenizer):
     assert rates == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3, 1e-3])
 
 
-@pytest.mark.parametrize("mean, remedy", [(0.0, "easier problems"), (1.0, "harder problems")])
-def test_a_run_without_signal_is_told_what_to_change(mean, remedy):
-    assert remedy in train.no_signal(mean)
+def test_a_lost_authorship_stops_the_run(tokenizer, monkeypatch):
+    """An authorship that is always the senior's would be plain RL under the name of tandem RL."""
+    made = trainer(tokenizer, prompts=8)
+
+    def always_senior(handoff, counted):
+        handoff.draws, handoff.senior_draws = handoff.draws + counted.sum(), handoff.senior_draws + counted.sum()
+        return torch.ones_like(handoff.author)
+
+    monkeypatch.setattr(tandem.Handoff, "_draw", always_senior)
+    with pytest.raises(UserError, match="stopped at step 0: the senior got"):
+        for step in range(20):
+            made.roll_out(take("train", 8, step), 0)
+
+
+@pytest.fixture
+def hopeless(tokenizer, tmp_path) -> list[str]:
+    """Options of a short run whose pair solves nothing."""
+    for name in ("senior", "junior"):
+        save_model(tiny(0, vocab_size=tokenizer.vocab_size, max_seq_len=128), tmp_path / f"{name}.pt")
+    small = ["--prompts=2", "--group-size=2", "--max-new-tokens=8", "--eval-problems=1", "--eval-samples=1"]
+    return [
+        f"--senior={tmp_path / 'senior.pt'}",
+        f"--junior={tmp_path / 'junior.pt'}",
+        f"--out={tmp_path / 'o'}",
+        *small,
+    ]
+
+
+def test_a_run_without_signal_says_so_and_trains_nothing(hopeless, tmp_path, capsys):
+    train.main([*hopeless, "--steps=6"])
+    printed = capsys.readouterr().out
+    assert printed.count("warning: no learning signal") == 1 and "all wrong" in printed and "--group-size" in printed
+    rows = [json.loads(line) for line in (tmp_path / "o" / "metrics.jsonl").read_text().splitlines()]
+    assert all(row["skipped_updates"] == 1 and row["zero_advantage_fraction"] == 1 for row in rows)
+    before, after = load_model(tmp_path / "senior.pt"), load_model(tmp_path / "o" / "checkpoint.pt")
+    assert all(torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
+    assert "all right" in train.no_signal(1.0) and "harder problems" in train.no_signal(1.0)
+
+
+def test_ctrl_c_keeps_the_senior_so_far(hopeless, tmp_path, monkeypatch, capsys):
+    step = Trainer.step
+
+    def interrupted(self, number):
+        if number == 2:
+            raise KeyboardInterrupt
+        return step(self, number)
+
+    monkeypatch.setattr(Trainer, "step", interrupted)
+    with pytest.raises(SystemExit) as end:
+        train.main([*hopeless, "--steps=6"])
+    assert end.value.code == 130 and "so far is in" in capsys.readouterr().err
+    assert torch.load(tmp_path / "o" / "checkpoint.pt", weights_only=True)["step"] == 2
+    assert len((tmp_path / "o" / "metrics.jsonl").read_text().splitlines()) == 2
 
 
 def without_timings(path: Path) -> list[dict]:
