@@ -52,7 +52,7 @@ class Config:
     junior: str | None = None
     """checkpoint of the junior, or self: a frozen copy of the senior; the shipped one if not given"""
 
-    steps: int = 300
+    steps: int = 250
     """RL steps, a batch of rollouts each"""
     prompts: int = 16
     """problems a step"""
@@ -80,7 +80,7 @@ class Config:
     kl_estimator: Literal["k3", "exact"] = "exact"
     """k3 sees the sampled token alone; exact the whole vocabulary"""
 
-    learning_rate: float = 1e-4
+    learning_rate: float = 2e-4
     """AdamW's, constant after the warm-up"""
     warmup: int = 10
     """steps over which the learning rate rises to its value"""
