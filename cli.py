@@ -10,6 +10,7 @@ import difflib
 import functools
 import inspect
 import itertools
+import os
 import re
 import sys
 import textwrap
@@ -23,7 +24,7 @@ class UserError(ValueError):
 
 
 def command(main):
-    """Decorate `main(argv)`: a UserError becomes one line and exit code 2, Ctrl-C exit code 130."""
+    """Decorate `main(argv)`: a UserError becomes one line and exit code 2, Ctrl-C exit code 130, a closed pipe 141."""
 
     @functools.wraps(main)
     def wrapped(argv: list[str] | None = None) -> None:
@@ -34,6 +35,9 @@ def command(main):
             raise SystemExit(2) from None
         except KeyboardInterrupt:
             raise SystemExit(130) from None
+        except BrokenPipeError:  # `| head` has read enough; what is left in the buffer has nowhere to go
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise SystemExit(141) from None
 
     return wrapped
 
@@ -58,17 +62,29 @@ def parse(cls: type, argv: list[str], description: str):
         metavar = None if "choices" in options else getattr(kind, "__name__", "value").upper()
         options = {"metavar": metavar} | options
         parser.add_argument(name, default=argparse.SUPPRESS, help=help_text + shown, type=kind, **options)
-    argv = [re.sub(r"^--[\w-]+", lambda name: name[0].replace("_", "-"), word) for word in argv]
-    given, unknown = parser.parse_known_args(argv)
-    if unknown:
-        names = ["--" + field.name.replace("_", "-") for field in dataclasses.fields(cls)]
-        close = difflib.get_close_matches(unknown[0].split("=")[0], names, n=1)
-        hint = f"did you mean {close[0]}?" if close else "see --help"
-        raise UserError(f"unknown option {unknown[0]}; {hint}")
+    given = vars(parser.parse_intermixed_args(_spelled_out([str(word) for word in argv], hints)))
     try:
-        return cls(**vars(given))
+        return cls(**given)
     except ValueError as error:
         raise UserError(str(error)) from None
+
+
+def _spelled_out(argv: list[str], hints: dict) -> list[str]:
+    """The command line with hyphens for underscores and `--flag=true` for a bare flag, all its options being known."""
+    options = {"--" + name.replace("_", "-"): hint for name, hint in hints.items()}
+    words = []
+    for word, following in itertools.pairwise([*argv, ""]):
+        name, equals, value = word.partition("=")
+        if re.fullmatch(r"--[A-Za-z][\w-]*", name):
+            name = name.replace("_", "-")
+            if name not in options and name != "--help":
+                close = difflib.get_close_matches(name, options, n=1)
+                raise UserError(f"unknown option {name}; {f'did you mean {close[0]}?' if close else 'see --help'}")
+            flag = options.get(name) in (bool, bool | None)
+            if flag and not equals and following.lower() not in ("true", "false"):
+                equals, value = "=", "true"
+        words.append(name + equals + value)
+    return words
 
 
 def _argument(hint) -> tuple[type, dict]:
@@ -80,7 +96,7 @@ def _argument(hint) -> tuple[type, dict]:
     if typing.get_origin(hint) is typing.Literal:
         return str, {"choices": hint.__args__}
     if hint is bool:
-        return _boolean, {"nargs": "?", "const": True, "metavar": "BOOL"}
+        return _boolean, {"metavar": "[BOOL]"}
     return hint, {}
 
 
@@ -104,6 +120,8 @@ def pick_device(name: str):
     """`auto` takes CUDA, then Apple's MPS, then the CPU; says which.  -> torch.device"""
     import torch
 
+    if name not in ("auto", "cuda", "mps", "cpu"):
+        raise UserError(f"--device is {name!r}; choose from auto, cuda, mps, cpu")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:

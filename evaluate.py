@@ -21,7 +21,7 @@ import torch
 from tqdm import tqdm
 
 import reward
-from cli import command, parse, pick_device
+from cli import UserError, command, parse, pick_device
 from data.problems import Problem, is_jargon, take
 from data.tokenizer import Tokenizer, load_tokenizer
 from model import GPT
@@ -34,16 +34,15 @@ from tandem import Handoff, Schedule, kl_exact
 class Sampling:
     """How evaluation samples. The demonstration's defaults; the paper's are top_p 0.8, top_k 20, 8 samples."""
 
-    problems: int = 100
-    samples: int = 4
+    samples: int = 4  # of each problem
     temperature: float = 0.7
     top_p: float | None = None
     top_k: int | None = None
     max_new_tokens: int = 64
-    max_turns: int = 150
+    max_turns: int = 150  # under `step`
     p_senior: float = 0.5  # of `word`
     max_gap: int = 32
-    batch_size: int = 512
+    batch_size: int = 512  # rows at a time
     seed: int = 0
 
 
@@ -146,7 +145,7 @@ def pass_rates(responses: list[Response], samples: int) -> dict[str, float]:
 def evaluate(
     senior: GPT, junior: GPT, problems: list[Problem], tokenizer: Tokenizer, how: Sampling, label: str = ""
 ) -> tuple[dict, dict[str, list[Response]]]:
-    """Solo, handoff (`step`, `word`), drift and legibility of a pair (Evaluation section).
+    """The paper's evaluation of a pair: solo, handoff (`step`, and ours, `word`), drift and legibility.
 
     Returns the measures, as eval.json has them, and the responses behind them: solo, handoff, handoff_word.
     """
@@ -179,6 +178,7 @@ def solo_accuracy(model: GPT, problems: list[Problem], tokenizer: Tokenizer, how
 
 
 def mean(values: list) -> float:
+    """Of numbers or booleans."""
     return sum(values) / len(values)
 
 
@@ -195,9 +195,16 @@ ROWS = (  # of the table: what it is called, where it is in a measurement, which
 
 
 def look_up(measures: dict, path: tuple[str, ...]) -> float | None:
+    """One number of a measurement, None where it doesn't apply."""
     for key in path:
         measures = measures[key]
     return measures
+
+
+def cell(measures: dict, path: tuple[str, ...]) -> str:
+    """One number of a measurement as the table shows it."""
+    value = look_up(measures, path)
+    return "-" if value is None else f"{value:.3f}"
 
 
 def table(columns: dict[str, dict]) -> str:
@@ -209,8 +216,7 @@ def table(columns: dict[str, dict]) -> str:
         f"| {'-' * width} | {' | '.join('-' * (len(n) - 1) + ':' for n in names)} |",
     ]
     for label, path in ROWS:
-        values = [look_up(measures, path) for measures in columns.values()]
-        cells = [f"{'-' if v is None else format(v, '.3f'):>{len(n)}}" for v, n in zip(values, names, strict=True)]
+        cells = [f"{cell(column, path):>{len(name)}}" for name, column in zip(names, columns.values(), strict=True)]
         lines.append(f"| {label:{width}} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -261,8 +267,12 @@ def draw_figure(runs: dict[str, tuple[dict, list[dict]]], path: Path) -> bool:
         axis.margins(y=0.15)
     for axis in axes.flat:
         axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
-    plt.close(figure)
+    try:
+        figure.savefig(path, dpi=150)
+    except (OSError, ValueError) as error:
+        raise UserError(f"--figure {path} can't be drawn ({error}); give the path of a .png or .svg") from None
+    finally:
+        plt.close(figure)
     return True
 
 
@@ -276,74 +286,73 @@ class Options:
     """measure the trained pairs again, on this many test problems"""
     samples: int | None = None
     """measure the trained pairs again, with this many responses to a problem"""
-    temperature: float = 0.7
-    """of both models, where they are measured again"""
+    temperature: float | None = None
+    """measure the trained pairs again, with both models at this temperature (0.7 where another setting is given)"""
     top_p: float | None = None
-    """nucleus of both models, where they are measured again (the paper's evaluation: 0.8)"""
+    """measure the trained pairs again, with both models cut to this nucleus (the paper: 0.8)"""
     top_k: int | None = None
-    """likeliest tokens of both models, where they are measured again (the paper's evaluation: 20)"""
+    """measure the trained pairs again, with both models cut to this many likeliest tokens (the paper: 20)"""
     json: bool = False
     """print the measurements as JSON"""
     figure: str | None = None
     """where to draw the figure, if matplotlib is installed; comparison.png beside the first run if not given"""
     device: str = "auto"
-    """auto (CUDA, then MPS, then the CPU), or a device's name"""
+    """auto (CUDA, then MPS, then the CPU), cuda, mps or cpu"""
 
     def __post_init__(self):
         for name in ("problems", "samples", "top_k"):
             if getattr(self, name) is not None and getattr(self, name) < 1:
                 raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1")
-        if self.temperature < 0 or (self.top_p is not None and not 0 < self.top_p <= 1):
+        if not 0 <= (self.temperature or 0) < float("inf") or not 0 < (1 if self.top_p is None else self.top_p) <= 1:
             raise ValueError("--temperature must be at least 0, --top-p above 0 and at most 1")
 
 
 @command
 def main(argv: list[str]) -> None:
     options = parse(Options, argv, __doc__)
-    again = any(value is not None for value in (options.problems, options.samples, options.top_p, options.top_k))
-    tokenizer, columns, found = load_tokenizer(), {}, {}
-    for directory in map(Path, options.runs):
+    settings = (options.problems, options.samples, options.temperature, options.top_p, options.top_k)
+    tokenizer, columns, starts, found, directories = load_tokenizer(), {}, [], {}, {}
+    for directory in dict.fromkeys(Path(run).resolve() for run in options.runs):
         name = directory.name if directory.name not in found else str(directory)
-        if again:
-            columns[name] = measure_again(directory, options, tokenizer)
-            found[name] = {"after": columns[name]}
+        if any(value is not None for value in settings):
+            found[name] = measure_again(directory, options, tokenizer)
         else:
-            found[name] = read_json(directory / "eval.json")
-            columns.setdefault("before", found[name]["before"])
-            columns[name] = found[name]["after"]
+            found[name] = read_json(directory / "eval.json", "before", "after")
+            before = found[name]["before"]
+            shown = [cell(before, path) for _, path in ROWS]
+            if shown not in starts:  # one column for all runs that began with the same pair
+                starts.append(shown)
+                columns[f"before {name}" if columns else "before"] = before
+        columns[name], directories[name] = found[name]["after"], directory
     print(json.dumps(found, indent=2) if options.json else table(columns))
     figure = Path(options.figure) if options.figure else Path(options.runs[0]).resolve().parent / "comparison.png"
-    curves = {
-        name: (found[name]["after"], read_metrics(Path(run))) for name, run in zip(found, options.runs, strict=True)
-    }
+    curves = {name: (run["after"], read_metrics(directories[name])) for name, run in found.items()}
     drawn = draw_figure(curves, figure)
     print(f"figure: {figure}" if drawn else "no figure: pip install matplotlib draws one", file=sys.stderr)
 
 
 def measure_again(directory: Path, options: Options, tokenizer: Tokenizer) -> dict:
-    """Measure a run's trained pair on more problems or otherwise; kept in the run's eval-*.json."""
+    """Measure a run's trained pair on more problems or otherwise; kept in the run, in an eval-*.json of that name."""
     config, senior, junior = load_pair(directory, tokenizer)
     device = pick_device(options.device)
+    n = options.problems or 100
     how = Sampling(
-        problems=options.problems or 100,
         samples=options.samples or 4,
-        temperature=options.temperature,
+        temperature=0.7 if options.temperature is None else options.temperature,
         top_p=options.top_p,
         top_k=options.top_k,
         max_new_tokens=config["max_new_tokens"],
         max_gap=config["max_gap"],
     )
-    problems = take("test", how.problems, "evaluation")
+    problems = take("test", n, "evaluation")
     measures, _ = evaluate(senior.to(device), junior.to(device), problems, tokenizer, how, directory.name)
-    result = {
-        "after": measures,
-        "problems": how.problems,
-        "samples": how.samples,
-        "sampling": asdict(how),
-        "config": config,
-    }
-    write_json(directory / f"eval-{how.problems}x{how.samples}.json", result)
-    return measures
+    result = {"after": measures, "problems": n, "samples": how.samples, "sampling": asdict(how), "config": config}
+    path = directory / f"eval-{n}x{how.samples}-t{how.temperature}-p{how.top_p or 1}-k{how.top_k or 'all'}.json"
+    try:
+        write_json(path, result)
+    except OSError as error:
+        print(f"{path} can't be written ({error.strerror}); the measurement is only printed", file=sys.stderr)
+    return result
 
 
 if __name__ == "__main__":

@@ -101,6 +101,8 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
+    """Causal self-attention; the queries, keys and values of all heads come from one projection."""
+
     def __init__(self, config: GPTConfig):
         super().__init__()
         self.n_heads, self.n_kv_heads, self.head_dim = config.n_heads, config.n_kv_heads, config.head_dim
@@ -111,6 +113,7 @@ class Attention(nn.Module):
         self.k_norm = nn.RMSNorm(config.head_dim, config.norm_eps) if config.qk_norm else nn.Identity()
 
     def forward(self, x: Tensor, rope, mask: Tensor | None, cache: KVCache | None, layer: int) -> Tensor:
+        """States (B, T, C) -> what attention adds to them (B, T, C). `rope` is (cos, sin), `layer` where the cache writes."""
         B, T, _ = x.shape
         qkv = self.qkv(x).view(B, T, -1, self.head_dim).transpose(1, 2)  # (B, H + 2 KV, T, hd)
         q, k, v = qkv.split([self.n_heads, self.n_kv_heads, self.n_kv_heads], dim=1)  # (B, heads, T, hd)
@@ -125,6 +128,8 @@ class Attention(nn.Module):
 
 
 class SwiGLU(nn.Module):
+    """The feed-forward half of a block: down(silu(gate(x)) · up(x)).  (B, T, C) -> (B, T, C)"""
+
     def __init__(self, config: GPTConfig):
         super().__init__()
         self.gate_up = nn.Linear(config.d_model, 2 * config.d_ff, bias=False)
@@ -136,6 +141,8 @@ class SwiGLU(nn.Module):
 
 
 class Block(nn.Module):
+    """Attention, then SwiGLU, each on normalized states and added to them.  (B, T, C) -> (B, T, C)"""
+
     def __init__(self, config: GPTConfig):
         super().__init__()
         self.attention_norm = nn.RMSNorm(config.d_model, config.norm_eps)
@@ -168,6 +175,7 @@ class GPT(nn.Module):
 
     @property
     def device(self) -> torch.device:
+        """Where the weights are."""
         return self.embedding.weight.device
 
     def forward(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
@@ -223,7 +231,16 @@ def load_model(path: str | Path) -> GPT:
         model.load_state_dict(checkpoint["model"])
     except OSError as error:
         raise ValueError(f"checkpoint {path} can't be read: {error.strerror}") from None
-    except (pickle.UnpicklingError, zipfile.BadZipFile, EOFError, RuntimeError, KeyError, TypeError, AttributeError):
+    except (
+        pickle.UnpicklingError,
+        zipfile.BadZipFile,
+        EOFError,
+        RuntimeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+    ):
         raise ValueError(
             f"{path} is not a checkpoint of this project, or is damaged; give one that train.py wrote"
         ) from None

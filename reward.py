@@ -23,7 +23,6 @@ CPU time and memory, killed and replaced when it is late, gone after `close()` o
 """
 
 import atexit
-import contextlib
 import json
 import math
 import os
@@ -34,6 +33,7 @@ import threading
 import time
 import unicodedata
 import warnings
+from contextlib import suppress
 from fractions import Fraction
 from functools import lru_cache
 
@@ -42,19 +42,23 @@ MAX_TEXT = 10_000  # characters of an answer that is read rather than only compa
 MAX_TOKENS = 2_000
 MAX_DEPTH = 40  # brackets, functions and exponents inside one another
 MAX_BITS = 14_000  # of a numerator or denominator: about 4,200 digits, below Python's own limit on int <-> str
-MAX_ITEMS = 64  # of a list or set whose items need more than a look to be told apart
 MAX_COMPARISONS = 5_000  # of parts with parts, for one verdict
-MAX_NODES = 400  # of an expression that the worker is asked about
+MAX_QUESTION = 20_000  # characters that the worker is asked
 MAX_EXPONENT = 500  # in the worker; sympy computes a power as soon as it sees it
 CPU_SECONDS = 0.25  # of the worker, for one question
-WALL_SECONDS = 0.6  # then it is killed (it may sit in one long C call, or the machine may be busy)
-VERDICT_SECONDS = 0.3  # after so much time with the worker, one verdict asks it nothing more
+WALL_SECONDS = 0.4  # then it is killed (it may sit in one long C call, or the machine may be busy)
+VERDICT_SECONDS = 0.2  # after so much time with the worker, one verdict asks it nothing more
 START_SECONDS = 20.0  # for the worker to import sympy (0.3 s on a quiet machine)
 MEMORY_BYTES = 2 << 30  # of address space, for the worker
 
 
 class _Unreadable(Exception):
     """This text is not in the grammar, has no value (1/0), or would be too large."""
+
+
+def _require(condition) -> None:
+    if not condition:
+        raise _Unreadable
 
 
 # ---- Public functions ------------------------------------------------------------------------------------------------
@@ -68,27 +72,24 @@ def extract(response: str) -> str | None:
     if not isinstance(response, str):
         return None
     response = response[-MAX_RESPONSE:]
-    open_braces: list[tuple[int, int] | None] = []  # (start, start of the content) of a box, None for any other brace
-    last = None  # the box that closed last: (start, end, its content)
+    open_braces = []  # the span of a box, None for any other brace
+    last = None  # the box that closed last: (start, end, span of its content)
     for match in _BRACE.finditer(response):
-        if match[0] == "}":
-            box = open_braces.pop() if open_braces else None
-            if box:
-                content = (box[1], match.start())
-                if last and last[0] > box[0]:  # a box around nothing but a box means the inner one
-                    around = response[box[1] : last[0]] + response[last[1] : match.start()]
-                    content = content if around.strip() else last[2]
-                last = (box[0], match.end(), content)
-        elif match[0].endswith("{") and match[0] != "\\{":
+        if match[0][-1] == "{" and match[0] != "\\{":
             open_braces.append(match.span() if len(match[0]) > 1 else None)
+        elif match[0] == "}" and open_braces and (box := open_braces.pop()):
+            content = (box[1], match.start())
+            if last and last[0] > box[0]:  # a box around nothing but a box means the inner one
+                around = response[box[1] : last[0]] + response[last[1] : match.start()]
+                content = content if around.strip() else last[2]
+            last = (box[0], match.end(), content)
     if any(box and (last is None or box[0] > last[0]) for box in open_braces):
         return None
     if last:
-        answer = response[slice(*last[2])]
-    else:
-        answer = response.rpartition("####")[2].strip(" \t").split("\n")[0] if "####" in response else ""
-        answer = answer.split("<|")[0]  # a chat template's special token
-    return answer.strip() or None
+        return response[slice(*last[2])].strip() or None
+    _, found, line = response.rpartition("####")
+    answer = line.strip(" \t").split("\n")[0].split("<|")[0]  # <|: a chat template's special token
+    return (found and answer.strip()) or None
 
 
 def equivalent(prediction: str, answer: str) -> bool:
@@ -125,7 +126,8 @@ def verify_batch(responses: list[str], answers: list[str]) -> list[bool]:
 
 def close() -> None:
     """End the worker process, if there is one. A later verdict that needs one starts a new one."""
-    _WORKER.close()
+    with _WORKER.lock:
+        _WORKER.stop()
 
 
 # ---- Normalization: one character for every way to write it ----------------------------------------------------------
@@ -136,41 +138,51 @@ _EXPLICIT_GROUP = re.compile(r"(?<=\d)(?:\{,\}|,\\!\s{0,9}|\\[,;:! ]|~)(?=\d{3}(
 _SPACED_GROUP = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d/.]| \d| ?\\[dtc]?frac)")  # 1 234
 _COMMA_GROUP = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)")  # 1,234
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+[^\d,;(\[{]*")  # 1,22
-_CHOICE = re.compile(r"(?:\\[a-z]{4,6}\s?\{)?\(([A-J])\)\s?\}?[.:]?\s?([\d\\$-][^(),;A-Z]*)")  # (B) 42
+_CHOICE = re.compile(r"(?:\\[a-z]{4,6}\s?\{)?\(?([A-J])[).:]\s?\}?[.:]?\s?([\d\\$-][^(),;:A-Z]*)")  # (B) 42
 _SHORT_UNIT = re.compile(r"([+-]?[\d.,/]+) ([A-Za-z]{1,2})([/^{}A-Za-z\d]{0,9})")  # 5 m, 12 m/s
+_MIXED = re.compile(  # 2\frac{1}{2} or 2 1/2
+    r"(?<![\d.^_}\]])(?<!frac|sqrt)(?<!binom)(\d+)(?:(?:[ ~]|\\[,;! ]){0,3}\\[dtc]?frac ?(?:\{ ?(\d+) ?\}|(\d)) ?"
+    r"(?:\{ ?(\d+) ?\}|(\d)(?!\d))|(?:[ ~]|\\[,;! ]){1,3}(\d+) ?/ ?(\d+))"
+)
 _DEGREE = re.compile(r"(?:\^\s?(?:\{\s?\\circ\s?\}|\\circ|\\degree)|\\degree|°)(?:\s?[CF]\b)?")
 
 _SCRIPT = re.compile("([⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+)|[₀₁₂₃₄₅₆₇₈₉]+")
-_CHARACTERS = dict(zip("−–—‒′’×·⋅∙∗÷∕⩽⩾≃º√", [*"----''*****//≤≥≈°", "\\sqrt "], strict=True))
+_CHARACTERS = dict(zip("−–—‒′’×·⋅∙∗÷∕⁄⩽⩾≃º。√∛", [*"----''*****///≤≥≈°.", "\\sqrt ", "\\sqrt[3]"], strict=True))
 
 
+@lru_cache(maxsize=1024)
 def _fold_character(char: str) -> str:
     """Greek letters by name, vulgar fractions as \\frac, digits of any script and full-width forms as ASCII."""
     if char in _CHARACTERS:
         return _CHARACTERS[char]
     category = unicodedata.category(char)
-    if category == "Nd":
-        return str(unicodedata.decimal(char))
-    if category in ("Cf", "Zs"):
-        return "" if category == "Cf" else " "
-    name = re.fullmatch("GREEK (SMALL|CAPITAL) LETTER ([A-Z]+)", unicodedata.name(char, ""))
-    if name:
+    if category in ("Nd", "Cf", "Zs"):
+        return str(unicodedata.decimal(char)) if category == "Nd" else " " * (category == "Zs")
+    if name := re.fullmatch("GREEK (SMALL|CAPITAL) LETTER ([A-Z]+)", unicodedata.name(char, "")):
         letter = name[2].replace("LAMDA", "LAMBDA")
         return f"\\{letter.lower() if name[1] == 'SMALL' else letter.capitalize()} "
-    folded = unicodedata.normalize("NFKC", char)
-    numerator, slash, denominator = folded.partition("⁄")
-    return f"\\frac{{{numerator}}}{{{denominator}}}" if slash else folded
+    numerator, slash, denominator = unicodedata.normalize("NFKC", char).partition("⁄")
+    return f"\\frac{{{numerator}}}{{{denominator}}}" if slash else numerator
 
 
 def _normalize(text: str) -> str:
     if not text.isascii():
         text = _SCRIPT.sub(lambda m: f"{'^' if m[1] else '_'}{{{unicodedata.normalize('NFKC', m[0])}}}", text)
-        text = "".join(char if char.isascii() else _fold_character(char) for char in text)
-    text = re.sub(r"\\\$|[€£¥]", "", text).replace("$", " ")
+        text = "".join(char if char.isascii() else _fold_character(char) for char in text.replace("ℝ", "\\mathbb R"))
+        _require(len(text) <= MAX_TEXT)  # one character can stand for eighteen
+    text = re.sub(r"\\\$|[€£¥¢₹]", "", text).replace("$", " ").replace("...", "\\ldots ")
     if "\\begin" not in text:
         text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)  # \\frac, from a source that was escaped twice
-    text = _EXPLICIT_GROUP.sub("", _DEGREE.sub("°", text).lstrip(" \t\r\n*`").rstrip(" \t\r\n*`.,;:"))
+    text = re.sub(r"\\mathbb\s?(?:\{R\}|R)", r"(-\\infty,\\infty)", _DEGREE.sub("°", text))
+    text = _EXPLICIT_GROUP.sub("", text.lstrip(" \t\r\n*`").rstrip(" \t\r\n*`.,;:\\"))
     return _SPACED_GROUP.sub(lambda match: match[0].replace(" ", ""), text)
+
+
+def _mixed_number(match) -> str:
+    """As a sum; but 2\\frac{3}{2} is a product, as it stands."""
+    whole, numerator, denominator = filter(None, match.groups())
+    proper = len(match[0]) < 300 and 0 < int(numerator) < int(denominator)
+    return rf"({whole}+\frac{{{numerator}}}{{{denominator}}})" if proper else match[0]
 
 
 def _plain_number(text: str) -> str | None:
@@ -195,11 +207,11 @@ _SYMBOLS = _table("^ **; = == :=; ≤ <= =<; ≥ >=; ≠ !=; ≈ ~=; ± +-")
 _COMMANDS = _table(r"""* cdot times ast; / div; = equiv; < lt; > gt; ≤ le leq leqslant leqq; ≥ ge geq geqslant geqq;
     ≠ ne neq; ≈ approx sim simeq doteq; → to rightarrow; ± pm; ∓ mp; ∪ cup; ∈ in; ∅ emptyset varnothing; ∞ infty;
     | lvert rvert vert mid; : colon; or lor vee; ⟨ langle; ⟩ rangle; ⌊ lfloor; ⌋ rfloor; ⌈ lceil; ⌉ rceil;
-    \{ { lbrace; \} } rbrace; frac dfrac tfrac cfrac; binom dbinom tbinom; sqrt; sum; prod; int; lim; %""")
+    \{ { lbrace; \} } rbrace; frac dfrac tfrac cfrac; binom dbinom tbinom; sqrt; over; choose; sum; prod; int; lim; %""")
 _FUNCTIONS = _table("""sin; cos; tan; cot; sec; csc; asin arcsin; acos arccos; atan arctan; sinh; cosh; tanh; log ln; lg;
     exp; abs; floor; ceil ceiling; factorial; binomial""")
-_NAMES = _table("""alpha; beta; gamma; delta; epsilon varepsilon; zeta; eta; theta vartheta; iota; kappa; lambda; mu; nu; xi;
-    pi; rho; sigma; tau; upsilon; phi varphi; chi; psi; omega; Gamma; Delta; Theta; Lambda; Xi; Pi; Sigma; Phi; Psi;
+_NAMES = _table("""alpha; beta; gamma; delta; epsilon varepsilon; zeta; eta; theta vartheta; iota; kappa; lambda; mu; nu;
+    xi; pi; rho; sigma; tau; upsilon; phi varphi; chi; psi; omega; Gamma; Delta; Theta; Lambda; Xi; Pi; Sigma; Phi; Psi;
     Omega; ell""")
 _PLAIN = _table("and; or; sqrt; ∞ infinity inf oo")
 _UNITS = _table("""% percent pct; degree degrees deg; mm millimeter millimetre; cm centimeter centimetre; m meter metre;
@@ -208,24 +220,21 @@ _UNITS = _table("""% percent pct; degree degrees deg; mm millimeter millimetre; 
     dollar USD; euro EUR""")
 _SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _NEGATIONS = {"not", "no", "never", "except", "isn"}  # "42 not" isn't 42 with a unit
-_FRACTION = re.compile(  # of two literal integers, as the texts of tokens
-    r" ?frac (?:\{ (\d{1,99}) \}|(\d)) ?(?:\{ (\d{1,99}) \}|(\d)(?!\d))| (\d{1,99}) / (\d{1,99})(?!\d)"
-)
 _TRIGONOMETRIC = {"sin", "cos", "tan", "cot", "sec", "csc"}
 _SEPARATORS = {",", ";", "and", "or"}
 _RELATIONS = {"=", "<", ">", "≤", "≥", "≠", "≈", "∈", "→"}
-_ASCENDING = {">": "<", "≥": "≤"}
-_CLOSERS = {"(": ")]", "[": ")]", "{": "}", "\\{": ["\\}"], "⟨": "⟩", "⌊": "⌋", "⌈": "⌉"}
+_CLOSERS = {"(": ")]", "[": ")]", "{": ["}", "over", "choose"], "\\{": ["\\}"], "⟨": "⟩", "⌊": "⌋", "⌈": "⌉"}
 _FACTOR_STARTS = {"(", "[", "{", "⌊", "⌈", "frac", "binom", "sqrt", "∞", "sum", "prod", "int", "lim"}
-_IGNORED = _table("""left; right; middle; big; Big; bigg; Bigg; bigl; bigr; Bigl; Bigr; displaystyle; textstyle; limits; quad;
-    qquad; boxed; fbox; mathbf; mathit; mathsf; mathcal; boldsymbol; bm; text; textbf; textit; mathrm; rm; bf; overline;
-    bar; vec; hat; widehat; tilde; overrightarrow; angle; triangle""")
+_IGNORED = _table("""left; right; middle; big; Big; bigg; Bigg; bigl; bigr; Bigl; Bigr; large; Large; displaystyle; textstyle;
+    limits; quad; qquad; boxed; fbox; mathbf; mathit; mathsf; mathcal; mathbb; boldsymbol; bm; text; textbf; textit; mathrm;
+    rm; bf; overline; underline; bar; vec; hat; widehat; tilde; overrightarrow; angle; triangle; phantom; ensuremath""")
 
 
 # ---- Tokens: (kind, text, is there space before it) with kinds number, name, function, word, op ----------------------
 
 _TOKEN = re.compile(
-    r"""(?P<space>\s+|~|\\[,;:!>\ ()\[\]])
+    r"""(?P<space>\s+|~|\\[,;:!>\ ()\[\]]|\\(?:left|right)\s?\.|\\(?:text)?color\s?\{\w+\}
+        |(?<=\d)\^?\{?(?:\\text\{)?(?:st|nd|rd|th)\b\}{0,2})  # 42nd, 42^{\text{nd}}
     | \\(?:text|textbf|textit|textrm|textnormal|mbox|hbox|mathrm|operatorname)\*?\s?\{(?P<text>[^{}\\]*)\}
     | \\(?P<edge>begin|end)\s?\{(?P<environment>\w+)\*?\}(?:\{[lcr|\s]*\})?
     | (?P<number>\d*\.\d*\\(?:overline|bar)\s?\{\d+\} | (?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)
@@ -241,6 +250,7 @@ def _tokenize(text: str, prose: bool = False) -> list[tuple[str, str, bool]]:
     tokens, spaced = [], False
     for match in _TOKEN.finditer(text):
         kind, value = match.lastgroup, match[match.lastgroup]
+        unit = value in _UNITS or (tokens and tokens[-1][0] == "word")  # apples, cm and years old; but xy is a product
         if kind == "space" or (kind == "command" and value in _IGNORED):
             spaced = spaced or kind == "space" or value.endswith("quad")
             continue
@@ -254,26 +264,18 @@ def _tokenize(text: str, prose: bool = False) -> list[tuple[str, str, bool]]:
         elif kind == "symbol" or value in (_COMMANDS if kind == "command" else _PLAIN):
             table = {"symbol": _SYMBOLS, "command": _COMMANDS, "letters": _PLAIN}[kind]
             tokens.append(("op", table.get(value, value), spaced))
-        elif prose or (kind == "letters" and _is_word(value)):
-            tokens.append(("word", value, spaced))
-        elif value in _FUNCTIONS or value in _NAMES:
+        elif not prose and (value in _FUNCTIONS or value in _NAMES):
             kind, table = ("function", _FUNCTIONS) if value in _FUNCTIONS else ("name", _NAMES)
             tokens.append((kind, table[value], spaced))
+        elif prose or (kind == "letters" and (len(value) >= 4 or not value.isascii() or (len(value) > 1 and unit))):
+            tokens.append(("word", value, spaced))
         elif kind == "command":
             tokens.append(("op", "\\" + value, spaced))  # unknown, and so unreadable
         else:
             tokens += [("name", letter, spaced and i == 0) for i, letter in enumerate(value)]
         spaced = kind == "text"
-    if len(tokens) > MAX_TOKENS:
-        raise _Unreadable
+    _require(len(tokens) <= MAX_TOKENS)
     return tokens
-
-
-def _is_word(letters: str) -> bool:
-    """apples and cm are words; xy is a product, pi a name, sin a function."""
-    if letters in _FUNCTIONS or letters in _NAMES:
-        return False
-    return len(letters) >= 4 or not letters.isascii() or (len(letters) > 1 and letters in _UNITS)
 
 
 def _text_key(tokens) -> str:
@@ -285,11 +287,6 @@ def _text_key(tokens) -> str:
     words = key.split()
     prose = all(map(str.isalpha, words)) and max(map(len, words), default=0) > 2
     return key.casefold() if prose or key.casefold() == "no" else key  # Yes is yes, but X isn't x
-
-
-@lru_cache(maxsize=512)
-def _read_reference(answer: str):
-    return _read(answer)
 
 
 def _read(text: str) -> tuple[str, list]:
@@ -304,11 +301,12 @@ def _read(text: str) -> tuple[str, list]:
         variants.append(f"{unit[1]} \\text{{{unit[2]}{unit[3]}}}")
     readings = []
     for variant in dict.fromkeys(variants):
-        try:
-            readings.append(_Parser(_tokenize(variant)).parse())
-        except (_Unreadable, RecursionError):
-            pass
+        with suppress(_Unreadable, RecursionError):
+            readings.append(_parse(_tokenize(_MIXED.sub(_mixed_number, variant))))
     return _text_key(_tokenize(text)), readings
+
+
+_read_reference = lru_cache(maxsize=512)(_read)
 
 
 # ---- Values: a Fraction, or a tuple that begins with what it is ------------------------------------------------------
@@ -319,8 +317,8 @@ def _read(text: str) -> tuple[str, list]:
 #   statements    ("relation", operators, members...)  ("unit", value, unit)  ("word", text)
 
 _EXPRESSIONS = {"symbol", "+", "*", "^", "call"}
-_I, _INFINITY = ("symbol", "i"), ("symbol", "∞")
-_ONE, _HALF, _MINUS = Fraction(1), Fraction(1, 2), Fraction(-1)
+_INFINITY = ("symbol", "∞")
+_MINUS = Fraction(-1)
 
 
 def _kind(value) -> str:
@@ -330,135 +328,76 @@ def _kind(value) -> str:
 
 
 def _bounded(value: Fraction) -> Fraction:
-    if max(value.numerator.bit_length(), value.denominator.bit_length()) > MAX_BITS:
-        raise _Unreadable
+    _require(max(value.numerator.bit_length(), value.denominator.bit_length()) <= MAX_BITS)
     return value
 
 
-def _operands(operator: str, values):
-    """The operands of a sum or product, with those of nested ones."""
+def _need_scalars(*values) -> None:
+    _require(all(_kind(value) in ("rational", "expression") for value in values))  # no set plus a number
+
+
+def _combine(operator: str, *values):
+    """A sum or product: nested ones of its kind flattened, the rationals computed, the rest sorted."""
+    _need_scalars(*values)
+    constant, rest = Fraction(operator == "*"), []
     for value in values:
-        if _kind(value) not in ("rational", "expression"):
-            raise _Unreadable  # a set plus a number, say
-        if isinstance(value, tuple) and value[0] == operator:
-            yield from value[1:]
-        else:
-            yield value
-
-
-def _add(*terms):
-    """A sum in canonical form: rationals added, like terms collected, the rest sorted."""
-    constant, coefficients = Fraction(0), {}
-    for part in _operands("+", terms):
-        if isinstance(part, Fraction):
-            constant = _bounded(constant + part)
-        elif part == _INFINITY and len(terms) > 1:
-            raise _Unreadable
-        elif part[0] == "*" and isinstance(part[1], Fraction):
-            rest = part[2] if len(part) == 3 else ("*", *part[2:])
-            coefficients[rest] = coefficients.get(rest, 0) + part[1]
-        else:
-            coefficients[part] = coefficients.get(part, 0) + _ONE
-    parts = [_multiply(coefficient, part) for part, coefficient in coefficients.items() if coefficient]
-    parts = sorted(parts, key=repr) + ([constant] if constant or not parts else [])
-    return parts[0] if len(parts) == 1 else ("+", *parts)
+        for part in value[1:] if isinstance(value, tuple) and value[0] == operator else [value]:
+            if isinstance(part, Fraction):
+                constant = _bounded(constant * part if operator == "*" else constant + part)
+            else:
+                rest.append(part)
+    _require(_INFINITY not in rest or (len(rest) == 1 and abs(constant) == (operator == "*")))  # only ∞ and -∞
+    if not rest or (operator == "*" and constant == 0):
+        return constant
+    rest = [constant] * (constant != (operator == "*")) + sorted(rest, key=repr)
+    return rest[0] if len(rest) == 1 else (operator, *rest)
 
 
 def _multiply(*factors):
-    """A product in canonical form: rationals multiplied, powers of one base collected, the rest sorted."""
-    coefficient, exponents = _ONE, {}
-    for part in _operands("*", factors):
-        if isinstance(part, Fraction):
-            coefficient = _bounded(coefficient * part)
-        else:
-            base, exponent = part[1:] if part[0] == "^" else (part, _ONE)
-            exponents.setdefault(base, []).append(exponent)
-    if _INFINITY in exponents and (len(exponents) > 1 or abs(coefficient) != 1):
-        raise _Unreadable
-    if not coefficient or not exponents:
-        return coefficient
-    powers = [_power(base, _add(*exponent)) for base, exponent in exponents.items()]
-    if any(isinstance(power, Fraction) or power[0] == "*" for power in powers):
-        return _multiply(coefficient, *powers)
-    if coefficient == 1:
-        return powers[0] if len(powers) == 1 else ("*", *sorted(powers, key=repr))
-    if len(powers) == 1 and powers[0][0] == "+":  # -(x - y) is y - x
-        return _add(*(_multiply(coefficient, term) for term in powers[0][1:]))
-    return ("*", coefficient, *sorted(powers, key=repr))
+    return _combine("*", *factors)
 
 
 def _power(base, exponent):
     """A power: computed if it is rational and small enough, else itself."""
-    if exponent == 1:
-        return base
-    list(_operands("", (base, exponent)))  # neither may be a container
-    if _INFINITY in (base, exponent) or (base == 0 and isinstance(exponent, Fraction) and exponent <= 0):
-        raise _Unreadable
-    if not isinstance(exponent, Fraction):
-        return ("^", base, exponent)
-    if isinstance(base, Fraction):
-        if exponent.denominator != 1:
-            return _root(base, exponent)
+    _need_scalars(base, exponent)
+    _require(_INFINITY not in (base, exponent) and (base != 0 or not isinstance(exponent, Fraction) or exponent > 0))
+    if base == ("symbol", "i") and isinstance(exponent, Fraction):
+        exponent %= 4
+    if isinstance(base, Fraction) and isinstance(exponent, Fraction) and exponent.denominator == 1:
         bits = max(base.numerator.bit_length(), base.denominator.bit_length())
-        small = bits * abs(exponent) <= MAX_BITS or abs(base) == 1
-        return base**exponent.numerator if small else ("^", base, exponent)
-    if exponent.denominator != 1:
-        return ("^", base, exponent)
-    if exponent == 0:
-        return _ONE
-    if base == _I:
-        return (_ONE, _I, _MINUS, ("*", _MINUS, _I))[exponent.numerator % 4]
-    if base[0] == "^":
-        return _power(base[1], _multiply(base[2], exponent))
-    if base[0] == "*":
-        return _multiply(*(_power(factor, exponent) for factor in base[1:]))
-    return ("^", base, exponent)
+        if bits * abs(exponent) <= MAX_BITS or abs(base) == 1:
+            return base**exponent.numerator
+    return base if exponent == 1 else ("^", base, exponent)
 
 
-def _root(base: Fraction, exponent: Fraction):
-    """base ** (p/q): a rational if it is the root of a square, i times a root for the root of a negative number."""
-    if base < 0:
-        return _multiply(_I, _power(-base, _HALF)) if exponent == _HALF else ("^", base, exponent)
-    root = Fraction(math.isqrt(base.numerator), math.isqrt(base.denominator))
-    if exponent.denominator == 2 and root * root == base:
-        return _power(root, Fraction(exponent.numerator))
-    return ("^", base, exponent)
+def _inverse(value):
+    return _power(value, _MINUS)
 
 
 def _call(function: str, *arguments):
     """A function of arguments: computed if that is exact and cheap, else itself."""
     if function in _FUNCTIONS:
-        list(_operands("", arguments))
+        _need_scalars(*arguments)
     first, last = arguments[0], arguments[-1]
     if function == "exp":
         return _power(("symbol", "e"), first)
     if function == "lg":
-        return _multiply(_call("log", first), _power(_call("log", Fraction(10)), _MINUS))
-    if all(isinstance(argument, Fraction) for argument in arguments):
-        integers = all(argument.denominator == 1 for argument in arguments)
-        if function in ("abs", "floor", "ceil"):
-            return Fraction({"abs": abs, "floor": math.floor, "ceil": math.ceil}[function](first))
-        if function == "factorial" and integers and 0 <= first <= MAX_BITS // 10:
+        return _multiply(_call("log", first), _inverse(_call("log", Fraction(10))))
+    if all(isinstance(argument, Fraction) and argument.denominator == 1 for argument in arguments):
+        if function == "factorial" and 0 <= first <= MAX_BITS // 10:
             return Fraction(math.factorial(first.numerator))
-        if function == "binomial" and integers and 0 <= last <= first <= MAX_BITS:
+        if function == "binomial" and 0 <= last <= first <= MAX_BITS:
             return Fraction(math.comb(first.numerator, last.numerator))
-        if function == "log" and first in (0, 1):
-            return Fraction(0) if first else _power(first, _MINUS)  # which is refused
     return ("call", function, *arguments)
 
 
 def _number(text: str) -> Fraction:
     """12, 1.5, .5, 1.2e3 or 0.1\\overline{6}."""
-    repeating = re.fullmatch(r"(\d*)\.(\d*)\\\w+\s?\{(\d+)\}", text)
-    if len(text) > MAX_BITS // 4:
-        raise _Unreadable
-    if repeating:
+    exponent = text.lower().partition("e")[2] if "\\" not in text else ""
+    _require(len(text) <= MAX_BITS // 4 and len(exponent) <= 5 and abs(int(exponent or "0")) <= MAX_BITS // 4)
+    if repeating := re.fullmatch(r"(\d*)\.(\d*)\\\w+\s?\{(\d+)\}", text):
         whole, fixed, block = repeating.groups()
-        period = Fraction(int(block), 10 ** len(block) - 1)
-        return (int(whole + fixed or "0") + period) / 10 ** len(fixed)
-    exponent = text.lower().partition("e")[2]
-    if len(exponent) > 5 or abs(int(exponent or "0")) > MAX_BITS // 4:
-        raise _Unreadable
+        return (int(whole + fixed or "0") + Fraction(int(block), 10 ** len(block) - 1)) / 10 ** len(fixed)
     return _bounded(Fraction(text))
 
 
@@ -466,21 +405,12 @@ def _number(text: str) -> Fraction:
 
 
 class _Parser:
-    def __init__(self, tokens):
+    def __init__(self, tokens, plus_minus: str):
         self.tokens = [*tokens, ("end", "", False)]
-        self.position = 0
-        self.depth = 0
+        self.position = self.depth = 0
         self.bars = 0  # open |
         self.angles = 0  # open trigonometric functions, in which ° means something
-        self.sign = "+"  # what a ± stands for at the moment
-        self.signs_met = False
-        self.expansions = 0
-
-    def parse(self):
-        items = self.items("", expand=True)
-        if not items or self.kind != "end":
-            raise _Unreadable
-        return items[0] if len(items) == 1 else ("list", *items)
+        self.plus_minus = plus_minus  # what ± stands for; ∓ is the other
 
     @property
     def kind(self) -> str:
@@ -492,21 +422,19 @@ class _Parser:
         return self.tokens[self.position][1] if self.kind == "op" else " "
 
     def take(self) -> str:
-        if self.kind == "end":
-            raise _Unreadable
+        _require(self.kind != "end")
         self.position += 1
         return self.tokens[self.position - 1][1]
 
-    def accept(self, operator: str) -> bool:
-        found = self.operator == operator
+    def accept(self, operators) -> bool:
+        found = self.operator in operators
         self.position += found
         return found
 
     def expect(self, operator: str) -> None:
-        if not self.accept(operator):
-            raise _Unreadable
+        _require(self.accept([operator]))
 
-    def items(self, closers, expand: bool = False) -> list:
+    def items(self, closers) -> list:
         """Statements between separators, up to a closer. Where there are ; and commas, the ; separates tuples."""
         groups, separators = [[]], set()
         while True:
@@ -515,29 +443,15 @@ class _Parser:
                 groups += [[]] if self.take() == ";" else []
             if self.kind == "end" or self.operator in closers:
                 break
-            groups[-1] += self.both_signs() if expand else [self.statement()]
-            if self.kind != "end" and self.operator not in _SEPARATORS and self.operator not in closers:
-                raise _Unreadable
+            _require(not groups[-1] or self.tokens[self.position - 1][1] in _SEPARATORS)
+            groups[-1].append(self.statement())
         if {";", ","} <= separators:
             return [("tuple", *group) if len(group) > 1 else group[0] for group in groups if group]
         return [item for group in groups for item in group]
 
-    def both_signs(self) -> list:
-        """A statement, or the two that one with a ± stands for."""
-        start, outer = self.position, (self.sign, self.signs_met)
-        self.sign, self.signs_met = "+", False
-        statements = [self.statement()]
-        if self.signs_met:
-            self.expansions += 1
-            if self.expansions > MAX_ITEMS:
-                raise _Unreadable
-            self.position, self.sign = start, "-"
-            statements.append(self.statement())
-        self.sign, self.signs_met = outer
-        return statements
-
     def statement(self):
         """Members and the relations between them: 42, x = y = 42, 1 < x ≤ 2, x ∈ (1, 2)."""
+        self.accept("=≈")  # = 42
         members, operators = [self.member()], []
         while self.operator in _RELATIONS:
             operators.append(self.take())
@@ -547,25 +461,27 @@ class _Parser:
         if "≈" in operators:  # but x = 1/3 ≈ 0.33 says that x is 1/3
             end = operators.index("≈")
             operators, members = operators[:end], members[: end + 1]
+        if operators and set(operators) <= {">", "≥"}:  # 5 > x is x < 5
+            operators, members = ["<≤"[operator == "≥"] for operator in reversed(operators)], members[::-1]
         return ("relation", tuple(operators), *members) if operators else members[0]
 
     def member(self):
         """Words; or a value, a union of values, or a ratio, with its unit if it has one."""
         if self.kind == "word":
-            words = []
+            words = [self.take()]
             while self.kind == "word":
                 words.append(self.take())
             text = " ".join(words)
             return ("symbol", text) if len(text) == 1 else ("word", text.casefold())
-        value = self.sum()
-        if self.operator in ("∪", ":"):
-            operator, parts = self.operator, [value]
-            while self.accept(operator):
+        parts = [self.sum()]
+        if (operator := self.operator) in ("∪", ":"):
+            while self.accept([operator]):
                 parts.append(self.sum())
             if operator == "∪":
-                return ("union", *parts)
-            parts = [_multiply(part, _power(parts[-1], _MINUS)) for part in parts]  # 1:2:3 is 2:4:6
-            value = parts[0] if len(parts) == 2 else ("tuple", *parts)
+                sets = all(_kind(part) == "set" for part in parts)
+                return ("set", *(item for part in parts for item in part[1:])) if sets else ("union", *parts)
+            parts = [_multiply(part, _inverse(parts[-1])) for part in parts]  # 1:2:3 is 2:4:6
+        value = ("tuple", *parts) if len(parts) > 2 else parts[0]
         if self.kind == "word" and self.tokens[self.position][1] in _SCALES:
             value = _multiply(value, Fraction(10 ** _SCALES[self.take()]))
         unit = "%" if self.accept("%") else self.unit()
@@ -574,87 +490,74 @@ class _Parser:
     def unit(self) -> str:
         """Words after a number, in one spelling: km/h for kilometers per hour, cm^2 for square centimetres."""
         unit = power = ""
-        while self.kind == "word" or (unit and (self.operator in "^/{}" or unit[-1] in "^/")):
+        while self.kind == "word" or (unit and (self.operator in "^/{}" or unit[-1] in "^/-")):
             word = self.take()
-            if word.casefold() in _NEGATIONS:
-                raise _Unreadable
+            _require(word.casefold() not in _NEGATIONS)
             word = word.casefold() if len(word) > 2 else word
             word = _UNITS.get(word) or _UNITS.get(word.removesuffix("s")) or word.removesuffix("s").strip("{}")
             if word in ("^2", "^3"):
                 power = word
-            elif word != "unit":
+            else:
                 unit, power = unit + (" " if unit[-1:].isalpha() and word.isalpha() else "") + word + power, ""
-        return unit
+        return "" if unit.startswith("unit") else unit  # square units are a unit that wasn't given
 
     def sum(self):
         terms = [self.product()]
         while self.operator in "+-±∓":
             terms.append(self.product())  # which reads the sign
-        return _add(*terms) if len(terms) > 1 else terms[0]
+        return _combine("+", *terms) if len(terms) > 1 else terms[0]
 
     def product(self):
         """Factors with or without a sign between them, from the left: 1/2x is half of x."""
-        value = self.factor()
-        while True:
-            if self.accept("*"):
-                value = _multiply(value, self.factor())
-            elif self.accept("/"):
-                value = _multiply(value, _power(self.factor(), _MINUS))
-            elif self.starts_factor():
-                value = _multiply(value, self.power())
+        factors = [self.factor()]
+        while self.operator in "*/" or self.starts_factor():
+            if self.accept("/"):
+                factors.append(_inverse(self.factor()))
             else:
-                return value
+                factors.append(self.factor() if self.accept("*") else self.power())
+        return _multiply(*factors) if len(factors) > 1 else factors[0]
 
     def starts_factor(self) -> bool:
-        """Does a factor follow without a sign? A number only after a bracket: 4 2 isn't 8."""
+        """Does a factor follow without a sign? A number only after a bracket or a factorial: 4 2 isn't 8."""
         if self.kind == "number":
-            return self.tokens[self.position - 1][1] in (")", "}")
-        return (
-            self.kind in ("name", "function")
-            or self.operator in _FACTOR_STARTS
-            or self.operator == "|" * (not self.bars)
-        )
+            return self.tokens[self.position - 1][1] in (")", "}", "!")
+        starts = self.operator in _FACTOR_STARTS or (self.operator == "|" and not self.bars)
+        return starts or self.kind in ("name", "function")
 
-    def factor(self, mixed: bool = True):
+    def factor(self):
         """Signs, then a power: -2^2 is -4."""
         negative = False
         while self.operator in "+-±∓":
             sign = self.take()
-            if sign in "±∓":
-                self.signs_met = True
-                sign = self.sign if sign == "±" else "+-"[self.sign == "+"]
-            negative ^= sign == "-"
-        value = self.power(mixed)
+            negative ^= (sign == "-") if sign in "+-" else (sign == "±") == (self.plus_minus == "-")
+        value = self.power()
         return _multiply(_MINUS, value) if negative else value
 
-    def power(self, mixed: bool = True):
+    def power(self):
         """An atom, then ! and °, then ^ and an exponent, which binds to the right: 2^3^2 is 2^9."""
         self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise _Unreadable
-        value = self.atom(mixed)
+        _require(self.depth <= MAX_DEPTH)
+        value = self.atom()
         while self.operator in "!°^":
             operator = self.take()
             if operator == "^":
-                value = _power(value, self.factor(mixed=False))
+                value = _power(value, self.factor())
             elif operator == "!":
                 value = _call("factorial", value)
-                if self.operator == "!":
-                    raise _Unreadable  # the double factorial is another function
+                _require(self.operator != "!")  # the double factorial is another function
             elif self.angles:
                 value = _multiply(value, ("symbol", "pi"), Fraction(1, 180))
         self.depth -= 1
         return value
 
-    def atom(self, mixed: bool = True):
+    def atom(self):
         kind, text = self.kind, self.take()
-        if kind == "number":
-            return self.number(text, mixed)
-        if kind == "name":
-            return self.name(text)
-        if kind == "function":
-            return self.function(text)
-        if kind == "op" and text in _CLOSERS:
+        if kind == "number":  # 1011_2, in another base, is equal only to itself
+            return ("symbol", text + self.subscript()) if self.operator == "_" else _number(text)
+        if kind in ("name", "function"):
+            return self.name(text) if kind == "name" else self.function(text)
+        _require(kind == "op")
+        if text in _CLOSERS:
             return self.bracket(text)
         if text == "|":
             self.bars += 1
@@ -663,7 +566,7 @@ class _Parser:
             self.expect("|")
             return _call("abs", value)
         if text == "frac":
-            return _multiply(self.argument(), _power(self.argument(), _MINUS))
+            return _multiply(self.argument(), _inverse(self.argument()))
         if text == "binom":
             return _call("binomial", self.argument(), self.argument())
         if text == "sqrt":
@@ -675,64 +578,48 @@ class _Parser:
             while self.operator in "_^":
                 limits += self.take(), self.argument()
             return ("call", text, *limits, self.product())
-        if re.fullmatch("begin ([pbB]?matrix|array)", text):
-            return self.matrix("end" + text[5:])
-        raise _Unreadable
-
-    def number(self, text: str, mixed: bool):
-        if self.accept("_"):
-            return ("symbol", f"{text}_{self.subscript()}")  # 1011_2: in another base, equal only to itself
-        if mixed and text.isdigit():  # 2\frac{1}{2} or 2 1/2, but 2\frac{3}{2} is a product
-            spaced = " " * self.tokens[self.position][2]
-            match = _FRACTION.match(spaced + " ".join(text for _, text, _ in self.tokens[self.position :][:7]))
-            numerator, denominator = [group for group in match.groups() if group] if match else "00"
-            if 0 < int(numerator) < int(denominator):
-                self.position += len(match[0].split())
-                return _number(text) + Fraction(int(numerator), int(denominator))
-        return _number(text)
+        _require(re.fullmatch("begin ([pbB]?matrix|array)", text))
+        return self.matrix("end" + text[5:])
 
     def name(self, text: str):
-        if self.accept("_"):
-            text += "_" + self.subscript()
+        text += self.subscript()
         while self.accept("'"):
             text += "'"
-        if self.operator == "(" and (text in "fgh" or text[-1] == "'"):
-            self.take()
+        if (text in "fgh" or text[-1] == "'") and self.accept("("):
             arguments = self.items(")")
             self.expect(")")
             return ("call", text, *arguments)
         return ("symbol", text)
 
     def subscript(self) -> str:
-        """The text of what follows _."""
-        start = self.position
-        depth = self.operator == "{"
-        self.take()
-        while depth:
-            depth += {"{": 1, "}": -1}.get(self.take(), 0)
-        return "".join(text for _, text, _ in self.tokens[start : self.position]).strip("{}")
+        """The text of a subscript, if there is one."""
+        start, depth = self.position, self.accept("_")
+        if depth and self.take() == "{":
+            while depth:
+                depth += {"{": 1, "}": -1}.get(self.take(), 0)
+        return re.sub("[{}]", "", "".join(text for _, text, _ in self.tokens[start : self.position]))
 
     def argument(self):
         r"""A command's argument: a group, or one token, which in TeX is one digit: \frac12."""
         kind, text, _ = self.tokens[self.position]
         if kind == "number" and text.isdigit() and len(text) > 1:
             self.tokens[self.position : self.position + 1] = (kind, text[0], False), (kind, text[1:], False)
-        return self.atom(mixed=False)
+        return self.atom()
 
     def root(self):
         index = Fraction(2)
         if self.accept("["):
             index = self.sum()
             self.expect("]")
-        value = self.atom(mixed=False)
+        value = self.atom()
         if isinstance(index, Fraction) and isinstance(value, Fraction) and index % 2 == 1 and value < 0:
             return _multiply(_MINUS, _power(-value, 1 / index))  # the real root, as everybody means it
-        return _power(value, _power(index, _MINUS))
+        return _power(value, _inverse(index))
 
     def function(self, function: str):
         r"""\sin x, \sin(x), \sin^2 x, \log_2 8, \sin 2x; but \sin x + 1 and \sin x \cos x end after x."""
         base = self.argument() if self.accept("_") else None
-        exponent = self.factor(mixed=False) if self.accept("^") else _ONE
+        exponent = self.factor() if self.accept("^") else Fraction(1)
         self.angles += function in _TRIGONOMETRIC
         if self.accept("("):
             arguments = self.items(")")
@@ -742,18 +629,21 @@ class _Parser:
             while self.starts_factor() and self.kind != "function" and self.operator != "(":
                 arguments[0] = _multiply(arguments[0], self.power())
         self.angles -= function in _TRIGONOMETRIC
-        if len(arguments) != (2 if function == "binomial" else 1):
-            raise _Unreadable
+        _require(len(arguments) == (2 if function == "binomial" else 1))
         if exponent == -1 and "a" + function in _FUNCTIONS:
             return _call("a" + function, *arguments)
         value = _call(function, *arguments)
         if base is not None:
-            value = _multiply(value, _power(_call("log", base), _MINUS))
+            value = _multiply(value, _inverse(_call("log", base)))
         return _power(value, exponent)
 
     def bracket(self, opening: str):
-        items = self.items(_CLOSERS[opening], expand=opening == "\\{")
-        brackets = opening + self.take()
+        items = self.items(_CLOSERS[opening])
+        closing = self.take()
+        if closing in ("over", "choose") and len(items) == 1:  # {1 \over 2}
+            below = self.bracket("{")
+            return _call("binomial", *items, below) if closing == "choose" else _multiply(*items, _inverse(below))
+        brackets = opening + closing
         if opening == "\\{" or (opening == "{" and len(items) > 1):
             return ("set", *items)
         if len(items) == 1 and brackets in ("()", "[]", "{}"):
@@ -762,19 +652,29 @@ class _Parser:
             return _call("floor" if opening == "⌊" else "ceil", *items)
         if len(items) == 2 and opening in "([":
             return ("pair", *items, brackets)
-        if len(items) < 2 or brackets in ("(]", "[)"):
-            raise _Unreadable
+        _require(len(items) > 1 and brackets not in ("(]", "[)"))
         return ("tuple", *items)
 
     def matrix(self, end: str):
         rows = [[]]
-        while not self.accept(end):
+        while not self.accept([end]):
             rows[-1].append(self.statement())
-            if self.accept("\\\\") and self.operator != end:
+            if self.accept(["\\\\"]) and self.operator != end:
                 rows.append([])
             elif self.operator != end:
                 self.expect("&")
         return ("matrix", *map(tuple, rows))
+
+
+def _parse(tokens):
+    """The value of an answer. What has a ± in it is read twice, and is the list of both."""
+    signs, items = "+-" if {"±", "∓"} & {text for _, text, _ in tokens} else "+", []
+    for sign in signs:
+        parser = _Parser(tokens, sign)
+        part = parser.items("")
+        _require(part and parser.kind == "end")
+        items += part[0][1:] if len(signs) > len(part) == 1 and _kind(part[0]) == "set" else part
+    return items[0] if len(items) == 1 else ("list", *items)
 
 
 # ---- Comparison ------------------------------------------------------------------------------------------------------
@@ -791,48 +691,26 @@ def _is_name(value, inner: bool = False) -> bool:
         return inner and parts[1] == -1 and _is_name(parts[0])
     if kind == "+":
         return all(_is_name(part, not isinstance(part, Fraction)) for part in parts)
-    if kind in ("tuple", "pair"):
-        return all(_is_name(part) for part in parts if not isinstance(part, str))
+    if kind in ("tuple", "pair"):  # A:B:C is the tuple A/C, B/C, 1
+        return all(part == 1 or _is_name(part) for part in parts if not isinstance(part, str)) and parts[0] != 1
     return kind in ("word", "call") or (kind == "symbol" and value != _INFINITY)
 
 
-def _value(relation):
-    """The value that an equation gives to a name: 42 in x = 42, 42 = x and x = y = 42; None if it is something else."""
-    _, operators, first, *others = relation
-    if not set(operators) <= {"=", "∈"}:
-        return None
-    if all(_is_name(member) or member == others[-1] for member in (first, *others[:-1])):
-        return others[-1]
-    return first if operators == ("=",) and _is_name(others[0]) else None
-
-
-def _ascending(relation):
-    """The operators and members of a chain, turned so that it ascends: 5 > x as x < 5."""
+def _given(relation):
+    """(name, value) for x = 42, 42 = x and x = y = 42; (name, interval) for x < 3, 1 < x ≤ 2 and x ∈ (1, 2); or None."""
     _, operators, *members = relation
-    if set(operators) <= set(_ASCENDING):
-        return tuple(_ASCENDING[operator] for operator in reversed(operators)), members[::-1]
-    return operators, members
-
-
-def _interval(relation):
-    """(name, interval) for x < 3, 1 < x ≤ 2 and x ∈ (1, 2); None for other relations."""
-    operators, members = _ascending(relation)
-    if operators == ("∈",):
-        return members if _is_name(members[0]) else None
-    if not set(operators) <= {"<", "≤"} or [_is_name(member) for member in members].count(True) != 1:
+    if set(operators) <= {"=", "∈"}:
+        if all(_is_name(member) or member == members[-1] for member in members[:-1]):
+            return members[0], members[-1]
+        return (members[1], members[0]) if operators == ("=",) and _is_name(members[1]) else None
+    if len(members) == 2 and _is_name(members[0]):
+        operators, members = ("<", *operators), [("*", _MINUS, _INFINITY), *members]
+    elif len(members) == 2:
+        operators, members = (*operators, "<"), [*members, _INFINITY]
+    if len(members) != 3 or not set(operators) <= {"<", "≤"} or list(map(_is_name, members)) != [False, True, False]:
         return None
-    left, right = ("(" if operators[0] == "<" else "["), (")" if operators[-1] == "<" else "]")
-    if len(members) == 3:
-        return (members[1], ("pair", members[0], members[2], left + right)) if _is_name(members[1]) else None
-    if len(members) != 2:
-        return None
-    if _is_name(members[0]):
-        return members[0], ("pair", ("*", _MINUS, _INFINITY), members[1], "(" + right)
-    return members[1], ("pair", members[0], _INFINITY, left + ")")
-
-
-def _unit(value) -> tuple:
-    return value[1:] if _kind(value) == "unit" else (value, "")
+    brackets = ("(" if operators[0] == "<" else "[") + (")" if operators[1] == "<" else "]")
+    return members[1], ("pair", members[0], members[2], brackets)
 
 
 class _Judge:
@@ -844,21 +722,23 @@ class _Judge:
 
     def same(self, a, b) -> bool:
         self.comparisons += 1
-        if self.comparisons > MAX_COMPARISONS:  # sets in sets in sets
-            raise _Unreadable
+        _require(self.comparisons <= MAX_COMPARISONS)  # sets in sets in sets
         if a == b:
             return True
         kinds = {_kind(a), _kind(b)}
+        if kinds == {"rational"} or (kinds <= {"rational", "expression"} and _INFINITY in (a, b)):
+            return False
         if kinds <= {"rational", "expression"}:
-            return self.same_expression(a, b)
+            simple = all(isinstance(value, Fraction) or value[0] == "symbol" for value in (a, b))
+            return not simple and self.ask("equal", a, b) == "equal"
         if kinds == {"relation"}:
             return self.same_relation(a, b)
         if "relation" in kinds:
             relation, other = (a, b) if _kind(a) == "relation" else (b, a)
-            value, interval = _value(relation), _interval(relation)
-            return any(self.same(one, other) for one in (value, interval and interval[1]) if one is not None)
+            given = _given(relation)
+            return given is not None and self.same(given[1], other)
         if "unit" in kinds:
-            return self.same_quantity(_unit(a), _unit(b))
+            return self.same_quantity(*(value[1:] if _kind(value) == "unit" else (value, "") for value in (a, b)))
         return self.same_container(a, b, kinds)
 
     def same_quantity(self, a, b) -> bool:
@@ -866,10 +746,8 @@ class _Judge:
         (x, x_unit), (y, y_unit) = a, b
         if (x_unit == y_unit or not (x_unit and y_unit)) and self.same(x, y):
             return True
-        for p, percent, q, other in ((x, x_unit, y, y_unit), (y, y_unit, x, x_unit)):
-            if percent == "%" and not other and _kind(p) == "rational":
-                return self.same(p / 100, q)
-        return False
+        x, y = (y, x) if y_unit == "%" else (x, y)
+        return {x_unit, y_unit} == {"%", ""} and _kind(x) == "rational" and self.same(x / 100, y)
 
     def same_container(self, a, b, kinds) -> bool:
         if kinds <= {"list", "set", "union"}:
@@ -893,37 +771,22 @@ class _Judge:
         """In any order, repetitions aside."""
         if set(a) == set(b):
             return True
-        if max(len(a), len(b)) > MAX_ITEMS or all(isinstance(item, Fraction) for item in (*a, *b)):
-            return False
         return all(any(self.same(x, y) for y in b) for x in a) and all(any(self.same(x, y) for x in a) for y in b)
 
     def same_relation(self, a, b) -> bool:
-        a_value, b_value = _value(a), _value(b)
-        if a_value is not None and b_value is not None and a[2] == b[2]:
-            return self.same(a_value, b_value)
-        a_interval, b_interval = _interval(a), _interval(b)
-        if a_interval and b_interval:
-            return a_interval[0] == b_interval[0] and self.same(a_interval[1], b_interval[1])
-        (a_operators, a_members), (b_operators, b_members) = _ascending(a), _ascending(b)
-        if a_operators != b_operators:
+        a_given, b_given = _given(a), _given(b)
+        if a_given and b_given and a_given[0] == b_given[0]:
+            return self.same(a_given[1], b_given[1])
+        if a[1] != b[1] or self.same_rows(a[2:], b[2:]):
+            return a[1] == b[1]
+        if len(a) != 4 or a[1][0] not in "=≠<≤":
             return False
-        if self.same_rows(a_members, b_members):
-            return True
-        if len(a_members) != 2 or a_operators[0] not in "=≠<≤":
-            return False
-        a_gap, b_gap = (_add(left, _multiply(_MINUS, right)) for left, right in (a_members, b_members))
+        a_gap, b_gap = (_combine("+", left, _multiply(_MINUS, right)) for left, right in (a[2:], b[2:]))
         ratio = self.ask("ratio", a_gap, b_gap)  # 2x - y + 1 = 0 is y = 2x + 1; -x < 1 is x > -1
-        return ratio == "positive" or (ratio == "negative" and a_operators[0] in "=≠")
-
-    def same_expression(self, a, b) -> bool:
-        if _kind(a) == _kind(b) == "rational" or _INFINITY in (a, b):
-            return False
-        if all(isinstance(value, Fraction) or value[0] == "symbol" for value in (a, b)):
-            return False
-        return self.ask("equal", a, b) == "equal"
+        return ratio == "positive" or (ratio == "negative" and a[1][0] in "=≠")
 
     def ask(self, question: str, a, b) -> str:
-        if self.seconds > VERDICT_SECONDS or _size(a) + _size(b) > MAX_NODES:
+        if self.seconds > VERDICT_SECONDS:
             return "unknown"
         reply, seconds = _ask(question, a, b)
         self.seconds += seconds
@@ -937,10 +800,6 @@ def _vector(value):
     return value[1:3] if value[0] == "pair" else value[1:]
 
 
-def _size(value) -> int:
-    return 1 + sum(map(_size, value[1:])) if isinstance(value, tuple) else 1
-
-
 # ---- Worker: the one process in which sympy runs ---------------------------------------------------------------------
 
 
@@ -948,9 +807,7 @@ class _Worker:
     """Starts, asks, kills and replaces the process. A timer that kills it ends a blocking read, on any platform."""
 
     def __init__(self):
-        self.lock = threading.Lock()
-        self.process = None
-        self.ready = False
+        self.lock, self.process, self.ready = threading.Lock(), None, False
 
     def ask(self, question: str) -> tuple[str, float]:
         """(reply, seconds it took); "unknown" if it took too long."""
@@ -970,8 +827,8 @@ class _Worker:
                 self.stop()
                 if seconds >= WALL_SECONDS:
                     self.start()  # not waited for: it gets ready while the caller goes on
-                    return "unknown", seconds
-        return "unknown", 0.0
+                    break
+        return "unknown", seconds
 
     def start(self) -> None:
         self.ready = False
@@ -1007,14 +864,8 @@ class _Worker:
             process.kill()
             process.wait()
             process.stdout.close()
-            try:
+            with suppress(OSError):  # an unsent line
                 process.stdin.close()
-            except OSError:  # an unsent line
-                pass
-
-    def close(self) -> None:
-        with self.lock:
-            self.stop()
 
 
 _WORKER = _Worker()
@@ -1026,12 +877,13 @@ if hasattr(os, "register_at_fork"):  # a forked child must not talk to its paren
 @lru_cache(maxsize=256)  # the rollouts of a group repeat each other
 def _ask(question: str, a, b) -> tuple[str, float]:
     line = json.dumps([question, a, b], default=lambda value: ["rational", *value.as_integer_ratio()])
+    if len(line) > MAX_QUESTION:
+        return "unknown", 0.0
     try:
         return _WORKER.ask(line)
     except OSError as error:  # said once, because False for every such answer would look like a bad policy
-        warnings.warn(
-            f"reward.py can't start its worker process, only simple answers are verified: {error}", stacklevel=2
-        )
+        message = f"reward.py can't start its worker process, only simple answers are verified: {error}"
+        warnings.warn(message, stacklevel=2)
         raise
 
 
@@ -1048,16 +900,15 @@ def _serve() -> None:
         raise _OutOfTime
 
     def limit_cpu(seconds):
-        if sys.platform != "win32":
+        if sys.platform != "win32":  # there the parent's timer is the only limit
             signal.setitimer(signal.ITIMER_PROF, seconds)
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which closes our stdin
-    if sys.platform != "win32":  # there the parent's timer is the only limit
+    with suppress(ImportError, ValueError, OSError):  # Windows has none; a lower limit is in force; macOS refuses it
         import resource
 
-        with contextlib.suppress(ValueError, OSError):  # a lower limit is in force; macOS has none
-            resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
         signal.signal(signal.SIGPROF, out_of_time)
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
     import sympy
 
     print("ready", flush=True)
@@ -1098,13 +949,11 @@ def _equal(sympy, a, b) -> str:
     """ "equal" if sympy proves it for positive variables and no sample point, negative ones included, denies it."""
     x, y = (_build(sympy, value, real=True) for value in (a, b))
     difference = x - y
-    if difference == 0:
-        return "equal"
-    if difference.has(sympy.nan, sympy.oo, sympy.zoo):
-        return "unknown"
+    if difference == 0 or difference.has(sympy.nan, sympy.oo, sympy.zoo):
+        return "equal" if difference == 0 else "unknown"
     symbols = sorted(difference.free_symbols, key=str)
     for point in range(4 if symbols else 1):
-        values = {symbol: _sample(sympy, point, i) for i, symbol in enumerate(symbols)}
+        values = {symbol: sympy.Rational(*_sample(i)[point]) for i, symbol in enumerate(symbols)}
         sides = [side.evalf(20, subs=values, maxn=200, chop=True) for side in (x, y)]
         if not difference.has(sympy.I) and not all(side.is_real for side in sides):
             continue  # outside the domain of one of them
@@ -1115,18 +964,15 @@ def _equal(sympy, a, b) -> str:
         if gap.is_number and gap.is_finite and gap != 0:
             return "different"
     difference = _build(sympy, a, positive=True) - _build(sympy, b, positive=True)
-    proved = sympy.expand(difference) == 0 or sympy.simplify(difference) == 0 or difference.equals(0)
-    return "equal" if proved else "unknown"
+    for rewrite in (sympy.expand, lambda x: x.rewrite(sympy.exp), sympy.gammasimp):  # quick, and nearly always enough
+        if sympy.expand(sympy.fraction(sympy.together(rewrite(difference)))[0]) == 0:
+            return "equal"
+    return "equal" if sympy.simplify(difference) == 0 or difference.equals(0) else "unknown"
 
 
-def _sample(sympy, point: int, i: int):
-    """The value of the i-th variable: between 0 and 1, above 1, negative, of both signs."""
-    return (
-        sympy.Rational(3 * i + 2, 3 * i + 5),
-        sympy.Rational(5 * i + 11, 7),
-        sympy.Rational(-4 * i - 5, 3),
-        sympy.Rational(7 * i + 4, 5) * (-1) ** i,
-    )[point]
+def _sample(i: int):
+    """Four values, as fractions, of the i-th variable: between 0 and 1, above 1, negative, of both signs."""
+    return (3 * i + 2, 3 * i + 5), (5 * i + 11, 7), (-4 * i - 5, 3), ((7 * i + 4) * (-1) ** i, 5)
 
 
 def _ratio(sympy, a, b) -> str:
@@ -1148,30 +994,13 @@ With --file, reads one {"response": ..., "answer": ...} a line and writes one {"
 a count goes to stderr. Exit code 0, or 2 if the arguments or the file can't be used."""
 
 
-def _rows(path: str) -> list[tuple[str, str]]:
-    rows = []
-    with open(path, encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                row = row["response"], row["answer"]
-            except (ValueError, KeyError, TypeError, RecursionError):
-                row = ()
-            if [type(text) for text in row] != [str, str]:
-                raise ValueError(f'{path}, line {number}: expected a JSON object with strings "response" and "answer"')
-            rows.append(row)
-    return rows
-
-
 def main(arguments: list[str]) -> int:
     sys.stdout.reconfigure(errors="backslashreplace")
     if arguments in (["--help"], ["-h"]):
         print(_USAGE)
         return 0
     if len(arguments) == 1 and arguments[0].startswith("--file="):
-        arguments = ["--file", arguments[0].removeprefix("--file=")]
+        arguments = arguments[0].split("=", 1)
     if len(arguments) != 2 or (arguments[0] != "--file" and re.match("--[a-z]", arguments[0])):
         print("reward.py: expected RESPONSE ANSWER or --file FILE.jsonl; --help explains", file=sys.stderr)
         return 2
@@ -1179,13 +1008,18 @@ def main(arguments: list[str]) -> int:
         print("correct" if verify(*arguments) else "incorrect")
         print("extracted:", extract(arguments[0]))
         return 0
+    rows = []
     try:
-        rows = _rows(arguments[1])
+        with open(arguments[1], encoding="utf-8", errors="replace") as file:
+            for line in filter(str.strip, file):
+                row = json.loads(line)
+                rows.append((row["response"] + "", row["answer"] + ""))  # a TypeError if it isn't text
     except OSError as error:
         print(f"reward.py: can't read {arguments[1]}: {error.strerror}; check the path", file=sys.stderr)
         return 2
-    except ValueError as error:
-        print(f"reward.py: {error}", file=sys.stderr)
+    except (ValueError, LookupError, TypeError, RecursionError):
+        expected = 'expected a JSON object with strings "response" and "answer"'
+        print(f"reward.py: {arguments[1]}, row {len(rows) + 1}: {expected}", file=sys.stderr)
         return 2
     correct = 0
     for response, answer in rows:
@@ -1197,7 +1031,4 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--worker"]:
-        _serve()
-    else:
-        sys.exit(main(sys.argv[1:]))
+    sys.exit(_serve() if sys.argv[1:] == ["--worker"] else main(sys.argv[1:]))

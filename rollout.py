@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cli import UserError, command, parse
+from cli import UserError, command, parse, pick_device
 from model import GPT, KVCache
 from tandem import Handoff, Schedule
 
@@ -40,8 +40,8 @@ class Rollout:
 def log_probs(logits: Tensor, temperature: float, top_p: float | None = None, top_k: int | None = None) -> Tensor:
     """The log of the distribution that is sampled, and that the loss must see.  (..., V) -> (..., V)
 
-    Logits over the temperature (0: all on the largest), cut to the `top_k` likeliest tokens, then to the likeliest that
-    together reach `top_p`, renormalized.
+    Logits over the temperature (0: all on the largest), cut to the `top_k` likeliest tokens (at least 1), then to the
+    likeliest that together reach `top_p` (in (0, 1]), renormalized; None cuts nothing.
     """
     if temperature == 0:
         best = F.one_hot(logits.argmax(dim=-1), logits.shape[-1])  # (..., V)
@@ -83,19 +83,26 @@ def generate(
     max_turns: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Rollout:
-    """Let senior and junior answer each prompt together, authors as `handoff` says (Rollout section).
+    """Let senior and junior answer each prompt together, authors as `handoff` says: the paper's rollout.
 
     A response ends with the token `end`, whoever writes it, after max_new_tokens, or when max_turns turns are over.
-    Random numbers come from `generator` alone, one a row and token, so that a row doesn't depend on how long others run.
-    junior=None needs the schedule solo. Raises ValueError for empty prompts and for more tokens than a context holds.
+    Random numbers come from `generator` alone (torch's own if None; it may be on another device), one a row and token,
+    so that a row doesn't depend on how long others run. junior=None needs the schedule solo. Temperature 0 is argmax;
+    it, top_p and top_k apply to both models. Raises ValueError for empty prompts, bad numbers, two vocabularies, and
+    more tokens than a context holds.
     """
+    prompts = [list(prompt) for prompt in prompts]
     models = [senior] if junior is None else [senior, junior]
     if junior is None and handoff.schedule != "solo":
         raise ValueError(f"junior is None, but the schedule {handoff.schedule!r} needs one")
     if not prompts or not all(prompts):
         raise ValueError("prompts: at least one, and none of them empty")
-    if max_new_tokens < 1 or temperature < 0:
+    if max_new_tokens < 1 or not 0 <= temperature < float("inf"):
         raise ValueError(f"max_new_tokens ({max_new_tokens}) is at least 1, temperature ({temperature}) at least 0")
+    if (top_p is not None and not 0 < top_p <= 1) or (top_k is not None and top_k < 1):
+        raise ValueError(f"top_p ({top_p}) is above 0 and at most 1, top_k ({top_k}) at least 1")
+    if len({model.config.vocab_size for model in models}) > 1:
+        raise ValueError("senior and junior have vocabularies of different sizes: they can't write one text")
     longest = max(map(len, prompts))
     for model in models:
         if longest + max_new_tokens > model.config.max_seq_len:
@@ -190,7 +197,8 @@ def render(rollout: Rollout, row: int, tokenizer, color: bool) -> str:
     for i, token in enumerate(rollout.tokens[row, :length].tolist()):
         run.append(token)
         if i + 1 == length or authors[i + 1] != authors[i]:
-            pieces.append((senior_style if authors[i] else junior_style).format(tokenizer.decode(run)))
+            if text := tokenizer.decode(run):  # an end token alone has none
+                pieces.append((senior_style if authors[i] else junior_style).format(text))
             run = []
     return "".join(pieces)
 
@@ -211,9 +219,11 @@ class Options:
     """of both models"""
     seed: int = 0
     """of the draws"""
+    device: str = "auto"
+    """auto (CUDA, then MPS, then the CPU), cuda, mps or cpu"""
 
     def __post_init__(self):
-        if self.samples < 1 or self.temperature < 0:
+        if self.samples < 1 or not 0 <= self.temperature < float("inf"):
             raise ValueError("--samples must be at least 1, --temperature at least 0")
 
 
@@ -222,11 +232,14 @@ def main(argv: list[str]) -> None:
     import reward
     from data.problems import Problem, take
     from data.tokenizer import load_tokenizer
+    from evaluate import seeded
     from runs import load_pair
 
     options = parse(Options, argv, __doc__)
     tokenizer = load_tokenizer()
-    config, senior, junior = load_pair(Path(options.run), tokenizer)
+    config, *pair = load_pair(Path(options.run), tokenizer)
+    device = pick_device(options.device)
+    senior, junior = (model.to(device) for model in pair)
     asked = [Problem(options.prompt, "")] * options.samples if options.prompt else take("test", options.samples, "show")
     prompts = [tokenizer.encode(problem.prompt) for problem in asked]
     if (most := senior.config.max_seq_len - config["max_new_tokens"]) < max(map(len, prompts)):
@@ -248,7 +261,7 @@ def main(argv: list[str]) -> None:
         pad=tokenizer.pad,
         max_new_tokens=config["max_new_tokens"],
         temperature=options.temperature,
-        generator=torch.Generator().manual_seed(options.seed),
+        generator=seeded(options.seed, "show"),
     )
     color = sys.stdout.isatty()
     print("senior in cyan, junior in yellow" if color else "what the junior wrote is in ⟦brackets⟧")

@@ -25,16 +25,19 @@ def load_checked(path: str | Path, tokenizer: Tokenizer) -> GPT:
     return model
 
 
-def read_json(path: Path) -> dict:
-    """A JSON file of a run's, or a UserError that says what to do."""
+def read_json(path: Path, *keys: str) -> dict:
+    """A JSON file of a run's that has these keys, or a UserError that says what to do."""
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text())
+        if not isinstance(content, dict) or not content.keys() >= set(keys):
+            raise UserError(f"{path} is not what train.py writes ({', '.join(keys)} expected); make the run again")
+        return content
     except OSError as error:
         raise UserError(
             f"{path} can't be read ({error.strerror}); is {path.parent} a finished run of train.py?"
         ) from None
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is no JSON ({error}); run it again with another --out") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is no JSON ({error}); make the run again, with another --out") from None
 
 
 def read_metrics(directory: Path) -> list[dict]:
@@ -45,16 +48,17 @@ def read_metrics(directory: Path) -> list[dict]:
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror}); is {directory} a run of train.py?") from None
     except json.JSONDecodeError as error:
-        raise UserError(f"{path} has a broken line ({error}); run it again with another --out") from None
+        raise UserError(f"{path} has a broken line ({error}); make the run again, with another --out") from None
 
 
 def write_json(path: Path, content: dict) -> None:
+    """Plain values as a JSON file that people can read."""
     path.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def load_pair(directory: Path, tokenizer: Tokenizer) -> tuple[dict, GPT, GPT]:
     """A run's (config, trained senior, frozen junior)."""
-    config = read_json(directory / "config.json")
+    config = read_json(directory / "config.json", "p_senior", "max_gap", "chunk", "max_new_tokens")
     return (
         config,
         load_checked(directory / "checkpoint.pt", tokenizer),
@@ -62,9 +66,14 @@ def load_pair(directory: Path, tokenizer: Tokenizer) -> tuple[dict, GPT, GPT]:
     )
 
 
-def free_directory(wanted: Path) -> Path:
-    """`wanted`, or wanted-2, wanted-3 … : the first that doesn't exist yet."""
-    path, n = wanted, 2
-    while path.exists():
-        path, n = wanted.with_name(f"{wanted.name}-{n}"), n + 1
+def run_directory(given: str | None, default: Path) -> Path:
+    """Where a new run goes: `given`, which may hold none, or the first that doesn't exist of default, default-2, …"""
+    path, n = Path(given or default), 2
+    try:
+        while given is None and path.exists():
+            path, n = default.with_name(f"{default.name}-{n}"), n + 1
+        if any((path / name).exists() for name in ("metrics.jsonl", "checkpoint.pt", "senior.pt")):
+            raise UserError(f"{path} holds a run already, which is never overwritten; give another --out")
+    except OSError as error:
+        raise UserError(f"--out {path} can't be used ({error.strerror}); give another") from None
     return path

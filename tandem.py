@@ -18,10 +18,10 @@ Baseline = Literal["group", "rloo", "ema", "none"]
 
 
 class Handoff:
-    """Decides, token by token and row by row, who writes: True the senior, False the junior (Rollout, first section).
+    """Decides, token by token and row by row, who writes: True the senior, False the junior. `word` is the paper's.
 
-    Something triggers a handoff; then `word` and `token` draw the author anew (the senior with probability p_senior),
-    so that it may stay the same, and the strict turns of `step`, `chunk` and `alternate` change it for certain:
+    At a trigger, `word` and `token` draw the author anew (the senior with probability p_senior; it may stay the same),
+    and the strict turns of `step`, `chunk` and `alternate` hand over for certain:
 
     | schedule    | trigger                                                   | first author |
     | word        | a token that begins a word, or max_gap tokens since a draw| drawn        |
@@ -48,24 +48,27 @@ class Handoff:
     ):
         if schedule not in get_args(Schedule):
             raise ValueError(f"schedule is {schedule!r}; choose from {', '.join(get_args(Schedule))}")
-        if not 0 <= p_senior <= 1:
-            raise ValueError(f"p_senior is {p_senior}; a probability lies between 0 and 1")
+        if not (isinstance(p_senior, int | float) and 0 <= p_senior <= 1):
+            raise ValueError(f"p_senior is {p_senior!r}; a probability lies between 0 and 1")
         for name, value in (("max_gap", max_gap), ("chunk", chunk)):
-            if value < 1:
-                raise ValueError(f"{name} is {value}; it counts tokens and is at least 1")
+            if not (isinstance(value, int) and value >= 1):
+                raise ValueError(f"{name} is {value!r}; it counts tokens and is at least 1")
         for name, mask, user in (("boundary", boundary, "word"), ("delimiter", delimiter, "step")):
             if mask is None and schedule == user:
                 raise ValueError(
                     f"{name} is missing: the schedule {user!r} needs this (V,) bool mask of the vocabulary"
                 )
-            if mask is not None and (mask.dtype != torch.bool or mask.dim() != 1):
-                raise ValueError(f"{name} must be a (V,) bool tensor, not {mask.dtype} of shape {tuple(mask.shape)}")
+            if mask is not None and not (isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.dim() == 1):
+                raise ValueError(f"{name} must be a (V,) bool tensor over the vocabulary")
         self.schedule, self.p_senior, self.max_gap, self.chunk = schedule, p_senior, max_gap, chunk
         self.boundary, self.delimiter = boundary, delimiter
         self.drawn = schedule in ("word", "token")
 
     def start(self, batch_size: int, generator: torch.Generator | None = None, device=None) -> Tensor:
-        """The author of each row's first token.  (B,) bool"""
+        """The author of each row's first token.  (B,) bool
+
+        All randomness comes from `generator` (torch's own if None), which may be on another device than the rows.
+        """
         self.generator, self.device, self.batch_size = generator, torch.device(device or "cpu"), batch_size
         self.rows = torch.arange(batch_size, device=self.device)  # (B,) where a row stood at the start
         self.gap = torch.zeros_like(self.rows)  # (B,) tokens since the last trigger
@@ -151,7 +154,7 @@ def advantages(
     normalize_std: bool = False,
     running_mean: float | None = None,
 ) -> Tensor:
-    """How much better each response did than was to be expected (Objective, first two items).  (N,) -> (N,)
+    """How much better each response did than was to be expected: A_j in the paper's objective.  (N,) -> (N,)
 
     Groups are contiguous rows: the `group_size` rollouts of one prompt. The baseline is the group's mean, the mean of
     the *others* in it (`rloo`), a running mean that the caller keeps (`ema`), or nothing. `normalize_std` divides by
@@ -188,17 +191,20 @@ def policy_loss(
     clip: float | None = None,
     denominator: float | Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The senior gate around the policy gradient: loss = Σ w·loss_t / Σ w over the whole batch at once (Objective).
+    """The paper's objective, the policy gradient behind the senior gate: Σ w·loss_t / Σ w over the whole batch at once.
 
     advantages (N,); logprobs, old_logprobs, weights (N, T). A weight is 1 where the senior wrote, `junior_weight` where
     the junior did, 0 elsewhere. Without `clip`, REINFORCE: loss_t = -A·logprob_t, whose *gradient* is what matters; its
     value is near 0 whenever the advantages are. With it, GRPO: loss_t = -min(ρA, clip(ρ, 1-ε, 1+ε)A), ρ = π/π_old.
     Micro-batches and ranks pass the `denominator` of the whole, so that their losses and gradients add up to its own.
-    What has weight 0 may hold anything, NaN included: it is masked before any arithmetic. ValueError if all has.
+    What has weight 0 may hold anything, NaN included: it is masked before any arithmetic. ValueError if all has, or if
+    the shapes are others.
 
     The stats add up like the loss, but for ratio_error, the largest |ρ - 1|: approx_kl (an estimate of KL(π_old‖π),
     nats a token) and clip_fraction (the share of tokens whose ratio left the clipping range; 0 without one).
     """
+    if not (logprobs.shape == old_logprobs.shape == weights.shape and advantages.shape == weights.shape[:1]):
+        raise ValueError("advantages must be (N,), and logprobs, old_logprobs and weights (N, T)")
     trained = weights != 0  # (N, T)
     if denominator is None:
         denominator = weights.sum()
@@ -208,14 +214,14 @@ def policy_loss(
     old_logprobs = old_logprobs.detach().masked_fill(~trained, 0.0)  # (N, T)
     advantage = advantages[:, None]  # (N, 1)
     log_ratio = logprobs - old_logprobs  # (N, T)
-    ratio = log_ratio.exp()  # (N, T)
+    ratio = log_ratio.clamp(-20, 20).exp()  # (N, T); an infinite ratio would make the gradient NaN even where clipped
     if clip is None:
         loss = -advantage * logprobs  # (N, T)
     else:
         loss = -torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)  # (N, T)
 
     def mean(x: Tensor) -> Tensor:
-        return (weights * x).sum() / denominator
+        return (weights * x).masked_fill(~trained, 0.0).sum() / denominator
 
     with torch.no_grad():
         error = (ratio - 1).abs()  # (N, T); 0 where nothing is trained
@@ -223,7 +229,7 @@ def policy_loss(
         stats = {
             "approx_kl": mean(ratio - 1 - log_ratio),
             "clip_fraction": mean(outside.float()),
-            "ratio_error": error.max(),
+            "ratio_error": error.max() if error.numel() else error.sum(),
         }
     return mean(loss), stats
 

@@ -29,7 +29,7 @@ from data.tokenizer import Tokenizer, load_tokenizer
 from evaluate import Sampling, evaluate, seeded, show_responses, table
 from model import GPT, save_model
 from rollout import Rollout, generate, log_probs, render, response_logits
-from runs import free_directory, load_checked, write_json
+from runs import load_checked, run_directory, write_json
 from tandem import Baseline, Handoff, Schedule, advantages, check_authorship, kl_exact, kl_k3, policy_loss
 
 SHIPPED = Path(__file__).parent / "data"
@@ -103,9 +103,9 @@ class Config:
     save_every: int = 20
     """steps between checkpoints, and between the co-written responses that are shown"""
     device: str = "auto"
-    """auto (CUDA, then MPS, then the CPU), or a device's name"""
+    """auto (CUDA, then MPS, then the CPU), cuda, mps or cpu"""
     pretrain: bool = False
-    """train the supervised base pair again instead, into --out (runs/base if not given)"""
+    """train the supervised base pair again instead, into --out (runs/base if not given); of the rest, --seed counts"""
 
     def __post_init__(self):
         grpo = self.objective == "grpo"
@@ -117,7 +117,13 @@ class Config:
         at_least_1 = "max_gap chunk steps prompts group_size max_new_tokens mini_batches eval_problems eval_samples"
         for name in [*at_least_1.split(), "save_every"]:
             _require(getattr(self, name) >= 1, name, "at least 1", self)
-        for name in ("temperature", "learning_rate", "grad_clip"):
+        _require(
+            0.01 <= self.temperature < float("inf"),
+            "temperature",
+            "at least 0.01: training draws, it doesn't argmax",
+            self,
+        )
+        for name in ("learning_rate", "grad_clip"):
             _require(0 < getattr(self, name) < float("inf"), name, "a number above 0", self)
         for name in ("warmup", "weight_decay", "junior_weight", "kl_coef", "eval_temperature", "seed"):
             _require(0 <= getattr(self, name) < float("inf"), name, "a number from 0 up", self)
@@ -139,7 +145,6 @@ class Config:
     def sampling(self) -> Sampling:
         """How the measurements before and after sample: with generators of their own, so that they change no run."""
         return Sampling(
-            problems=self.eval_problems,
             samples=self.eval_samples,
             temperature=self.eval_temperature,
             max_new_tokens=self.max_new_tokens,
@@ -158,18 +163,16 @@ class Batch:
     """What one step learns from: the team's responses and what each is worth."""
 
     rollout: Rollout
-    texts: list[str]
     rewards: Tensor  # (N,) 0 or 1
     advantages: Tensor  # (N,)
     weights: Tensor  # (N, T): 1 senior, junior_weight junior, 0 elsewhere: the senior gate
 
     def rows(self, index: Tensor) -> "Batch":
         """The part of these rows, (M,) indices."""
-        r, kept = self.rollout, index.tolist()
+        r = self.rollout
         tensors = (x[index] for x in (r.tokens, r.authorship, r.mask, r.logprobs, r.partner_logprobs))
-        rollout = Rollout([r.prompts[i] for i in kept], *tensors)
-        texts = [self.texts[i] for i in kept]
-        return Batch(rollout, texts, self.rewards[index], self.advantages[index], self.weights[index])
+        rollout = Rollout([r.prompts[i] for i in index.tolist()], *tensors)
+        return Batch(rollout, self.rewards[index], self.advantages[index], self.weights[index])
 
 
 def objective(
@@ -186,8 +189,9 @@ def objective(
     logprobs[trained] = full.gather(1, tokens)[:, 0]
     # What the senior gave each token when it was sampled: beside the author's where the junior wrote.
     old_logprobs = torch.where(rollout.authorship, rollout.logprobs, rollout.partner_logprobs)  # (N, T)
-    loss, stats = policy_loss(logprobs, old_logprobs, batch.advantages, batch.weights, config.clip)
-    loss = loss * batch.weights.sum() / total_weight
+    loss, stats = policy_loss(
+        logprobs, old_logprobs, batch.advantages, batch.weights, config.clip, denominator=total_weight
+    )
     stats["entropy"] = -(full.detach().exp() * full.detach()).sum(dim=-1).mean()
     if config.kl_coef:
         with torch.no_grad():
@@ -231,14 +235,14 @@ class Trainer:
         verdicts = reward.verify_batch(texts, [p.answer for p in problems for _ in range(config.group_size)])
         clock.append(time.perf_counter())
         rewards = torch.tensor(verdicts, dtype=torch.float, device=self.senior.device)  # (N,)
-        batch = self.judge(rollout, texts, rewards)
+        batch = self.judge(rollout, rewards)
         updates, skipped = self.update(batch, step)
         clock.append(time.perf_counter())
 
         lengths = rollout.mask.sum(dim=1)  # (N,)
         last = rollout.tokens.gather(1, lengths[:, None] - 1)[:, 0]  # (N,)
         changes = (rollout.authorship[:, 1:] != rollout.authorship[:, :-1]) & rollout.mask[:, 1:]  # (N, T - 1)
-        groups = rewards.view(-1, config.group_size)  # (P, G)
+        idle = (batch.advantages == 0).view(-1, config.group_size).all(dim=1)  # (P,)
         seconds = [after - before for before, after in itertools.pairwise(clock)]
         metrics = {
             "step": step,
@@ -246,7 +250,7 @@ class Trainer:
             "senior_fraction": (rollout.authorship.sum() / rollout.mask.sum()).item(),
             "handoffs": changes.sum(dim=1).float().mean().item(),
             **updates,
-            "zero_advantage_fraction": (groups == groups[:, :1]).all(dim=1).float().mean().item(),
+            "zero_advantage_fraction": idle.float().mean().item(),
             "response_length": lengths.float().mean().item(),
             "truncated_fraction": (last != self.tokenizer.end).float().mean().item(),
             "jargon_rate": sum(map(is_jargon, texts)) / len(texts),
@@ -281,7 +285,7 @@ class Trainer:
             raise UserError(f"stopped at step {step}: {error}") from None
         return rollout
 
-    def judge(self, rollout: Rollout, texts: list[str], rewards: Tensor) -> Batch:
+    def judge(self, rollout: Rollout, rewards: Tensor) -> Batch:
         """What each response and each of its tokens weighs in the loss."""
         config = self.config
         if self.running_mean is None:
@@ -295,9 +299,9 @@ class Trainer:
         )  # (N,)
         self.running_mean = 0.9 * self.running_mean + 0.1 * rewards.mean().item()
         weights = rollout.authorship.float() + config.junior_weight * (rollout.mask & ~rollout.authorship)  # (N, T)
-        return Batch(rollout, texts, rewards, advantage, weights)
+        return Batch(rollout, rewards, advantage, weights)
 
-    def update(self, batch: Batch, step: int) -> tuple[dict[str, float], int]:
+    def update(self, batch: Batch, step: int) -> tuple[dict[str, float | None], int]:
         """An optimizer step a mini-batch. Without any advantage there is none: Adam would drift on its momentum."""
         config = self.config
         self.optimizer.param_groups[0]["lr"] = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup))
@@ -318,10 +322,11 @@ class Trainer:
             done.append({name: value.item() for name, value in stats.items()})
         names = ("loss", "grad_norm", "entropy", "approx_kl", "clip_fraction")
         means = {name: sum(d[name] for d in done) / len(done) if done else 0.0 for name in names}
+        means["entropy"] = means["entropy"] if done else None  # not known where nothing was read
         return {**means, "update_ratio_error": done[0]["ratio_error"] if done else 0.0}, skipped
 
 
-def load_pair(config: Config, tokenizer: Tokenizer, device: torch.device) -> tuple[GPT, GPT]:
+def starting_pair(config: Config, tokenizer: Tokenizer, device: torch.device) -> tuple[GPT, GPT]:
     """Senior and junior before RL. The junior has no gradient, and is another object than the senior."""
     senior = load_checked(config.senior or SHIPPED / "senior.pt", tokenizer)
     junior = (
@@ -347,21 +352,21 @@ def show_step(metrics: dict, batch: Batch, tokenizer: Tokenizer, color: bool) ->
 def train(config: Config, out: Path, device: torch.device) -> dict:
     """A whole run: measure, train, measure again; everything is written to `out`. Returns what eval.json holds."""
     tokenizer = load_tokenizer()
-    senior, junior = load_pair(config, tokenizer, device)
+    senior, junior = starting_pair(config, tokenizer, device)
     make_directory(out)
     write_json(out / "config.json", asdict(config))
     save_model(junior, out / "junior.pt")
     how = config.sampling()
-    held_out = take("test", how.problems, "evaluation")
+    held_out = take("test", config.eval_problems, "evaluation")
     before, responses_before = evaluate(senior, junior, held_out, tokenizer, how, "before")
 
     trainer = Trainer(config, senior, junior, tokenizer)
-    colour, without_signal = sys.stdout.isatty(), 0
+    color, without_signal = sys.stdout.isatty(), 0
     print(
-        "senior in cyan, junior in yellow" if colour else "what the junior wrote is in ⟦brackets⟧",
+        "senior in cyan, junior in yellow" if color else "what the junior wrote is in ⟦brackets⟧",
         "(¶ is a blank line)",
     )
-    if config.objective == "reinforce" and config.baseline != "none":
+    if config.baseline in ("group", "rloo") and not config.kl_coef:
         print("the loss is near 0 by construction (advantages average 0): its gradient teaches; watch the reward")
     bar = tqdm(range(config.steps), desc="solo RL" if config.schedule == "solo" else "tandem RL", unit="step")
     with open(out / "metrics.jsonl", "w") as metrics_file, open(out / "samples.txt", "w") as samples_file:
@@ -375,11 +380,11 @@ def train(config: Config, out: Path, device: torch.device) -> dict:
                     f"{metrics['senior_fraction']:.2f}, loss {metrics['loss']:+.4f}, "
                     f"{metrics['tokens_per_second']:.0f} tokens/s"
                 )
-                without_signal += metrics["zero_advantage_fraction"] == 1
+                without_signal += metrics["skipped_updates"] == config.mini_batches
                 if step == 4 and without_signal == 5:
                     tqdm.write(no_signal(metrics["reward"]))
                 if step % config.save_every == 0 or step == config.steps - 1:
-                    tqdm.write(show_step(metrics, batch, tokenizer, colour))
+                    tqdm.write(show_step(metrics, batch, tokenizer, color))
                     samples_file.write(f"{problems[0].question}\n{show_step(metrics, batch, tokenizer, False)}\n\n")
                     samples_file.flush()
                     save_model(senior, out / "checkpoint.pt", step=step + 1)
@@ -393,14 +398,16 @@ def train(config: Config, out: Path, device: torch.device) -> dict:
     result = {
         "before": before,
         "after": after,
-        "problems": how.problems,
+        "problems": config.eval_problems,
         "samples": how.samples,
         "config": asdict(config),
     }
     write_json(out / "eval.json", result)
-    print(f"\nbefore\n{show_responses(responses_before, tokenizer, colour)}")
-    print(f"after\n{show_responses(responses_after, tokenizer, colour)}")
-    print(f"\n{how.problems} test problems × {how.samples} responses\n\n{table({'before': before, 'after': after})}")
+    print(f"\nbefore\n{show_responses(responses_before, tokenizer, color)}")
+    print(f"after\n{show_responses(responses_after, tokenizer, color)}")
+    print(
+        f"\n{config.eval_problems} test problems × {how.samples} responses\n\n{table({'before': before, 'after': after})}"
+    )
     return result
 
 
@@ -420,15 +427,12 @@ def main(argv: list[str]) -> None:
     config = parse(Config, argv, __doc__)
     started = time.perf_counter()
     device = pick_device(config.device)
+    out = run_directory(config.out, Path("runs") / ("base" if config.pretrain else config.schedule))
     if config.pretrain:
         from pretrain import pretrain
 
-        out = Path(config.out) if config.out else free_directory(Path("runs/base"))
         make_directory(out)
         return pretrain(out, config.seed, device, load_tokenizer())
-    out = Path(config.out) if config.out else free_directory(Path("runs") / config.schedule)
-    if (out / "config.json").exists():
-        raise UserError(f"{out} holds a run already, which is never overwritten; give another --out")
     train(config, out, device)
     print(f"\n{time.perf_counter() - started:.0f} s; everything is in {out}: python rollout.py {out} shows more of it")
 

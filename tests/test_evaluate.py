@@ -60,8 +60,34 @@ def test_evaluation_is_seeded_batched_and_leaves_other_generators_alone(tokenize
     assert [r.problem for r in responses["solo"]] == [p for p in problems for _ in range(3)]
     assert set(first) == {"solo", "handoff", "handoff_word", "drift", "legibility", "jargon_rate", "response_length"}
     assert set(first["solo"]) == {"pass@1", "pass@2"}
-    split, _ = evaluate(senior, junior, problems, tokenizer, Sampling(samples=3, max_new_tokens=10, batch_size=4))
-    assert split["response_length"] > 0 and len(responses["handoff"]) == 15
+
+
+def test_batches_of_any_size_measure_the_same_at_temperature_0(tokenizer):
+    senior, junior = small_pair(tokenizer)
+    how = dict(samples=2, max_new_tokens=10, temperature=0)
+    whole, _ = evaluate(senior, junior, take("test", 5, seed=0), tokenizer, Sampling(**how))
+    parts, _ = evaluate(senior, junior, take("test", 5, seed=0), tokenizer, Sampling(**how, batch_size=3))
+    assert whole["drift"] == pytest.approx(parts["drift"], rel=1e-5)
+    assert whole["response_length"] == parts["response_length"]
+
+
+def test_what_is_asked_for_is_what_is_sampled(tokenizer, monkeypatch):
+    calls = []
+
+    def recorded(senior, junior, prompts, handoff, **arguments):
+        calls.append((handoff, junior, arguments))
+        return generate(senior, junior, prompts, handoff, **arguments)
+
+    monkeypatch.setattr("evaluate.generate", recorded)
+    senior, junior = small_pair(tokenizer)
+    how = Sampling(samples=1, temperature=0.6, top_p=0.8, top_k=20, max_new_tokens=9, max_turns=5, max_gap=3)
+    _, responses = evaluate(senior, junior, take("test", 2, 0), tokenizer, how)
+    assert [handoff.schedule for handoff, _, _ in calls] == ["solo", "step", "word"]
+    assert list(responses) == ["solo", "handoff", "handoff_word"]
+    for handoff, partner, arguments in calls:
+        assert (partner is None) == (handoff.schedule == "solo") and (handoff.p_senior, handoff.max_gap) == (0.5, 3)
+        assert [arguments[name] for name in ("temperature", "top_p", "top_k", "max_new_tokens")] == [0.6, 0.8, 20, 9]
+        assert arguments["max_turns"] == (5 if handoff.schedule == "step" else None)
 
 
 def test_a_model_measured_against_itself_has_not_drifted(tokenizer):
@@ -77,7 +103,8 @@ def test_right_answers_are_counted(tokenizer, monkeypatch):
     senior, junior = small_pair(tokenizer)
 
     def answering(senior, junior, prompts, handoff, **_):
-        texts = [rf"\boxed{{{p.answer}}}" if i % 2 == 0 else "no" for p in problems for i in range(2)]
+        wrong = "no" if handoff.schedule == "solo" else "zub 1 2 ~ 3;"
+        texts = [rf"\boxed{{{p.answer}}}" if i % 2 == 0 else wrong for p in problems for i in range(2)]
         ids = [[*tokenizer.encode(text), tokenizer.end] for text in texts]
         longest = max(map(len, ids))
         tokens = torch.tensor([row + [tokenizer.pad] * (longest - len(row)) for row in ids])
@@ -87,7 +114,7 @@ def test_right_answers_are_counted(tokenizer, monkeypatch):
     monkeypatch.setattr("evaluate.generate", answering)
     measures, _ = evaluate(senior, junior, problems, tokenizer, Sampling(samples=2))
     assert measures["solo"] == measures["handoff"] == {"pass@1": 0.5, "pass@2": 1.0}
-    assert measures["jargon_rate"] == 0
+    assert measures["jargon_rate"] == 0  # of the senior's solo responses
 
 
 def test_generators_for_different_purposes_differ():

@@ -166,6 +166,9 @@ def test_files_that_are_no_checkpoint_are_refused_and_not_run(tmp_path):
     torch.save(checkpoint, path)
     with pytest.raises(ValueError, match="not a checkpoint"):
         load_model(path)
+    path.write_bytes(b"\x80\x02X\x03\x00\x00\x00\xff\xfe\xfdq\x00.")  # a pickle with a string that is no UTF-8
+    with pytest.raises(ValueError, match="not a checkpoint"):
+        load_model(path)
     with pytest.raises(ValueError, match="can't be read"):
         load_model(tmp_path / "absent.pt")
 

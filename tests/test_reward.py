@@ -6,10 +6,12 @@ pytest tests/test_reward.py -m slow         20,000 examples
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 
@@ -35,301 +37,136 @@ def no_worker_left():
 # ---- Extraction ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "response, answer",
-    [
-        (r"\boxed{42}", "42"),
-        (r"so $x = \boxed{\frac{1}{2}}$.", r"\frac{1}{2}"),
-        (r"\fbox{7}", "7"),
-        (r"\boxed{41} no, wait \boxed{42}", "42"),
-        (r"\boxed{41}, and \fbox{42}", "42"),
-        (r"\boxed{\boxed{42}}", "42"),
-        (r"\boxed{x = \boxed{42}}", r"x = \boxed{42}"),
-        (r"\boxed {42}", "42"),
-        (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
-        (r"\boxed{41} then \boxed{42", None),  # the last box is never closed: no answer, not the earlier one
-        (r"\boxed{41 no \boxed{42}", "42"),
-        (r"stray } and { before \boxed{42}", "42"),
-        ("#### 42", "42"),
-        ("#### 41\nthen\n#### 42\nbye", "42"),
-        ("#### 42<|im_end|>", "42"),
-        ("#### 41\n#### ", None),
-        (r"\boxed{42} #### 41", "42"),
-        (r"\boxed{}", None),
-        (r"\boxed{ }", None),
-        ("the answer is 42", None),
-        ("", None),
-        (r"\boxed5", None),
-    ],
-)
+EXTRACTED = [
+    (r"\boxed{42}", "42"), (r"so $x = \boxed{\frac{1}{2}}$.", r"\frac{1}{2}"), (r"\fbox{7}", "7"), (r"\boxed {42}", "42"),
+    (r"\boxed{41} no, wait \boxed{42}", "42"), (r"\boxed{41}, and \fbox{42}", "42"), (r"\boxed{\boxed{42}}", "42"),
+    (r"\boxed{x = \boxed{42}}", r"x = \boxed{42}"), (r"\boxed{\{1, 2\}}", r"\{1, 2\}"), (r"\boxed{41 no \boxed{42}", "42"),
+    (r"\boxed{41} then \boxed{42", None),  # the last box is never closed: no answer, not the earlier one
+    (r"stray } and { before \boxed{42}", "42"), ("#### 42", "42"), ("#### 41\nthen\n#### 42\nbye", "42"),
+    ("#### 42<|im_end|>", "42"), ("#### 41\n#### ", None), (r"\boxed{42} #### 41", "42"), (r"\boxed{}", None),
+    (r"\boxed{ }", None), ("the answer is 42", None), ("", None), (r"\boxed5", None), (None, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("response, answer", EXTRACTED)
 def test_extract(response, answer):
     assert extract(response) == answer
 
 
-def test_digits_of_a_fraction_survive_the_second_reading_of_a_sign():
-    assert equivalent(r"\pm\frac12", r"\{\frac{1}{2}, -\frac{1}{2}\}")
-    assert equivalent(r"3\pm\frac1{2}", "2.5, 3.5")
-    assert not equivalent(r"\pm\frac12", r"\{2, -2\}")
-
-
-def test_verify_without_an_answer_is_false():
+def test_without_a_text_to_compare_the_verdict_is_false():
     assert not verify("the answer is 42", "42")
     assert not verify(r"\boxed{}", "")
+    assert not verify(None, "42")
+    assert not equivalent("42", 42)
 
 
-# ---- Every kind of answer: pairs that are equal, and pairs that aren't -----------------------------------------------
+# ---- Every kind of answer: what is equal to the first of each group, and what isn't ---------------------------------
 
 BIG = "7" * 5000
+EQUAL = r"""
+integer: 42 ~ 42 ~ +42 ~ 042 ~ 42.00 ~ --42 ;; -0 ~ 0
+thousands: 1234 ~ 1,234 ~ 1{,}234 ~ 1\,234 ~ 1 234 ;; 12,\! 345 ~ 12345
+decimal: 1,000.0 ~ 1000 ;; 1.22 ~ 1,22 ;; 0.1\overline{6} ~ 1/6 ;; 0.5 ~ 0.50
+percent: 50\% ~ 50% ;; 50\% ~ 0.5 ;; 28 percent ~ 28\% ;; 12.5 pct ~ 1/8
+money: \$42.50 ~ 42.5 ;; \$1,234 ~ 1234 ;; 42 dollars ~ \$42 ;; 50¢ ~ 50 ;; ₹500 ~ 500
+scientific: 1200 ~ 1.2 \times 10^{3} ~ 1.2e3 ;; 10^{20} ~ 100000000000000000000 ;; 5e-1 ~ 1/2
+fraction: \frac3{3} ~ 1 ;; -1/2 ~ \frac{1}{-2} ;; {1 \over 2} ~ 1/2 ;; 5⁄6 ~ 5/6
+mixed: 5/2 ~ 2\frac{1}{2} ~ 2½ ;; 1 1/2 ~ 3/2 ;; -2\frac12 ~ -2.5 ;; 2\frac{3}{2} ~ 3
+sqrt: \sqrt{8} ~ 2\sqrt{2} ;; \sqrt2 ~ √2 ;; sqrt(2) ~ 2^{1/2} ;; \sqrt[3]{-8} ~ -2 ;;
+    \frac{1}{\sqrt{2}} ~ \frac{\sqrt2}{2} ;; \sqrt{3+2\sqrt2} ~ 1+\sqrt2 ;; \sqrt{\frac{4}{9}} ~ 2/3
+constant: x**2 ~ x^2 ;; 2\pi ~ 2π ;; \frac{\pi}{2} ~ pi/2 ;; e^{2} ~ \exp(2) ;; -1 ~ i^2 ~ e^{i\pi} ;;
+    (1+i)^2 ~ 2i ;; \infty ~ ∞ ;; -\infty ~ -∞ ;; i^{2023} ~ -i
+function: \sin 30^\circ ~ 1/2 ;; 3 ~ \log_2 8 ~ \lceil 2.5 \rceil ~ |-3| ;; 1 ~ \ln e ~ \sin^2 x + \cos^2 x ;;
+    5! ~ 120 ;; 10 ~ \binom{5}{2} ~ {5 \choose 2} ;; \lfloor 2.5 \rfloor ~ 2 ;; \sin^{-1} 1 ~ \frac{\pi}{2} ;;
+    \sin 2x ~ 2\sin x\cos x ;; \cos(\pi/5) ~ \frac{1+\sqrt5}{4} ;; \frac{10!}{5!5!} ~ 252 ;;
+    \sinh x ~ \frac{e^x-e^{-x}}{2} ;; n! ~ n\cdot(n-1)!
+expression: (x-1)^2 ~ x^2-2x+1 ;; 2x ~ 2 \cdot x ;; xy ~ y x ;; x/2 ~ \frac12 x ;; \frac{x^2-1}{x-1} ~ x+1 ;;
+    x^{-1} ~ 1/x ;; \sqrt{x^2} ~ |x| ;; n ~ n ;; -(x-y) ~ y-x
+opaque: \sum_{k=0}^{n-1} F_{n-k-1} F_k ~ \sum_{k=0}^{n-1} F_k F_{n-k-1} ;; f(2)+1 ~ 1+f(2) ;;
+    10^{10^{10}} ~ 10^{10000000000}
+tuple: \left(\frac12, 3\right) ~ (0.5,3) ;; (p,q)=(3,2) ~ (3,2) ;; 1,2 ~ (1,2) ;; \langle 1,2,3 \rangle ~ (1,2,3)
+set: \{1,2\} ~ \{2,1\} ;; \{1,2\} ~ \{1,2,2\} ~ x=1, x=2 ;; \pm 2 ~ \{-2,2\} ;; 1 \text{ and } 2 ~ 1,2 ;;
+    21, 36, and 82 ~ 82, 36, 21 ;; 1 or 2 ~ 2 or 1 ;; \emptyset ~ \{\} ;; x = 1 \pm \sqrt2 ~ 1+\sqrt2, 1-\sqrt2 ;;
+    \pm\frac12 ~ \frac12, -\frac12 ;; p=5,q=2;p=7,q=2 ~ (5,2),(7,2) ;; a_3=2, b=1 ~ b=1, a_{3}=2 ;;
+    (1,2),(3,4) ~ (3,4),(1,2) ;; n=1, 2, 3 ~ 1,2,3 ;; \{1,2\}\cup\{3\} ~ \{1,2,3\} ;; \{0, \pm 1\} ~ -1, 0, 1
+interval: [0,1) ~ [0, 1) ;; (1,2] ~ x \in (1,2] ~ 1<x<=2 ;; (1, +\infty) ~ (1,\infty) ;;
+    (-\infty,1)\cup(2,3] ~ (2,3] \cup (-\infty,1) ;; x>3 ~ (3,\infty) ;; \mathbb{R} ~ (-\infty,\infty) ;;
+    x ∈ ℝ ~ \mathbb R
+matrix: \begin{pmatrix} 0 & 3 \\ 0 & -1 \end{pmatrix} ~ \begin{bmatrix}0&3\\0&-1\end{bmatrix} ;;
+    \begin{pmatrix}1\\2\end{pmatrix} ~ (1,2)
+equation: 42 ~ x = 42 ~ x = y = 42 ~ 42 = x ;; x \approx 11 ~ 11 ;; x=1/3\approx0.3 ~ 1/3 ;; 2x-y+1=0 ~ y=2x+1 ;;
+    y=2x+1 ~ 2x+1 ;; x-2y=0 ~ 2y-x=0 ;; 5 ~ AB = 5 ~ f(2)=5 ;; \frac{x^2}{9}+\frac{y^2}{4}=1 ~ 4x^2+9y^2=36
+inequality: 5 \leq x ~ x \geq 5 ;; -x >= -1 ~ x <= 1 ;; x \leqslant 3 ~ x\le 3 ;; x != 5 ~ x \ne 5 ;;
+    3 > x > 1 ~ 1 < x < 3 ;; 2x<6 ~ x<3
+ratio: 11:21 ~ V_1:V_2=11:21 ;; 1:2 ~ 2:4 ;; 1:2:3 ~ 2:4:6 ;; A:B:C = 1:2:3 ~ 1:2:3
+units: 42 ~ 42\text{ cm} ~ 42 apples ~ 42nd ~ 42^{\text{nd}} ;; 90^\circ ~ 90 ;; 90 degrees ~ 90° ;; 5 km/h ~ 5 ;;
+    15\mbox{ cm}^2 ~ 15 square centimeters ;; 12\pi\text{ m} ~ 12\pi ;; 42 kilometers per hour ~ 42 km/h ;;
+    20^\circ\text{C} ~ 20 ;; 12 ~ 12 m/s ~ 12 years old ;; 5 m ~ 5 meters ;; 15 cm² ~ 15 square centimetres ;;
+    7 million people ~ 7,000,000 ;; 5\text{ units}^2 ~ 5 square units ;; 2\text{ mol}^{-1} ~ 2
+text: \text{Evelyn} ~ Evelyn ;; yes ~ Yes ;; B ~ \text{(B)} ;; B ~ (B) ~ (B) 42 ;; E. ~ E ;;
+    \text{No solution} ~ no solution ;; red, blue ~ blue, red ;; \textbf{(B)}\ 42 ~ 42 ;; A) 5 ~ A ;; A: 5 ~ 5
+style: 42 ~ \mathbf{42} ~ $42$ ~ \(42\) ~ **42** ~ 42, ~ \,42\, ~ 42\\ ~ \underline{42} ~ \color{red}{42} ~
+    \textcolor{blue}{42} ~ \left. 42 \right. ~ \Large{42} ~ = 42 ~ \approx 42 ;; \displaystyle \frac{1}{2} ~ 1/2 ;;
+    \left(1,\,2\right) ~ (1,2) ;; \\frac{1}{2} ~ \frac{1}{2}
+unicode: −5 ~ -5 ;; 42 ~ ４２ ~ ٤٢ ~ 42。 ;; x² ~ x^2 ;; x₁ ~ x_1 ;; 3×4 ~ 12 ;; 90° ~ 90 ;; ½ ~ 0.5 ;; α ~ \alpha ;;
+    2≤x ~ x\ge 2 ;; （1，2） ~ (1,2) ;; ∛8 ~ 2"""
 
-EQUAL = {
-    "integer": [
-        ("42", "42"),
-        ("+42", "42"),
-        ("-0", "0"),
-        ("042", "42"),
-        ("42.", "42"),
-        ("42.00", "42"),
-        ("--42", "42"),
-    ],
-    "bignum": [(BIG, BIG), (BIG, "0" + BIG), (BIG + ".0", BIG), (rf"\frac{{{BIG}}}{{2}}", rf"\frac{{{BIG}}}{{2}}")],
-    "thousands": [
-        ("1,234", "1234"),
-        ("1{,}234", "1234"),
-        (r"1\,234", "1234"),
-        (r"12,\! 345", "12345"),
-        ("1 234", "1234"),
-    ],
-    "decimal": [("0.5", ".5"), ("1,000.0", "1000"), ("1.22", "1,22"), ("0.1\\overline{6}", "1/6"), ("0.5", "0.50")],
-    "percent": [(r"50\%", "50%"), (r"50\%", "0.5"), ("28 percent", r"28\%"), ("28", r"28\%"), ("12.5 pct", "1/8")],
-    "money": [(r"\$42.50", "42.5"), (r"\$1,234", "1234"), ("$42$", "42"), ("42 dollars", r"\$42")],
-    "scientific": [(r"1.2 \times 10^{3}", "1200"), ("1.2e3", "1200"), ("10^{20}", "1" + "0" * 20), ("5e-1", "1/2")],
-    "fraction": [
-        ("1/2", "0.5"),
-        ("2/6", "1/3"),
-        (r"\frac12", r"\dfrac{1}{2}"),
-        (r"\frac3{3}", "1"),
-        ("-1/2", r"\frac{1}{-2}"),
-    ],
-    "mixed": [
-        (r"2\frac{1}{2}", "5/2"),
-        ("1 1/2", "3/2"),
-        (r"-2\frac12", "-2.5"),
-        ("2½", "5/2"),
-        (r"2\frac{3}{2}", "3"),
-    ],
-    "sqrt": [
-        (r"\sqrt{8}", r"2\sqrt{2}"),
-        (r"\sqrt2", "√2"),
-        ("sqrt(2)", "2^{1/2}"),
-        (r"\sqrt[3]{-8}", "-2"),
-        (r"\frac{1}{\sqrt{2}}", r"\frac{\sqrt2}{2}"),
-        (r"\sqrt{3+2\sqrt2}", r"1+\sqrt2"),
-        (r"\sqrt{\frac{4}{9}}", "2/3"),
-    ],
-    "constant": [
-        ("x**2", "x^2"),  # found by fuzzing: ** was a product
-        (r"2\pi", "2π"),
-        (r"\frac{\pi}{2}", "pi/2"),
-        ("e^{2}", r"\exp(2)"),
-        ("i^2", "-1"),
-        ("(1+i)^2", "2i"),
-        (r"\infty", "∞"),
-        (r"-\infty", "-∞"),
-        (r"e^{i\pi}", "-1"),
-    ],
-    "function": [
-        (r"\sin 30^\circ", "1/2"),
-        (r"\log_2 8", "3"),
-        (r"\ln e", "1"),
-        ("5!", "120"),
-        (r"\binom{5}{2}", "10"),
-        (r"\lfloor 2.5 \rfloor", "2"),
-        (r"\lceil 2.5 \rceil", "3"),
-        ("|-3|", "3"),
-        (r"\sin^{-1} 1", r"\frac{\pi}{2}"),
-        (r"\sin 2x", r"2\sin x\cos x"),
-        (r"\sin^2 x + \cos^2 x", "1"),
-        (r"\cos(\pi/5)", r"\frac{1+\sqrt5}{4}"),
-    ],
-    "expression": [
-        ("(x-1)^2", "x^2-2x+1"),
-        ("2x", r"2 \cdot x"),
-        ("a+b", "b+a"),
-        ("xy", "y x"),
-        ("x/2", r"\frac12 x"),
-        (r"\frac{x^2-1}{x-1}", "x+1"),
-        ("x^{-1}", "1/x"),
-        (r"\sqrt{x^2}", "|x|"),
-        ("n", "n"),
-        ("-(x-y)", "y-x"),
-    ],
-    "opaque": [
-        (r"\sum_{k=0}^{n-1} F_{n-k-1} F_k", r"\sum_{k=0}^{n-1} F_k F_{n-k-1}"),
-        ("f(2)+1", "1+f(2)"),
-        (r"10^{10^{10}}", "10^{10000000000}"),
-    ],
-    "tuple": [
-        ("(1, 2)", "(1,2)"),
-        (r"\left(\frac12, 3\right)", "(0.5,3)"),
-        ("(p,q)=(3,2)", "(3,2)"),
-        ("1,2", "(1,2)"),
-        (r"\langle 1,2,3 \rangle", "(1,2,3)"),
-    ],
-    "set": [
-        (r"\{1,2\}", r"\{2,1\}"),
-        ("5,4,3", "3,4,5"),
-        (r"\{1,2,2\}", r"\{1,2\}"),
-        (r"\pm 2", r"\{-2,2\}"),
-        (r"1 \text{ and } 2", "1,2"),
-        ("21, 36, and 82", "82, 36, 21"),
-        ("1 or 2", "2 or 1"),
-        (r"\emptyset", r"\{\}"),
-        (r"x = 1 \pm \sqrt2", r"1+\sqrt2, 1-\sqrt2"),
-        ("p=5,q=2;p=7,q=2", "(5,2),(7,2)"),
-        ("a_3=2, b=1", "b=1, a_{3}=2"),
-        ("(1,2),(3,4)", "(3,4),(1,2)"),
-        ("x=1, x=2", r"\{1,2\}"),
-        ("n=1, 2, 3", "1,2,3"),
-    ],
-    "interval": [
-        ("[0,1)", "[0, 1)"),
-        (r"x \in (1,2]", "(1,2]"),
-        (r"(1, +\infty)", r"(1,\infty)"),
-        ("1<x<=2", "(1,2]"),
-        (r"(-\infty,1)\cup(2,3]", r"(2,3] \cup (-\infty,1)"),
-        ("x>3", r"(3,\infty)"),
-    ],
-    "matrix": [
-        (r"\begin{pmatrix} 0 & 3 \\ 0 & -1 \end{pmatrix}", r"\begin{bmatrix}0&3\\0&-1\end{bmatrix}"),
-        (r"\begin{pmatrix}1\\2\end{pmatrix}", "(1,2)"),
-    ],
-    "equation": [
-        ("x = 42", "42"),
-        ("x = y = 42", "42"),
-        ("42 = x", "42"),
-        (r"x \approx 11", "11"),
-        (r"x=1/3\approx0.3", "1/3"),
-        ("2x-y+1=0", "y=2x+1"),
-        ("y=2x+1", "2x+1"),
-        ("x-2y=0", "2y-x=0"),
-        ("AB = 5", "5"),
-        ("f(2)=5", "5"),
-        (r"\frac{x^2}{9}+\frac{y^2}{4}=1", "4x^2+9y^2=36"),
-    ],
-    "inequality": [
-        (r"5 \leq x", r"x \geq 5"),
-        ("-x >= -1", "x <= 1"),
-        (r"x \leqslant 3", r"x\le 3"),
-        ("x != 5", r"x \ne 5"),
-        ("3 > x > 1", "1 < x < 3"),
-        ("2x<6", "x<3"),
-    ],
-    "ratio": [("11:21", "V_1:V_2=11:21"), ("1:2", "2:4"), ("1:2:3", "2:4:6")],
-    "units": [
-        (r"42\text{ cm}", "42"),
-        ("42 apples", "42"),
-        (r"90^\circ", "90"),
-        ("90 degrees", "90°"),
-        ("5 km/h", "5"),
-        (r"15\mbox{ cm}^2", "15 square centimeters"),
-        (r"12\pi\text{ m}", r"12\pi"),
-        ("42 kilometers per hour", "42 km/h"),
-        (r"20^\circ\text{C}", "20"),
-        ("x = 5 cm", "5"),
-        ("12 m/s", "12"),
-        ("5 m", "5 meters"),
-        ("15 cm²", "15 square centimetres"),
-        ("7 million people", "7,000,000"),
-    ],
-    "text": [
-        (r"\text{Evelyn}", "Evelyn"),
-        ("yes", "Yes"),
-        ("B", r"\text{(B)}"),
-        ("(B)", "B"),
-        ("E.", "E"),
-        (r"\text{No solution}", "no solution"),
-        ("red, blue", "blue, red"),
-        (r"\textbf{(B)}\ 42", "42"),
-        ("(B) 42", "B"),
-    ],
-    "style": [
-        (r"\mathbf{42}", "42"),
-        ("$42$", "42"),
-        (r"\(42\)", "42"),
-        (r"\displaystyle \frac{1}{2}", "1/2"),
-        ("**42**", "42"),
-        (r"\left(1,\,2\right)", "(1,2)"),
-        ("42,", "42"),
-        (r"\\frac{1}{2}", r"\frac{1}{2}"),
-    ],
-    "unicode": [
-        ("−5", "-5"),
-        ("４２", "42"),
-        ("٤٢", "42"),
-        ("x²", "x^2"),
-        ("x₁", "x_1"),
-        ("3×4", "12"),
-        ("90°", "90"),
-        ("½", "0.5"),
-        ("α", r"\alpha"),
-        ("2≤x", r"x\ge 2"),
-        ("1\u00a0234", "1234"),
-        ("（1，2）", "(1,2)"),
-    ],
-}
+DIFFERENT = r"""
+integer: 42 ~ -42 ~ 0.42 ~ 4 2 ;; 9007199254740992 ~ 9007199254740993 ;; 1\,234 ~ 235 ;; 42 ~ 4.2
+thousands: 1,234 ~ 1.234 ;; 1,234 ~ 234 ;; 1{,}234 ~ 1, 234 ;; 12,34 ~ 1234
+decimal: 0.333 ~ 1/3 ;; 0.99 ~ 1 ;; 0.0000000002 ~ 0.0000000001 ;; 1e-400 ~ 0 ;; 3.14 ~ \pi ;;
+    0.\overline{3} ~ 0.3 ;; 0.333... ~ 0.333
+percent: 50\% ~ 5 ;; 50\% ~ 51% ;; 50\% ~ 0.05
+money: \$42.50 ~ 42 ;; \$4 ~ 40
+scientific: 1.2 \times 10^{3} ~ 120 ;; 1e5 ~ 1e6 ;; 2e3 ~ 8
+fraction: \frac{2}{1} ~ \frac{1}{2} ;; \frac12 ~ -\frac12 ;; 11/2 ~ 1 1/2 ;; 1/0 ~ 42 ;; \frac{1}{0} ~ 0
+mixed: 2\frac{1}{2} ~ 1 ;; 2½ ~ 21/2 ;; 1 1/2 ~ 11/2 ;; -2\frac12 ~ -1.5
+sqrt: \sqrt[3]{2} ~ 3\sqrt{2} ;; \frac{1+\sqrt{5}}{2} ~ 2 ;; \sqrt{2} ~ 1.4142135623730951 ;; √2 ~ √3
+constant: \pi ~ 3 ~ e ;; i ~ 1 ;; \infty ~ -\infty ;; \infty ~ 42 ;; 22/7 ~ π
+function: \sin(10^{22})-0.85 ~ 0 ;; 5! ~ 24 ;; 10!! ~ 3628800 ;; \sin x ~ \cos x ;; \log_2 8 ~ 8
+expression: (x-1)^2 ~ x^2+2x+1 ;; x+1 ~ x+2n+1 ;; x ~ |x| ~ \sqrt{x^2} ;; x ~ X ;; x^2 ~ 2x ;; f(x) ~ f(y) ;;
+    1/2x ~ 1/(2x)
+tuple: (1,2,3) ~ (1,2) ;; (1,2) ~ (2,1) ;; (1,2) ~ \{1,2\} ;; (1,2) ~ 12
+set: \{1,2\} ~ \{1,2,3\} ;; \pm 2 ~ 2 ;; \pm\frac12 ~ 2, -2 ;; n=1,2,3 ~ n=2,3,4 ;; x=1,y=2 ~ x=2,y=1 ;;
+    21, 36, and 82 ~ 19, 46, and 82
+interval: (1,2) ~ (1,2] ;; (1,2) ~ [1,2] ~ (1,2)\cup(3,4) ;; D=(0,1.5) ~ D=(0,1) ;; (1,2] ~ 1,2 ;;
+    (-\infty,1)\cup(1,\infty) ~ \mathbb{R}
+matrix: \begin{pmatrix}1&2\end{pmatrix} ~ \begin{pmatrix}1\\2\end{pmatrix} ;;
+    \begin{pmatrix}1&2\\3&4\end{pmatrix} ~ \begin{pmatrix}1&2\\3&5\end{pmatrix}
+equation: 42 ~ 2x = 42 ~ x+1=42 ~ -x=42 ~ 41=42 ;; 0=0 ~ x+y=1 ;; x=5 ~ y=5 ;; 1/x=5 ~ 5 ;; 5 m ~ 5 s ;;
+    y=2x+1 ~ y=2x-1
+inequality: x<3 ~ x\le3 ;; 2\le x<5 ~ 2<x<5 ;; -x<1 ~ x<-1 ;; |x|<1 ~ x<1 ;; x<3 ~ y<3
+ratio: 11:21 ~ 21:11 ;; 1:2:4 ~ 1:2:3 ~ A:B:C = 1:2:3
+units: 42 ~ 41\text{ cm} ~ 42\text{ hours }30\text{ minutes} ~ 42 apples 43 ;; 42 cm ~ 42 m ;; 7 million ~ 7
+text: Evelyn ~ Carla ;; listen ~ silent ;; True ~ 1 ;; (B) 42 ~ 43 ;; A) 5 ~ B
+hedge: 42 ~ 41 \text{ or } 42 ~ \{41,42\} ~ \emptyset ~ .* ~ {answer} ~ 41 \neq 42 ~ 42 \pm 1 ~ 7 \text{ (not } 42) ~
+    42 not ~ 41 to 42 ~ x = 41 = 42 ~ x \in \{41, 42\} ~ 42 - 1 ~ 41 \approx 42 ~ x ~ \text{not } 42 ;;
+    B ~ (A) \text{(B)} ~ (A) 41, (B) 42
+malformed: 42 ~ I don't know. ~ . ~ - ~ $ ~ { ~ zoo ;; \frac{1} ~ 1 ;; (1,2 ~ (1,2)x ;; 2 ~ ² ~ ^2 ;; 1..2 ~ 1.2"""
 
-DIFFERENT = {
-    "integer": [("42", "43"), ("-42", "42"), ("9007199254740992", "9007199254740993"), ("0.42", "42"), ("1\\,234", "235"),
-                ("4 2", "42"), ("42", "4.2")],
-    "bignum": [(BIG, BIG + "7"), (BIG, "-" + BIG), (BIG, BIG + ".5"), (rf"\frac{{{BIG}}}{{2}}", "1/2")],
-    "thousands": [("1,234", "1.234"), ("1,234", "234"), ("1{,}234", "1, 234"), ("12,34", "1234")],
-    "decimal": [("0.333", "1/3"), ("0.99", "1"), ("0.0000000002", "0.0000000001"), ("1e-400", "0"), ("3.14", r"\pi"),
-                ("0.\\overline{3}", "0.3")],
-    "percent": [(r"50\%", "5"), (r"50\%", "51%"), (r"50\%", "0.05")],
-    "money": [(r"\$42.50", "42"), (r"\$4", "40")],
-    "scientific": [(r"1.2 \times 10^{3}", "120"), ("1e5", "1e6"), ("2e3", "8")],
-    "fraction": [(r"\frac{2}{1}", r"\frac{1}{2}"), (r"\frac12", r"-\frac12"), ("11/2", "1 1/2"), ("1/0", "42"), (r"\frac{1}{0}", "0")],
-    "mixed": [(r"2\frac{1}{2}", "1"), ("2½", "21/2"), ("1 1/2", "11/2"), (r"-2\frac12", "-1.5")],
-    "sqrt": [(r"\sqrt[3]{2}", r"3\sqrt{2}"), (r"\frac{1+\sqrt{5}}{2}", "2"), (r"\sqrt{2}", "1.4142135623730951"), ("√2", "√3")],
-    "constant": [("3", r"\pi"), ("e", r"\pi"), ("i", "1"), (r"\infty", r"-\infty"), (r"\infty", "42"), ("22/7", "π")],
-    "function": [(r"\sin(10^{22})-0.85", "0"), ("5!", "24"), ("10!!", "3628800"), (r"\sin x", r"\cos x"), (r"\log_2 8", "8")],
-    "expression": [("(x-1)^2", "x^2+2x+1"), ("2y", "2x"), ("x+1", "x+2n+1"), ("|x|", "x"), (r"\sqrt{x^2}", "x"), ("x", "X"),
-                   ("x^2", "2x"), ("f(x)", "f(y)"), ("1/2x", "1/(2x)")],
-    "tuple": [("(1,2,3)", "(1,2)"), ("(1,2)", "(2,1)"), ("(1,2)", r"\{1,2\}"), ("(1,2)", "12")],
-    "set": [(r"\{1,2\}", r"\{1,2,3\}"), (r"\pm 2", "2"), ("1,3", "1,2"), ("n=1,2,3", "n=2,3,4"), ("x=1,y=2", "x=2,y=1"),
-            ("21, 36, and 82", "19, 46, and 82")],
-    "interval": [("(1,2)", "(1,2]"), ("[1,2]", "(1,2)"), ("D=(0,1.5)", "D=(0,1)"), ("(1,2]", "1,2"), (r"(1,2)\cup(3,4)", "(1,2)")],
-    "matrix": [(r"\begin{pmatrix}1&2\end{pmatrix}", r"\begin{pmatrix}1\\2\end{pmatrix}"),
-               (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{pmatrix}1&2\\3&5\end{pmatrix}")],
-    "equation": [("x = 42", "43"), ("2x = 42", "42"), ("x+1=42", "42"), ("0=0", "x+y=1"), ("x=5", "y=5"), ("-x=42", "42"), ("1/x=5", "5"),
-                 ("41=42", "42"), ("5 m", "5 s"), ("y=2x+1", "y=2x-1")],
-    "inequality": [("x<3", "x>3"), ("x<3", r"x\le3"), (r"2\le x<5", "2<x<5"), ("-x<1", "x<-1"), ("|x|<1", "x<1"), ("x<3", "y<3")],
-    "ratio": [("11:21", "21:11"), ("1:2:3", "1:2:4")],
-    "units": [(r"41\text{ cm}", "42"), ("42 cm", "42 m"), (r"42\text{ hours }30\text{ minutes}", "42"), ("42 apples 43", "42"), ("7 million", "7")],
-    "text": [("Evelyn", "Carla"), ("A", "B"), ("yes", "no"), ("listen", "silent"), ("True", "1"), ("(B) 42", "43")],
-    "hedge": [("41 or 42", "42"), (r"41 \text{ or } 42", "42"), (r"\{41,42\}", "42"), (r"\emptyset", "42"), (".*", "42"),
-              ("{answer}", "42"), (r"41 \neq 42", "42"), (r"42 \pm 1", "42"), (r"7 \text{ (not } 42)", "42"), ("42 not", "42"), (r"(A) \text{(B)}", "B"), ("(A) 41, (B) 42", "B"), ("41 to 42", "42"), ("x = 41 = 42", "42"),
-              (r"x \in \{41, 42\}", "42"), ("42 - 1", "42"), (r"41 \approx 42", "42"), ("x", "42"), (r"\text{not } 42", "42")],
-    "malformed": [("", ""), ("", "0"), ("I don't know.", "42"), (".", "42"), ("-", "42"), ("$", "42"), ("{", "42"), (r"\frac{1}", "1"),
-                  ("(1,2", "(1,2)x"), ("²", "2"), ("^2", "2"), ("1..2", "1.2"), ("\u202e24", "42"), ("4\x002", "42"), ("zoo", "42")],
-}  # fmt: skip
+PAIRS = [  # those that a line of text can't hold
+    ("bignum", True, BIG, BIG), ("bignum", True, "0" + BIG, BIG), ("bignum", True, BIG + ".0", BIG),
+    ("bignum", False, BIG + "7", BIG), ("bignum", False, "-" + BIG, BIG), ("bignum", False, BIG + ".5", BIG),
+    ("bignum", True, rf"\frac{{{BIG}}}{{2}}", rf"\frac{{{BIG}}}{{2}}"), ("bignum", False, rf"\frac{{{BIG}}}{{2}}", "1/2"),
+    ("unicode", True, "1\u00a0234", "1234"), ("unicode", False, "\u202e24", "42"), ("malformed", False, "4\x002", "42"),
+    ("malformed", False, "", "0"), ("malformed", False, "", ""),
+]  # fmt: skip
+for table, equal in ((EQUAL, True), (DIFFERENT, False)):
+    for row in re.split(r"\n(?=\w)", table.strip()):
+        kind, groups = row.split(":", 1)
+        for first, *others in (re.split(r"\s~\s", group.strip()) for group in groups.split(";;")):
+            PAIRS += [(kind, equal, first, other) for other in others]
 
 
-@pytest.mark.parametrize("kind, a, b", [(kind, *pair) for kind, pairs in EQUAL.items() for pair in pairs])
-def test_equal(kind, a, b):
-    assert equivalent(a, b)
-    assert equivalent(b, a)
-
-
-@pytest.mark.parametrize("kind, a, b", [(kind, *pair) for kind, pairs in DIFFERENT.items() for pair in pairs])
-def test_different(kind, a, b):
-    assert not equivalent(a, b)
-    assert not equivalent(b, a)
+@pytest.mark.parametrize("kind, equal, a, b", PAIRS)
+def test_pairs(kind, equal, a, b):
+    assert equivalent(a, b) is equivalent(b, a) is equal
 
 
 # ---- Hostile input: never an exception, never late, never run --------------------------------------------------------
 
 HOSTILE = [
+    r"\{1," * 35 + "1" + r"\}" * 35, r"\{x,\{y,1\}," * 30 + "1" + r"\}" * 30,  # compared with others of their shape
     "9^9^9^9", "10!!!!!!", "((10!)!)!", "factorial(10**9)", r"\binom{10^9}{5\cdot 10^8}", r"\sum_{i=1}^{10^{12}} i^i",
     r"\int e^{x^2}\sin(x^3)\ln(x^5+1) dx", r"\lim_{x\to 0} \sin(1/x)^{x^{-x}}", "0.1^{10^{9}}", "nextprime(10**500)",
     r"(10^{10^9}) \bmod 7", r"(x+1)^{10^9}", "(x+y+z+w)^{400}-x", r"(1+\sqrt2)^{499}", r"\sin(10^{10^{10}})", "1e999999999",
@@ -349,7 +186,7 @@ INJECTIONS = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:20])
 def test_hostile_input_is_wrong_in_time(text):
-    for answer in ("42", "x+1", r"\sqrt{2}"):
+    for answer in ("42", "x+1", r"\sqrt{2}", r"\{2," * 35 + "1" + r"\}" * 35, r"\{2,\{z,3\}," * 30 + "1" + r"\}" * 30):
         start = time.perf_counter()
         assert not equivalent(text, answer)
         assert time.perf_counter() - start < BOUND
@@ -359,23 +196,17 @@ def test_hostile_input_is_wrong_in_time(text):
     assert time.perf_counter() - start < BOUND
 
 
-@pytest.mark.parametrize(
-    "response",
-    ["1 " * 100_000, r"\boxed{" * 30_000, r"\boxed{" * 20_000 + "42" + "}" * 20_000, "}" * 200_000, "\\" * 200_000]
-    + ["#" * 200_000, r"\(" * 40_000, "{" * 200_000, r"\boxed" * 30_000, r"\boxed " + " " * 190_000, r"\fbox{\boxed" * 15_000],
-    ids=lambda text: text[:8],
-)  # fmt: skip
+RESPONSES = [
+    "1 " * 100_000, r"\boxed{" * 30_000, r"\boxed{" * 20_000 + "42" + "}" * 20_000, "}" * 200_000, "\\" * 200_000,
+    "#" * 200_000, r"\(" * 40_000, "{" * 200_000, r"\boxed" * 30_000, r"\boxed " + " " * 190_000, r"\fbox{\boxed" * 15_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("response", RESPONSES, ids=lambda text: text[:8])
 def test_hostile_responses_are_searched_in_time(response):
     start = time.perf_counter()
     extract(response)
     assert time.perf_counter() - start < 0.5
-
-
-def test_sets_inside_sets_are_compared_in_time():
-    start = time.perf_counter()
-    assert not equivalent(r"\{1," * 35 + "1" + r"\}" * 35, r"\{2," * 35 + "1" + r"\}" * 35)
-    assert not equivalent(r"\{x,\{y,1\}," * 30 + "1" + r"\}" * 30, r"\{2,\{z,3\}," * 30 + "1" + r"\}" * 30)
-    assert time.perf_counter() - start < BOUND
 
 
 @pytest.mark.parametrize("template", INJECTIONS)
@@ -386,18 +217,6 @@ def test_model_text_is_never_run(template, tmp_path, monkeypatch):
         for wrapped in (text, f"${text}$", f"{text} + x", rf"\sqrt{{{text}}}"):
             assert not equivalent(wrapped, answer)
     assert not list(tmp_path.iterdir())
-
-
-def test_integer_limit_of_the_interpreter_is_untouched():
-    before = sys.get_int_max_str_digits()
-    equivalent("2^{13000}", "2^{12999}")
-    assert sys.get_int_max_str_digits() == before
-
-
-def test_what_is_not_text_is_wrong():
-    assert extract(None) is None
-    assert not verify(None, "42")
-    assert not equivalent("42", 42)
 
 
 # ---- The worker ------------------------------------------------------------------------------------------------------
@@ -412,47 +231,32 @@ def test_rational_answers_need_neither_sympy_nor_the_worker():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=REWARD.parent)
 
 
-def test_worker_is_replaced_when_it_dies_and_gone_after_close():
+def test_worker_is_replaced_when_it_dies_or_hangs_and_gone_after_close(monkeypatch):
     assert equivalent("x(x+1)", "x^2+x")
     first = reward._WORKER.process
     first.kill()
     first.wait()
     assert equivalent("x(x+2)", "x^2+2x")
-    assert reward._WORKER.process is not first
     second = reward._WORKER.process
-    reward.close()
-    assert second.poll() is not None
-    reward.close()
-    assert equivalent("x(x+3)", "x^2+3x")
-
-
-def test_worker_that_hangs_is_killed(monkeypatch):
-    assert equivalent("x(x+4)", "x^2+4x")
-    hanging = reward._WORKER.process
     monkeypatch.setattr(reward, "WALL_SECONDS", 0.0)
     assert not equivalent("x(x+5)", "x^2+5x")
-    assert hanging.poll() is not None
+    assert second.poll() is not None
     monkeypatch.undo()
     assert equivalent("x(x+6)", "x^2+6x")
+    third = reward._WORKER.process
+    reward.close()
+    reward.close()
+    assert third.poll() is not None
+    assert equivalent("x(x+3)", "x^2+3x")
 
 
 def test_interrupted_question_leaves_no_reply_behind(monkeypatch):
     assert equivalent("x(x+8)", "x^2+8x")
 
-    class Interrupted(list):
-        def write(self, line):
-            reward._WORKER.process.stdin.real.write(line)
+    def interrupted():
+        raise KeyboardInterrupt
 
-        def flush(self):
-            self.real.flush()
-            raise KeyboardInterrupt
-
-        def close(self):
-            self.real.close()
-
-    stdin = Interrupted()
-    stdin.real = reward._WORKER.process.stdin
-    reward._WORKER.process.stdin = stdin
+    monkeypatch.setattr(reward._WORKER.process.stdout, "readline", interrupted)
     with pytest.raises(KeyboardInterrupt):
         equivalent("x(x+9)", "x^2+9x")
     assert not equivalent("x(x+10)", "x^2+9x")
@@ -481,29 +285,25 @@ def test_script_without_main_guard_is_not_imported_again(tmp_path):
 
 
 def test_threads_give_the_verdicts_of_one_thread():
-    pairs = [pair for pairs in (*EQUAL.values(), *DIFFERENT.values()) for pair in pairs]
-    pairs += [(text, "42") for text in HOSTILE[:20]]
+    limit = sys.get_int_max_str_digits()  # which is the program's, not ours to change
+    pairs = [(a, b) for _, _, a, b in PAIRS] + [(text, "42") for text in HOSTILE[:20]]
     tasks = [pairs[i % len(pairs)] for i in range(1000)]
     expected = [equivalent(*task) for task in tasks]
     reward.close()
     before = threading.active_count()
-    results = {}
 
     def run(name):
         order = range(len(tasks)) if name % 2 else range(len(tasks) - 1, -1, -1)
         found = {i: equivalent(*tasks[i]) for i in order}
-        results[name] = [found[i] for i in range(len(tasks))]
+        return [found[i] for i in range(len(tasks))]
 
-    threads = [threading.Thread(target=run, args=(name,)) for name in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert all(results[name] == expected for name in range(8))
+    with ThreadPoolExecutor(8) as pool:
+        assert all(found == expected for found in pool.map(run, range(8)))
     process = reward._WORKER.process
     reward.close()
     assert threading.active_count() == before
     assert process is None or process.poll() is not None
+    assert sys.get_int_max_str_digits() == limit
 
 
 def test_batch():
@@ -578,28 +378,33 @@ def check_rationals(x, y, data):
     assert equivalent(percent, c) == (y in (x.numerator, 100 * x.numerator))
 
 
+ATOMS = [
+    ("1", "1"),
+    ("2", "2.0"),
+    ("30", "30"),
+    ("0.5", r"\frac12"),
+    ("x", "x"),
+    ("y", "{y}"),
+    (r"\pi", "π"),
+    ("e", "e"),
+]
+LARGER = [  # expressions of A and B, each in two ways: operands swapped, other commands and brackets
+    ("(A+B)", r"\left(B + A\right)"), ("(A*B)", r"(B) \cdot (A)"), (r"\frac{A}{B}", "(A)/(B)"), (r"\sqrt{A}", "√(A)"),
+    ("|A|", "abs(A)"), ("(A)!", "factorial(A)"), (r"\tan\left(A\right)", "tan(A)"), (r"\sin{A}", "sin(A)"),
+    (r"\ln\left(A\right)", "log(A)"), (r"\exp(A)", "e^{A}"), ("(A)^3", "(A)**3"), ("A^{-1}", "1/(A)"),
+    ("(A)^{40}", "{A}**40"), ("(A)^{1000000000}", "(A)**1000000000"),
+]  # fmt: skip
+
+
 def larger(pair):
-    """Expressions around one expression, which is written in two ways: operands swapped, other commands and brackets."""
-    return st.one_of(
-        st.tuples(pair, pair).map(lambda p: (f"({p[0][0]}+{p[1][0]})", rf"\left({p[1][1]} + {p[0][1]}\right)")),
-        st.tuples(pair, pair).map(lambda p: (f"({p[0][0]}*{p[1][0]})", rf"({p[1][1]}) \cdot ({p[0][1]})")),
-        st.tuples(pair, pair).map(lambda p: (rf"\frac{{{p[0][0]}}}{{{p[1][0]}}}", f"({p[0][1]})/({p[1][1]})")),
-        st.tuples(pair, st.sampled_from([2, 3, -1, 40, 10**9])).map(
-            lambda p: (f"({p[0][0]})^{{{p[1]}}}", f"({p[0][1]})**{p[1]}")
-        ),
-        pair.map(lambda p: (rf"\sqrt{{{p[0]}}}", f"√({p[1]})")),
-        st.tuples(st.sampled_from(["sin", "cos", "tan", "ln", "exp"]), pair).map(
-            lambda p: (rf"\{p[0]}\left({p[1][0]}\right)", f"{p[0]}({p[1][1]})")
-        ),
-        pair.map(lambda p: (f"|{p[0]}|", f"abs({p[1]})")),
-        pair.map(lambda p: (f"({p[0]})!", f"factorial({p[1]})")),
+    """Expressions around expressions that are themselves written in two ways."""
+    forms = st.tuples(st.sampled_from(LARGER), pair, pair)
+    return forms.map(
+        lambda t: tuple(form.replace("A", f"({a})").replace("B", b) for form, a, b in zip(*t, strict=True))
     )
 
 
-atoms = st.sampled_from(
-    [("1", "1"), ("2", "2.0"), ("30", "30"), ("0.5", r"\frac12"), ("x", "x"), ("y", "{y}"), (r"\pi", "π"), ("e", "e")]
-)
-expressions = st.recursive(atoms, larger, max_leaves=8)
+expressions = st.recursive(st.sampled_from(ATOMS), larger, max_leaves=8)
 
 
 def check_expressions(pair):
@@ -619,94 +424,56 @@ def check_polynomials(p, q, data):
         assert not equivalent(a, data.draw(st.sampled_from(polynomial_texts(q))))
 
 
-def fuzz(max_examples):
-    return settings(max_examples=max_examples, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ = {  # what is checked, of what, in how many examples: normally, and in the slow test
+    "tokens": (check_any_text, (token_soup, token_soup), 600, 9000),
+    "raw text": (check_any_text, (raw_text, raw_text), 400, 4000),
+    "rationals": (check_rationals, (rationals, rationals, st.data()), 400, 6000),
+    "polynomials": (check_polynomials, (polynomials, polynomials, st.data()), 100, 1000),
+    "expressions": (check_expressions, (expressions,), 200, 2000),
+}
 
 
-@fuzz(600)
-@given(token_soup, token_soup)
-def test_fuzz_token_soup(a, b):
-    check_any_text(a, b)
+RUNS = [(name, 0) for name in FUZZ] + [pytest.param(name, 1, marks=pytest.mark.slow) for name in FUZZ]
 
 
-@fuzz(400)
-@given(raw_text, raw_text)
-def test_fuzz_raw_text(a, b):
-    check_any_text(a, b)
-
-
-@fuzz(400)
-@given(rationals, rationals, st.data())
-def test_fuzz_rationals_written_two_ways(x, y, data):
-    check_rationals(x, y, data)
-
-
-@fuzz(100)
-@given(polynomials, polynomials, st.data())
-def test_fuzz_polynomials_written_two_ways(p, q, data):
-    check_polynomials(p, q, data)
-
-
-@fuzz(200)
-@given(expressions)
-def test_fuzz_expressions_written_two_ways(pair):
-    check_expressions(pair)
-
-
-@pytest.mark.slow
-def test_fuzz_slow():
-    fuzz(9000)(given(token_soup, token_soup)(check_any_text))()
-    fuzz(4000)(given(raw_text, raw_text)(check_any_text))()
-    fuzz(6000)(given(rationals, rationals, st.data())(check_rationals))()
-    fuzz(2000)(given(expressions)(check_expressions))()
-    fuzz(1000)(given(polynomials, polynomials, st.data())(check_polynomials))()
+@pytest.mark.parametrize("name, slow", RUNS)
+def test_fuzz(name, slow):
+    check, strategies, *examples = FUZZ[name]
+    profile = settings(max_examples=examples[slow], deadline=None, suppress_health_check=list(HealthCheck))
+    profile(given(*strategies)(check))()
 
 
 # ---- Command line ----------------------------------------------------------------------------------------------------
 
 
 def run(*arguments):
+    command = [sys.executable, str(REWARD), *arguments]
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
-    return subprocess.run(
-        [sys.executable, str(REWARD), *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env=environment,
-    )
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environment)
 
 
-def test_command_line():
+def test_command_line(tmp_path):
     right, wrong = run(r"so \boxed{\frac{1}{2}}", "0.5"), run("no answer", "-5")
     assert (right.returncode, right.stdout) == (0, "correct\nextracted: \\frac{1}{2}\n")
     assert (wrong.returncode, wrong.stdout) == (0, "incorrect\nextracted: None\n")
     assert run("--help").returncode == 0 and "usage" in run("--help").stdout
-
-
-def test_command_line_file(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"response": "#### 42", "answer": "42"}\n\n{"response": "none", "answer": "1"}\n')
     done = run("--file", str(path))
-    assert done.returncode == 0
-    assert [json.loads(line) for line in done.stdout.splitlines()] == [
-        {"correct": True, "extracted": "42"},
-        {"correct": False, "extracted": None},
-    ]
+    rows = [{"correct": True, "extracted": "42"}, {"correct": False, "extracted": None}]
+    assert done.returncode == 0 and [json.loads(line) for line in done.stdout.splitlines()] == rows
     assert done.stderr == "1 of 2 correct\n"
     assert run(f"--file={path}").stdout == done.stdout
 
 
-@pytest.mark.parametrize(
-    "content", [None, "not json\n", '{"response": "x"}\n', '["a", "b"]\n', '{"response": 1, "answer": "1"}']
-)
-def test_command_line_errors_are_one_line(content, tmp_path):
+def test_command_line_errors_are_one_line(tmp_path):
     path = tmp_path / "rows.jsonl"
-    if content is not None:
-        path.write_text(content)
-    done = run("--file", str(path))
-    assert done.returncode == 2 and done.stdout == ""
-    assert done.stderr.count("\n") == 1 and "rows.jsonl" in done.stderr
+    for content in (None, "not json\n", '{"response": "x"}\n', '["a", "b"]\n', '{"response": 1, "answer": "1"}'):
+        if content is not None:
+            path.write_text(content)
+        done = run("--file", str(path))
+        assert done.returncode == 2 and done.stdout == ""
+        assert done.stderr.count("\n") == 1 and "rows.jsonl" in done.stderr
     for arguments in ((), ("one",), ("a", "b", "c"), ("--unknown", "x")):
         done = run(*arguments)
         assert done.returncode == 2 and done.stderr.count("\n") == 1 and "--help" in done.stderr

@@ -1,7 +1,5 @@
 """Co-writing: what is recorded is what was sampled, and both models have read all of it."""
 
-import math
-
 import pytest
 import torch
 from conftest import tiny
@@ -220,6 +218,14 @@ def test_turns_are_limited():
     assert (rollout.mask.sum(dim=1) == 12).all()
 
 
+def test_turns_are_counted_by_row_when_others_have_ended():
+    rollout = roll(tiny(0), tiny(1), PROMPTS * 8, "chunk", new=40, max_turns=6)
+    lengths = rollout.mask.sum(dim=1).tolist()
+    assert len(set(lengths)) > 4  # rows left the batch at different times
+    for row, length in enumerate(lengths):
+        assert length == 18 or (length < 18 and rollout.tokens[row, length - 1] == END)
+
+
 def test_the_same_generator_gives_the_same_rollout():
     a, b, other = (roll(tiny(0), tiny(1), seed=seed) for seed in (1, 1, 2))
     assert torch.equal(a.tokens, b.tokens) and torch.equal(a.authorship, b.authorship)
@@ -236,8 +242,15 @@ def test_bad_requests_name_what_is_wrong():
         roll(senior, None, [], "solo")
     with pytest.raises(ValueError, match="max_seq_len"):
         roll(senior, None, [[1] * 50], "solo")
-    with pytest.raises(ValueError, match="temperature"):
-        roll(senior, None, schedule="solo", temperature=-1)
+    for temperature in (-1, float("nan")):
+        with pytest.raises(ValueError, match="temperature"):
+            roll(senior, None, schedule="solo", temperature=temperature)
+    with pytest.raises(ValueError, match="top_p"):
+        roll(senior, None, schedule="solo", top_p=0.0)
+    with pytest.raises(ValueError, match="top_k"):
+        roll(senior, None, schedule="solo", top_k=0)
+    with pytest.raises(ValueError, match="vocabular"):
+        roll(senior, tiny(1, vocab_size=38))
 
 
 def test_rendering_marks_the_junior(tokenizer):
@@ -248,4 +261,3 @@ def test_rendering_marks_the_junior(tokenizer):
     rollout = Rollout([[1]], torch.tensor([ids]), authorship, ones, torch.zeros(shape), torch.zeros(shape))
     assert render(rollout, 0, tokenizer, color=False) == "3⟦ + ⟧4 = 7.\n\n"
     assert render(rollout, 0, tokenizer, color=True).count("\x1b[33m") == 1
-    assert math.isclose(rollout.mask.float().mean(), 1)

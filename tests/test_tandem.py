@@ -119,6 +119,9 @@ def test_certain_draws(schedule, p, everyone):
         (dict(schedule="word"), "boundary"),
         (dict(schedule="step"), "delimiter"),
         (dict(schedule="word", boundary=BOUNDARY.long()), "boundary"),
+        (dict(schedule="word", boundary=[True, False]), "boundary"),
+        (dict(schedule="token", max_gap=2.5), "max_gap"),
+        (dict(schedule="token", p_senior="0.5"), "p_senior"),
     ],
 )
 def test_bad_handoffs_name_the_argument(arguments, name):
@@ -242,6 +245,22 @@ def test_all_zero_weights_are_an_error_unless_others_have_some():
     with pytest.raises(ValueError, match="weights"):
         policy_loss(logprobs, old, advantage, torch.zeros_like(weights))
     assert policy_loss(logprobs, old, advantage, torch.zeros_like(weights), denominator=3.0)[0] == 0
+
+
+def test_other_shapes_are_an_error_and_no_rows_are_none():
+    logprobs, old, advantage, weights = loss_inputs()
+    with pytest.raises(ValueError, match="advantages"):
+        policy_loss(logprobs, old, advantage[:, None], weights)  # would broadcast to (N, N, T)
+    nothing = torch.zeros(0, 9)
+    assert policy_loss(nothing, nothing, torch.zeros(0), nothing, denominator=1.0)[0] == 0
+
+
+def test_a_ratio_beyond_floating_point_has_a_finite_gradient():
+    logprobs = torch.tensor([[-0.1, -1.0]], requires_grad=True)
+    old = torch.tensor([[-200.0, -1.0]])
+    loss, _ = policy_loss(logprobs, old, torch.ones(1), torch.ones(1, 2), clip=0.2)
+    loss.backward()
+    assert loss.isfinite() and logprobs.grad.isfinite().all()
 
 
 def test_the_gradient_at_the_first_update_is_reinforce_whether_clipped_or_not():

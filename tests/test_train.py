@@ -1,6 +1,7 @@
 """The loop: who gets a gradient, what a step leaves alone, and the command line as a user meets it."""
 
 import copy
+import itertools
 import json
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from cli import UserError, field_docs, parse
 from data.problems import take
 from evaluate import Options
 from model import load_model, save_model
-from rollout import response_logits
+from rollout import generate, response_logits
+from tandem import policy_loss
 from train import Config, Trainer, objective
 
 ROOT = Path(__file__).parent.parent
@@ -45,7 +47,7 @@ def batch_of(made: Trainer, rewards=None) -> train.Batch:
     rollout = made.roll_out(take("train", made.config.prompts, 0), 0)
     n = len(rollout.prompts)
     rewards = torch.arange(n).float() % 2 if rewards is None else rewards
-    return made.judge(rollout, rollout.text(made.tokenizer), rewards)
+    return made.judge(rollout, rewards)
 
 
 def gradient(made: Trainer, batch: train.Batch) -> list[torch.Tensor]:
@@ -118,7 +120,7 @@ def test_the_junior_is_the_same_to_the_bit_after_training(tokenizer, monkeypatch
 
 
 def test_junior_self_is_a_frozen_copy(tokenizer):
-    senior, junior = train.load_pair(Config(junior="self"), tokenizer, torch.device("cpu"))
+    senior, junior = train.starting_pair(Config(junior="self"), tokenizer, torch.device("cpu"))
     pairs = list(zip(senior.parameters(), junior.parameters(), strict=True))
     assert all(torch.equal(a, b) and a.data_ptr() != b.data_ptr() and not b.requires_grad for a, b in pairs)
 
@@ -130,7 +132,7 @@ def test_a_batch_without_any_advantage_takes_no_step(tokenizer):
     before = copy.deepcopy(made.senior.state_dict())
     for rewards in (torch.zeros(8), torch.ones(8)):
         metrics, skipped = made.update(batch_of(made, rewards), 1)
-        assert skipped == 1 and metrics["grad_norm"] == 0
+        assert skipped == 1 and metrics["grad_norm"] == 0 and metrics["entropy"] is None
     assert all(torch.equal(a, b) for a, b in zip(before.values(), made.senior.state_dict().values(), strict=True))
 
 
@@ -159,6 +161,52 @@ def test_grpo_takes_a_step_a_mini_batch_on_normalized_advantages(tokenizer, monk
     assert (made.config.clip, made.config.mini_batches) == (0.2, 2)
 
 
+def test_the_second_mini_batch_of_grpo_sees_ratios_that_moved(tokenizer, monkeypatch):
+    made = trainer(tokenizer, objective="grpo", learning_rate=1e-2, warmup=0, clip=0.1)
+    calls = []
+
+    def recorded(logprobs, old_logprobs, advantages, weights, clip, denominator):
+        ratio = (logprobs - old_logprobs).detach().exp()[weights != 0]
+        calls.append((clip, (ratio - 1).abs().max().item(), denominator == weights.sum()))
+        return policy_loss(logprobs, old_logprobs, advantages, weights, clip, denominator)
+
+    monkeypatch.setattr(train, "policy_loss", recorded)
+    metrics, _ = made.update(batch_of(made), 0)
+    (clip, first, whole), (_, second, _) = calls
+    assert clip == 0.1 and first < 1e-4 and second > 0.1 and whole
+    assert metrics["update_ratio_error"] == pytest.approx(first, abs=1e-6) and metrics["clip_fraction"] > 0
+
+
+def test_gradients_are_clipped_and_weights_decay_only_if_asked(tokenizer):
+    made = trainer(tokenizer, grad_clip=1e-3)
+    metrics, _ = made.update(batch_of(made), 0)
+    norm = torch.stack([p.grad.norm() for p in made.senior.parameters()]).norm()
+    assert metrics["grad_norm"] > 1e-3 and norm.item() == pytest.approx(1e-3, rel=1e-2)
+    assert made.optimizer.param_groups[0]["weight_decay"] == 0
+    assert trainer(tokenizer, weight_decay=0.5).optimizer.param_groups[0]["weight_decay"] == 0.5
+
+
+@pytest.mark.parametrize("estimator", ["k3", "exact"])
+def test_the_kl_penalty_is_the_mean_over_the_seniors_tokens(tokenizer, estimator):
+    """Against a float64 loop, at the temperature that sampled."""
+    made = trainer(tokenizer, kl_coef=0.3, kl_estimator=estimator, temperature=0.8)
+    batch = batch_of(made, torch.ones(8))  # no advantage: the penalty is all there is
+    senior, junior = copy.deepcopy(made.senior).double(), copy.deepcopy(made.junior).double()
+    values = []
+    for row, prompt in enumerate(batch.rollout.prompts):
+        text = list(prompt)
+        for t in range(int(batch.rollout.mask[row].sum())):
+            token = int(batch.rollout.tokens[row, t])
+            if batch.rollout.authorship[row, t]:
+                with torch.no_grad():
+                    p, q = ((m(torch.tensor([text]))[0, -1] / 0.8).log_softmax(dim=0) for m in (senior, junior))
+                d = q[token] - p[token]
+                values.append((p.exp() * (p - q)).sum().item() if estimator == "exact" else (d.exp() - d - 1).item())
+            text.append(token)
+    loss, _ = objective(made.senior, made.junior, batch, made.config, batch.weights.sum())
+    assert loss.item() == pytest.approx(0.3 * sum(values) / len(values), rel=1e-4)
+
+
 @pytest.mark.parametrize("estimator", ["k3", "exact"])
 def test_the_kl_penalty_pulls_toward_the_junior(tokenizer, estimator):
     """With no advantage in the batch the penalty alone trains; its value falls."""
@@ -176,6 +224,75 @@ def test_the_ema_baseline_is_the_mean_before_this_batch(tokenizer):
     assert made.running_mean == 1.0
     batch = batch_of(made, torch.zeros(8))
     assert (batch.advantages == -1).all() and made.running_mean == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("schedule", ["word", "solo"])
+def test_the_metrics_of_a_step_are_those_of_its_batch(tokenizer, monkeypatch, schedule):
+    """Every number but those of the update, recounted token by token; and each response is held to its own answer."""
+    seen = {}
+
+    def judge(texts, answers):
+        seen.update(texts=texts, answers=answers)
+        return [i % 3 == 0 for i in range(len(texts))]
+
+    made = trainer(tokenizer, schedule=schedule, prompts=4, max_new_tokens=20)
+    made.senior.embedding.weight.data[tokenizer.end] *= 3  # so that some responses end
+    monkeypatch.setattr(train.reward, "verify_batch", judge)
+    metrics, batch, problems = made.step(3)
+    r = batch.rollout
+    assert seen["answers"] == [p.answer for p in problems for _ in range(4)]
+    assert r.prompts == [tokenizer.encode(p.prompt) for p in problems for _ in range(4)]
+    senior = junior = changes = truncated = 0
+    for row, mask in enumerate(r.mask.tolist()):
+        authors = [a for a, m in zip(r.authorship[row].tolist(), mask, strict=True) if m]
+        tokens = [t for t, m in zip(r.tokens[row].tolist(), mask, strict=True) if m]
+        assert tokenizer.decode(tokens) == seen["texts"][row]
+        senior, junior = senior + sum(authors), junior + len(authors) - sum(authors)
+        changes += sum(a != b for a, b in itertools.pairwise(authors))
+        truncated += tokens[-1] != tokenizer.end
+        assert batch.weights[row].tolist() == [float(a) for a in r.authorship[row].tolist()]
+    rewards = [i % 3 == 0 for i in range(16)]
+    assert metrics["step"] == 3 and metrics["reward"] == pytest.approx(sum(rewards) / 16)
+    assert metrics["senior_fraction"] == pytest.approx(senior / (senior + junior))
+    assert (junior == 0) == (schedule == "solo") and metrics["handoffs"] == pytest.approx(changes / 16)
+    assert metrics["response_length"] == pytest.approx((senior + junior) / 16)
+    assert 0 < truncated < 16 and metrics["truncated_fraction"] == pytest.approx(truncated / 16)
+    assert metrics["zero_advantage_fraction"] == 0 and metrics["skipped_updates"] == 0
+    for i in range(4):  # advantages: within the group of one prompt
+        group = rewards[4 * i : 4 * i + 4]
+        expected = [reward - sum(group) / 4 for reward in group]
+        assert batch.advantages[4 * i : 4 * i + 4].tolist() == pytest.approx(expected)
+
+
+def test_every_step_has_problems_and_random_numbers_of_its_own(tokenizer, monkeypatch):
+    runs = []
+    for seed, step in ((0, 0), (0, 0), (0, 1), (1, 0)):
+        made = trainer(tokenizer, seed=seed, monkeypatch=monkeypatch)
+        _, batch, problems = made.step(step)
+        runs.append((problems, batch.rollout.authorship.tolist()))
+    assert runs[0] == runs[1]
+    assert all(runs[i][0] != runs[j][0] and runs[i][1] != runs[j][1] for i, j in ((0, 2), (0, 3), (2, 3)))
+
+
+def test_options_reach_the_sampler(tokenizer, monkeypatch):
+    seen = {}
+
+    def recorded(senior, junior, prompts, handoff, **arguments):
+        seen.update(arguments, junior=junior, handoff=handoff)
+        return generate(senior, junior, prompts, handoff, **arguments)
+
+    monkeypatch.setattr(train, "generate", recorded)
+    options = dict(schedule="chunk", p_senior=0.3, max_gap=7, chunk=5, temperature=0.9, max_new_tokens=11)
+    made = trainer(tokenizer, **options)
+    batch_of(made)
+    handoff = seen["handoff"]
+    assert (handoff.schedule, handoff.p_senior, handoff.max_gap, handoff.chunk) == ("chunk", 0.3, 7, 5)
+    assert (seen["temperature"], seen["max_new_tokens"], seen["junior"]) == (0.9, 11, made.junior)
+    assert (seen["end"], seen["pad"]) == (tokenizer.end, tokenizer.pad)
+    assert "top_p" not in seen and "top_k" not in seen
+    batch_of(trainer(tokenizer, schedule="solo"))
+    assert seen["junior"] is None
+    assert Config(eval_temperature=0.4, max_gap=9).sampling().temperature == 0.4
 
 
 def test_learning_rate_warms_up_and_stays(tokenizer):
@@ -284,16 +401,18 @@ def test_the_same_seed_gives_the_same_metrics_and_evaluating_changes_no_run(fini
 
 def test_runs_can_be_compared_measured_again_and_shown(finished, tmp_path):
     directory, _ = finished
-    solo = run(ROOT / "train.py", *SMALL, "--schedule", "solo", "--junior=self", "--out", tmp_path / "solo")
-    assert solo.returncode == 0, solo.stderr
-    compared = run(ROOT / "evaluate.py", directory, tmp_path / "solo", "--figure", tmp_path / "figure.png")
+    for name, pair in (("solo", ()), ("self", ["--junior=self"])):
+        solo = run(ROOT / "train.py", *SMALL, "--schedule", "solo", *pair, "--out", tmp_path / name)
+        assert solo.returncode == 0, solo.stderr
+    three = (directory, tmp_path / "solo", tmp_path / "self")
+    compared = run(ROOT / "evaluate.py", *three, "--figure", tmp_path / "figure.png")
     header = [cell.strip() for cell in compared.stdout.splitlines()[0].split("|")[2:-1]]
-    assert compared.returncode == 0 and header == ["before", "word", "solo"]
+    assert compared.returncode == 0 and header == ["before", "word", "solo", "before self", "self"]
     assert "no figure" in compared.stderr or (tmp_path / "figure.png").stat().st_size > 10_000
-    as_json = run(ROOT / "evaluate.py", directory, "--json", "--figure", tmp_path / "figure.png")
+    as_json = run(ROOT / "evaluate.py", "--json", directory, directory, "--figure", tmp_path / "figure.png")
     assert json.loads(as_json.stdout)["word"] == json.loads((directory / "eval.json").read_text())
     again = run(ROOT / "evaluate.py", directory, "--problems=2", "--samples", "2", "--figure", tmp_path / "figure.png")
-    assert again.returncode == 0 and "pass@2" in (directory / "eval-2x2.json").read_text()
+    assert again.returncode == 0 and "pass@2" in (directory / "eval-2x2-t0.7-p1-kall.json").read_text()
     shown = run(ROOT / "rollout.py", directory, "--samples=2")
     assert shown.returncode == 0 and shown.stdout.count("→ ") == 2 and "⟦" in shown.stdout
     asked = run(ROOT / "rollout.py", directory, "--prompt", "Ada has 5 hats. Ada buys 7 more. How many hats has Ada?")
@@ -312,13 +431,15 @@ def test_runs_can_be_compared_measured_again_and_shown(finished, tmp_path):
         (["--p-senior", "nan"], ["--p-senior"]),
         (["--p-senior", "0"], ["--p-senior", "train"]),
         (["--learning-rate", "-1"], ["--learning-rate"]),
+        (["--temperature", "nan"], ["--temperature"]),
+        (["--out", "x" * 300], ["--out"]),
         (["--learning-rate", "inf"], ["--learning-rate"]),
         (["--temperature", "0"], ["--temperature"]),
         (["--group-size", "1"], ["--group-size", "ema"]),
         (["--clip", "0.2"], ["--clip", "grpo"]),
         (["--objective", "grpo", "--clip", "2"], ["--clip"]),
         (["--mini-batches", "3"], ["--mini-batches", "--prompts"]),
-        (["--normalize-std", "perhaps"], ["--normalize-std", "perhaps"]),
+        (["--normalize-std=perhaps"], ["--normalize-std", "perhaps"]),
         (["--top-p", "0.9"], ["--top-p"]),
         (["--device", "abacus"], ["--device", "abacus"]),
         (["--junior", "/absent.pt"], ["/absent.pt"]),
@@ -343,14 +464,19 @@ def test_bad_input_as_a_user_meets_it(finished, tmp_path):
         ([ROOT / "train.py", "--unknown"], "--unknown"),
         ([ROOT / "train.py", *SMALL, "--out", tmp_path / "file" / "run"], "file/run"),
         ([ROOT / "train.py", *SMALL, "--out", directory], "never overwritten"),
+        ([ROOT / "train.py", "--pretrain", "--out", directory], "never overwritten"),
         ([ROOT / "evaluate.py", tmp_path], "eval.json"),
+        ([ROOT / "evaluate.py", directory, "--figure", tmp_path / "absent" / "x.png"], "--figure"),
+        ([ROOT / "evaluate.py", directory, "--temperature=nan"], "--temperature"),
+        ([ROOT / "rollout.py", "--benchmarks"], "--benchmarks"),
         ([ROOT / "evaluate.py"], "runs"),
         ([ROOT / "rollout.py", tmp_path / "absent"], "config.json"),
         ([ROOT / "rollout.py", directory, "--prompt", "word " * 300], "--prompt"),
     ]:
         done = run(*words, cwd=tmp_path)
         assert done.returncode == 2 and "Traceback" not in done.stderr, words
-        assert name in done.stderr.splitlines()[-1] and len(done.stderr.splitlines()) <= 2
+        lines = [line for line in done.stderr.splitlines() if not line.startswith("device:")]
+        assert len(lines) == 1 and name in lines[0], (words, done.stderr)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
