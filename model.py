@@ -216,8 +216,10 @@ class GPT(nn.Module):
 
 
 def save_model(model: GPT, path: str | Path, **more) -> None:
-    """Write the architecture, the weights and `more` (plain values and tensors) to one file."""
-    torch.save({"config": asdict(model.config), "model": model.state_dict(), **more}, path)
+    """Write the architecture, the weights and `more` (plain values and tensors) to one file, whole or not at all."""
+    partial = Path(f"{path}.partial")
+    torch.save({"config": asdict(model.config), "model": model.state_dict(), **more}, partial)
+    partial.replace(path)
 
 
 def load_model(path: str | Path) -> GPT:
