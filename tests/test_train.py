@@ -12,6 +12,7 @@ import pytest
 import torch
 from conftest import tiny
 
+import evaluate
 import rollout
 import tandem
 import train
@@ -466,7 +467,6 @@ def test_bad_input_as_a_user_meets_it(finished, tmp_path):
         ([ROOT / "train.py", *SMALL, "--out", directory], "never overwritten"),
         ([ROOT / "train.py", "--pretrain", "--out", directory], "never overwritten"),
         ([ROOT / "evaluate.py", tmp_path], "eval.json"),
-        ([ROOT / "evaluate.py", directory, "--figure", tmp_path / "absent" / "x.png"], "--figure"),
         ([ROOT / "evaluate.py", directory, "--temperature=nan"], "--temperature"),
         ([ROOT / "rollout.py", "--benchmarks"], "--benchmarks"),
         ([ROOT / "evaluate.py"], "runs"),
@@ -478,6 +478,20 @@ def test_bad_input_as_a_user_meets_it(finished, tmp_path):
         lines = [line for line in done.stderr.splitlines() if not line.startswith("device:")]
         assert len(lines) == 1 and name in lines[0], (words, done.stderr)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_figure_that_cannot_be_written_is_a_users_mistake(finished, tmp_path):
+    pytest.importorskip("matplotlib")
+    for path in (tmp_path / "absent" / "x.png", tmp_path / "x.abacus"):
+        done = run(ROOT / "evaluate.py", finished[0], "--figure", path)
+        assert done.returncode == 2 and "Traceback" not in done.stderr and "--figure" in done.stderr
+
+
+def test_without_matplotlib_the_table_is_all_there_is(finished, monkeypatch, capsys, tmp_path):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)  # an import of it fails
+    evaluate.main([str(finished[0]), "--figure", str(tmp_path / "x.png")])
+    printed = capsys.readouterr()
+    assert "solo pass@1" in printed.out and "pip install matplotlib" in printed.err and not any(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("script, options", [("train", Config), ("evaluate", Options), ("rollout", rollout.Options)])
