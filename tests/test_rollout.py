@@ -1,5 +1,7 @@
 """Co-writing: what is recorded is what was sampled, and both models have read all of it."""
 
+import itertools
+
 import pytest
 import torch
 from conftest import tiny
@@ -219,11 +221,18 @@ def test_turns_are_limited():
 
 
 def test_turns_are_counted_by_row_when_others_have_ended():
-    rollout = roll(tiny(0), tiny(1), PROMPTS * 8, "chunk", new=40, max_turns=6)
-    lengths = rollout.mask.sum(dim=1).tolist()
-    assert len(set(lengths)) > 4  # rows left the batch at different times
-    for row, length in enumerate(lengths):
-        assert length == 18 or (length < 18 and rollout.tokens[row, length - 1] == END)
+    rollout = roll(tiny(0), tiny(1), PROMPTS * 8, "step", new=50, max_turns=4)
+    fates = {"ended": 0, "out of turns": 0}
+    for row, length in enumerate(rollout.mask.sum(dim=1).tolist()):
+        authors, last = rollout.authorship[row, :length].tolist(), rollout.tokens[row, length - 1]
+        turns = 1 + sum(a != b for a, b in itertools.pairwise(authors))
+        assert turns <= 4
+        if last == END:
+            fates["ended"] += 1
+        elif length < 50:
+            assert turns == 4 and DELIMITER[last]
+            fates["out of turns"] += 1
+    assert min(fates.values()) > 4
 
 
 def test_the_same_generator_gives_the_same_rollout():
