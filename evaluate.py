@@ -224,12 +224,12 @@ def table(columns: dict[str, dict]) -> str:
 def show_responses(responses: dict[str, list[Response]], tokenizer: Tokenizer, color: bool) -> str:
     """A right and a wrong response, where there are such: the senior's alone, and of the two turn by turn."""
     lines = []
-    for name, label in (("solo", "solo"), ("handoff", "handoff")):
+    for name in ("solo", "handoff"):
         for right in (True, False):
             for response in [r for r in responses[name] if r.right == right][:1]:
                 text = render(response.rollout, response.row, tokenizer, color).replace("\n\n", " ¶ ")
                 verdict = "right" if right else f"wrong, the answer is {response.problem.answer}"
-                lines.append(f"  {label}, {verdict}\n    {response.problem.question}\n    {text}")
+                lines.append(f"  {name}, {verdict}\n    {response.problem.question}\n    {text}")
     return "\n".join(lines)
 
 

@@ -103,13 +103,12 @@ def generate(
         raise ValueError(f"top_p ({top_p}) is above 0 and at most 1, top_k ({top_k}) at least 1")
     if len({model.config.vocab_size for model in models}) > 1:
         raise ValueError("senior and junior have vocabularies of different sizes: they can't write one text")
-    longest = max(map(len, prompts))
-    for model in models:
-        if longest + max_new_tokens > model.config.max_seq_len:
-            raise ValueError(
-                f"a prompt of {longest} tokens and max_new_tokens ({max_new_tokens}) exceed "
-                f"the context of {model.config.max_seq_len} (max_seq_len)"
-            )
+    longest, context = max(map(len, prompts)), min(model.config.max_seq_len for model in models)
+    if longest + max_new_tokens > context:
+        raise ValueError(
+            f"a prompt of {longest} tokens and max_new_tokens ({max_new_tokens}) exceed "
+            f"the context of {context} (max_seq_len)"
+        )
     device, N = senior.device, len(prompts)
 
     # Each distinct prompt is read once, then its cache rows are copied to the whole group.

@@ -70,6 +70,8 @@ class Handoff:
         All randomness comes from `generator` (torch's own if None), which may be on another device than the rows.
         """
         self.generator, self.device, self.batch_size = generator, torch.device(device or "cpu"), batch_size
+        masks = (self.boundary, self.delimiter)
+        self.boundary, self.delimiter = (mask if mask is None else mask.to(self.device) for mask in masks)  # (V,)
         self.rows = torch.arange(batch_size, device=self.device)  # (B,) where a row stood at the start
         self.gap = torch.zeros_like(self.rows)  # (B,) tokens since the last trigger
         self.draws = self.senior_draws = torch.zeros((), dtype=torch.long, device=self.device)
@@ -96,18 +98,13 @@ class Handoff:
     def _triggered(self, tokens: Tensor) -> Tensor:
         match self.schedule:
             case "word":
-                return self._look_up("boundary", tokens) | (self.gap >= self.max_gap)
+                return self.boundary[tokens] | (self.gap >= self.max_gap)
             case "step":
-                return self._look_up("delimiter", tokens)
+                return self.delimiter[tokens]
             case "chunk":
                 return self.gap >= self.chunk
             case _:  # token and alternate: always; solo: never
                 return torch.full_like(self.author, self.schedule != "solo")
-
-    def _look_up(self, name: str, tokens: Tensor) -> Tensor:
-        mask = getattr(self, name).to(tokens.device)  # (V,)
-        setattr(self, name, mask)  # moved once
-        return mask[tokens]
 
     def _draw(self, counted: Tensor) -> Tensor:
         # One number for every row that there was at the start: a row's draws depend on no other row's fate.
