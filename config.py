@@ -1,0 +1,130 @@
+"""Everything that a run depends on: the options of `python train.py`, their defaults, and what can't be combined."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from evaluate import Sampling
+from tandem import Baseline, Schedule
+
+
+@dataclass
+class Config:
+    """Everything that a run depends on."""
+
+    schedule: Schedule = "word"
+    """who writes the next token: word (the paper's), token, step, chunk, alternate, or solo, the control"""
+    p_senior: float = 0.5
+    """probability that a draw of the author picks the senior (word, token)"""
+    max_gap: int = 32
+    """tokens after which word draws again although no new word began"""
+    chunk: int = 16
+    """tokens a turn (chunk)"""
+    senior: str | None = None
+    """checkpoint of the senior; the shipped one if not given"""
+    junior: str | None = None
+    """checkpoint of the junior, or self: a frozen copy of the senior; the shipped one if not given"""
+
+    steps: int = 250
+    """RL steps, a batch of rollouts each"""
+    prompts: int = 16
+    """problems a step"""
+    group_size: int = 8
+    """rollouts a problem, G"""
+    max_new_tokens: int = 64
+    """tokens a response may have"""
+    temperature: float = 1.0
+    """of both models while training; the loss sees the same distribution"""
+
+    objective: Literal["reinforce", "grpo"] = "reinforce"
+    """reinforce: -A·log π; grpo: the clipped ratio, on normalized advantages, in two mini-batches"""
+    baseline: Baseline = "group"
+    """what a reward is compared with: its group's mean, the mean of the others in it, a running mean, nothing"""
+    normalize_std: bool | None = None
+    """divide advantages by their group's standard deviation; true for grpo if not given"""
+    clip: float | None = None
+    """ε of the clipped ratio (grpo alone); 0.2 if not given"""
+    mini_batches: int | None = None
+    """optimizer steps a batch; 2 for grpo, else 1, if not given"""
+    junior_weight: float = 0.0
+    """weight of the junior's tokens in the loss, λ; 0 is the paper's"""
+    kl_coef: float = 0.0
+    """weight of a penalty on KL(senior‖junior) a token: the kl_reg control, with --schedule solo"""
+    kl_estimator: Literal["k3", "exact"] = "exact"
+    """k3 sees the sampled token alone; exact the whole vocabulary"""
+
+    learning_rate: float = 2e-4
+    """AdamW's, constant after the warm-up"""
+    warmup: int = 10
+    """steps over which the learning rate rises to its value"""
+    weight_decay: float = 0.0
+    """AdamW's"""
+    grad_clip: float = 1.0
+    """largest norm of the gradient"""
+
+    eval_problems: int = 100
+    """test problems measured before and after"""
+    eval_samples: int = 4
+    """responses to each of them"""
+    eval_temperature: float = 0.7
+    """of both models while measuring"""
+
+    seed: int = 0
+    """of everything random"""
+    out: str | None = None
+    """directory of the run; runs/SCHEDULE if not given, or the first of runs/SCHEDULE-2, -3 … that is free"""
+    save_every: int = 20
+    """steps between checkpoints, and between the co-written responses that are shown"""
+    device: str = "auto"
+    """auto (CUDA, then MPS, then the CPU), cuda, mps or cpu"""
+    pretrain: bool = False
+    """train the supervised base pair again instead, into --out (runs/base if not given); of the rest, --seed counts"""
+
+    def __post_init__(self):
+        grpo = self.objective == "grpo"
+        if self.clip is not None and not grpo:
+            raise ValueError("--clip belongs to --objective grpo; reinforce has no ratio to clip")
+        self.normalize_std = grpo if self.normalize_std is None else self.normalize_std
+        self.mini_batches = (2 if grpo else 1) if self.mini_batches is None else self.mini_batches
+        self.clip = (0.2 if grpo else None) if self.clip is None else self.clip
+        at_least_1 = "max_gap chunk steps prompts group_size max_new_tokens mini_batches eval_problems eval_samples"
+        for name in [*at_least_1.split(), "save_every"]:
+            _require(getattr(self, name) >= 1, name, "at least 1", self)
+        _require(
+            0.01 <= self.temperature < float("inf"),
+            "temperature",
+            "at least 0.01: training draws, it doesn't argmax",
+            self,
+        )
+        for name in ("learning_rate", "grad_clip"):
+            _require(0 < getattr(self, name) < float("inf"), name, "a number above 0", self)
+        for name in ("warmup", "weight_decay", "junior_weight", "kl_coef", "eval_temperature", "seed"):
+            _require(0 <= getattr(self, name) < float("inf"), name, "a number from 0 up", self)
+        _require(0 <= self.p_senior <= 1, "p_senior", "a probability between 0 and 1", self)
+        if self.p_senior == 0 and self.schedule in ("word", "token"):
+            raise ValueError(
+                "--p-senior 0 leaves the senior nothing to write, so nothing to train on; give more than 0"
+            )
+        if self.prompts % self.mini_batches:
+            raise ValueError(f"--mini-batches {self.mini_batches} doesn't divide --prompts {self.prompts}")
+        if self.clip is not None:
+            _require(0 < self.clip < 1, "clip", "between 0 and 1", self)
+        if self.group_size == 1 and (self.baseline in ("group", "rloo") or self.normalize_std):
+            raise ValueError(
+                "--group-size 1 leaves nothing to compare a response with: use --baseline ema or none, "
+                "without --normalize-std, or a larger group"
+            )
+
+    def sampling(self) -> Sampling:
+        """How the measurements before and after sample: with generators of their own, so that they change no run."""
+        return Sampling(
+            samples=self.eval_samples,
+            temperature=self.eval_temperature,
+            max_new_tokens=self.max_new_tokens,
+            p_senior=0.5,
+            max_gap=self.max_gap,
+        )
+
+
+def _require(condition: bool, name: str, what: str, config: Config) -> None:
+    if not condition:
+        raise ValueError(f"--{name.replace('_', '-')} is {getattr(config, name)}; it must be {what}")
