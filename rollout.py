@@ -64,7 +64,8 @@ def draw(log_probabilities: Tensor, uniform: Tensor) -> Tensor:
     cumulative = log_probabilities.exp().cumsum(dim=-1)  # (B, V)
     # Relative to the actual sum, and a hair below it: rounding must not reach a token without probability.
     target = uniform * (1 - 1e-6) * cumulative[:, -1]  # (B,)
-    return torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]
+    drawn = torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]  # (B,)
+    return drawn.clamp(max=cumulative.shape[1] - 1)  # where all is NaN, which `generate` reports, it would be V
 
 
 @torch.no_grad()
@@ -89,7 +90,7 @@ def generate(
     Random numbers come from `generator` alone (torch's own if None; it may be on another device), one a row and token,
     so that a row doesn't depend on how long others run. junior=None needs the schedule solo. Temperature 0 is argmax;
     it, top_p and top_k apply to both models. Raises ValueError for empty prompts, bad numbers, two vocabularies, and
-    more tokens than a context holds.
+    more tokens than a context holds; FloatingPointError if a logit is NaN or infinite.
     """
     prompts = [list(prompt) for prompt in prompts]
     models = [senior] if junior is None else [senior, junior]
@@ -134,8 +135,10 @@ def generate(
     done = torch.zeros(N, dtype=torch.bool, device=device)  # (B,)
     turns = torch.ones(N, dtype=torch.long, device=device)  # (B,)
     draw_on = generator.device if generator is not None else device
+    finite = torch.ones(len(models), dtype=torch.bool, device=device)  # so far; looked at once, at the end
     for t in range(max_new_tokens):
         uniform = torch.rand(N, generator=generator, device=draw_on).to(device)[rows]  # (B,)
+        finite = finite & torch.stack([x.sum(dtype=torch.float) for x in logits]).isfinite()  # (models,)
         own = partner = logits[0]  # (B, V) of each row's author, and of the other
         if junior is not None:
             own = torch.where(author[:, None], logits[0], logits[1])
@@ -165,6 +168,9 @@ def generate(
                     cache.keep(going)
         logits = [model(token[:, None], cache)[:, 0] for model, cache in zip(models, caches, strict=True)]  # (B, V)
 
+    for name, sound in zip(("senior", "junior"), finite.tolist(), strict=False):
+        if not sound:
+            raise FloatingPointError(f"the {name}'s logits are not finite")
     T = int(mask.any(dim=0).sum())
     columns = (x[:, :T] for x in (tokens, authorship, mask, logprobs, partner_logprobs))
     return Rollout(prompts, *columns, int(handoff.draws), int(handoff.senior_draws))

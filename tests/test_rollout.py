@@ -270,3 +270,25 @@ def test_rendering_marks_the_junior(tokenizer):
     rollout = Rollout([[1]], torch.tensor([ids]), authorship, ones, torch.zeros(shape), torch.zeros(shape))
     assert render(rollout, 0, tokenizer, color=False) == "3⟦ + ⟧4 = 7.\n\n"
     assert render(rollout, 0, tokenizer, color=True).count("\x1b[33m") == 1
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("temperature", [0, 1.0])
+@pytest.mark.parametrize("guilty", ["senior", "junior"])
+def test_a_single_logit_that_is_not_finite_is_found(guilty, temperature, value):
+    """Whoever writes, at whichever token, though -inf would never be drawn and NaN would be drawn as an id beyond V."""
+    models = {"senior": tiny(0), "junior": tiny(1)}
+    calls = []
+
+    def inject(module, inputs, logits):
+        calls.append(logits)
+        if len(calls) == 6:
+            logits = logits.clone()
+            logits.view(-1, V)[2, 11] = value
+        return logits
+
+    models[guilty].head.register_forward_hook(inject)
+    with pytest.raises(FloatingPointError, match=f"the {guilty}'s logits"):
+        roll(*models.values(), temperature=temperature, new=8)
+    calls.clear()
+    roll(*models.values(), temperature=temperature, new=5)  # the sixth is never asked for
