@@ -5,6 +5,7 @@ A field without a default is positional. Whatever a user gets wrong ends in one 
 
 import argparse
 import ast
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -12,32 +13,60 @@ import inspect
 import itertools
 import os
 import re
+import signal
 import sys
 import textwrap
+import threading
 import types
 import typing
-from pathlib import Path
 
 
 class UserError(ValueError):
     """A mistake of the user's: one line that names the thing and the remedy."""
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM came: another way to be interrupted."""
+
+
+def _interrupt(number: int, _) -> typing.NoReturn:
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+
+@contextlib.contextmanager
+def handling(handler) -> typing.Iterator[None]:
+    """Within, `handler(number, frame)` is called on Ctrl-C and SIGTERM; only a main thread may ask for that."""
+    numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
+
+
 def command(main):
-    """Decorate `main(argv)`: a UserError becomes one line and exit code 2, Ctrl-C exit code 130, a closed pipe 141."""
+    """Decorate `main(argv)`: what users do wrong, and what their machine refuses, is one line and exit code 2.
+
+    Ctrl-C is exit code 130, SIGTERM 143, a closed pipe 141.
+    """
 
     @functools.wraps(main)
     def wrapped(argv: list[str] | None = None) -> None:
         try:
-            main(sys.argv[1:] if argv is None else argv)
-        except UserError as error:
+            with handling(_interrupt):
+                main(sys.argv[1:] if argv is None else argv)
+        except (UserError, FloatingPointError) as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             raise SystemExit(2) from None
-        except KeyboardInterrupt:
-            raise SystemExit(130) from None
+        except KeyboardInterrupt as interrupt:
+            raise SystemExit(143 if isinstance(interrupt, Terminated) else 130) from None
         except BrokenPipeError:  # `| head` has read enough; what is left in the buffer has nowhere to go
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(141) from None
+        except OSError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise SystemExit(2) from None
 
     return wrapped
 
@@ -47,8 +76,11 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(f"{message}; see --help")
 
 
-def parse(cls: type, argv: list[str], description: str):
-    """An instance of the dataclass `cls` from a command line. Raises UserError; --help prints and exits."""
+def parse(cls: type, argv: list[str], description: str, complete=dict):
+    """An instance of the dataclass `cls` from a command line. Raises UserError; --help prints and exits.
+
+    `complete` may add to the dictionary of the options that were given before the instance is made of it.
+    """
     parser = _Parser(description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     hints, docs = typing.get_type_hints(cls), field_docs(cls)
     for field in dataclasses.fields(cls):
@@ -64,7 +96,7 @@ def parse(cls: type, argv: list[str], description: str):
         parser.add_argument(name, default=argparse.SUPPRESS, help=help_text + shown, type=kind, **options)
     given = vars(parser.parse_intermixed_args(_spelled_out([str(word) for word in argv], hints)))
     try:
-        return cls(**given)
+        return cls(**complete(given))
     except ValueError as error:
         raise UserError(str(error)) from None
 
@@ -117,7 +149,7 @@ def field_docs(cls: type) -> dict[str, str]:
 
 
 def pick_device(name: str):
-    """`auto` takes CUDA, then Apple's MPS, then the CPU; says which.  -> torch.device"""
+    """`auto` takes CUDA, then Apple's MPS, then the CPU.  -> torch.device"""
     import torch
 
     if name not in ("auto", "cuda", "mps", "cpu"):
@@ -129,16 +161,12 @@ def pick_device(name: str):
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError):
         raise UserError(f"--device {name} can't be used on this machine; try --device cpu or auto") from None
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-    print(f"device: {device}{threads}", file=sys.stderr)
     return device
 
 
-def make_directory(path: Path) -> None:
-    """Create a directory, or raise a UserError that says why it can't be."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        (path / ".write-test").touch()
-        (path / ".write-test").unlink()
-    except OSError as error:
-        raise UserError(f"{path} can't be written to ({error.strerror}); give another --out") from None
+def say_device(device) -> None:
+    """Which device it is, on stderr."""
+    import torch
+
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    print(f"device: {device}{threads}", file=sys.stderr)

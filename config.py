@@ -1,10 +1,15 @@
 """Everything that a run depends on: the options of `python train.py`, their defaults, and what can't be combined."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Literal
 
+from cli import UserError
 from evaluate import Sampling
+from runs import read_json
 from tandem import Baseline, Schedule
+
+MAY_CHANGE = ("steps", "save_every", "device", "on_nonfinite")  # when a run is resumed; steps may only grow
 
 
 @dataclass
@@ -23,6 +28,13 @@ class Config:
     """checkpoint of the senior; the shipped one if not given"""
     junior: str | None = None
     """checkpoint of the junior, or self: a frozen copy of the senior; the shipped one if not given"""
+
+    data: str | None = None
+    """JSON Lines file of problems, {"question": …, "answer": …} each; the generated world if not given"""
+    test_data: str | None = None
+    """file of the problems to measure on; if not given, a tenth of --data is held out"""
+    max_prompt_tokens: int | None = None
+    """leave out the problems of --data with longer prompts; if not given, one too long for the context is an error"""
 
     steps: int = 250
     """RL steps, a batch of rollouts each"""
@@ -60,6 +72,8 @@ class Config:
     """AdamW's"""
     grad_clip: float = 1.0
     """largest norm of the gradient"""
+    on_nonfinite: Literal["stop", "skip"] = "stop"
+    """at a loss, gradient or logit that is NaN or infinite: stop, or drop the update (three in a row stop)"""
 
     eval_problems: int = 100
     """test problems measured before and after"""
@@ -72,6 +86,8 @@ class Config:
     """of everything random"""
     out: str | None = None
     """directory of the run; runs/SCHEDULE if not given, or the first of runs/SCHEDULE-2, -3 … that is free"""
+    resume: str | None = None
+    """directory of a run to go on with; its options hold, but for more steps, save_every, device and on_nonfinite"""
     save_every: int = 20
     """steps between checkpoints, and between the co-written responses that are shown"""
     device: str = "auto"
@@ -89,6 +105,12 @@ class Config:
         at_least_1 = "max_gap chunk steps prompts group_size max_new_tokens mini_batches eval_problems eval_samples"
         for name in [*at_least_1.split(), "save_every"]:
             _require(getattr(self, name) >= 1, name, "at least 1", self)
+        for name in ("test_data", "max_prompt_tokens"):
+            if getattr(self, name) is not None and self.data is None:
+                raise ValueError(
+                    f"--{name.replace('_', '-')} belongs to --data; the generated world has its own problems"
+                )
+        _require(self.max_prompt_tokens is None or self.max_prompt_tokens >= 1, "max_prompt_tokens", "at least 1", self)
         _require(
             0.01 <= self.temperature < float("inf"),
             "temperature",
@@ -114,6 +136,10 @@ class Config:
                 "without --normalize-std, or a larger group"
             )
 
+    def record(self) -> dict:
+        """What config.json and eval.json keep: the same however often the run was resumed."""
+        return asdict(self) | {"resume": None}
+
     def sampling(self) -> Sampling:
         """How the measurements before and after sample: with generators of their own, so that they change no run."""
         return Sampling(
@@ -128,3 +154,24 @@ class Config:
 def _require(condition: bool, name: str, what: str, config: Config) -> None:
     if not condition:
         raise ValueError(f"--{name.replace('_', '-')} is {getattr(config, name)}; it must be {what}")
+
+
+def resumed(given: dict) -> dict:
+    """The options of a run: those given, or, with `resume` among them, its saved ones; both must agree."""
+    if "resume" not in given:
+        return given
+    path = Path(given["resume"]) / "config.json"
+    saved = read_json(path, *(field.name for field in fields(Config)))
+    try:
+        Config(**saved)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path} is not what train.py wrote ({error}); restore it, or begin a new run") from None
+    for name, value in given.items():
+        option = f"--{name.replace('_', '-')}"
+        if name == "steps" and value < saved["steps"]:
+            raise UserError(f"{option} {value} is less than the {saved['steps']} of {path}; a run can only grow")
+        if name not in ("resume", *MAY_CHANGE) and value != saved[name]:
+            raise UserError(
+                f"{option} {value} contradicts the {saved[name]} of {path}; leave it out, or begin a new run"
+            )
+    return saved | given

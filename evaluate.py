@@ -21,8 +21,8 @@ import torch
 from tqdm import tqdm
 
 import reward
-from cli import UserError, command, parse, pick_device
-from data.problems import Problem, is_jargon, take
+from cli import UserError, command, parse, pick_device, say_device
+from data.problems import Problem, is_jargon, problem_sets
 from data.tokenizer import Tokenizer, load_tokenizer
 from model import GPT
 from rollout import Rollout, generate, log_probs, render, response_logits
@@ -164,7 +164,8 @@ def evaluate(
     )
     measures["drift"] = {"kl": kl, "acceptance": acceptance}
     measures["legibility"] = {"cross_entropy": cross_entropy}
-    measures["jargon_rate"] = mean([is_jargon(response.text) for response in alone])
+    generated = all(problem.steps for problem in problems)  # jargon is a word of that world alone
+    measures["jargon_rate"] = mean([is_jargon(response.text) for response in alone]) if generated else None
     measures["response_length"] = mean([int(response.rollout.mask[response.row].sum()) for response in alone])
     return measures, responses
 
@@ -334,8 +335,6 @@ def main(argv: list[str]) -> None:
 def measure_again(directory: Path, options: Options, tokenizer: Tokenizer) -> dict:
     """Measure a run's trained pair on more problems or otherwise; kept in the run, in an eval-*.json of that name."""
     config, senior, junior = load_pair(directory, tokenizer)
-    device = pick_device(options.device)
-    n = options.problems or 100
     how = Sampling(
         samples=options.samples or 4,
         temperature=0.7 if options.temperature is None else options.temperature,
@@ -344,8 +343,13 @@ def measure_again(directory: Path, options: Options, tokenizer: Tokenizer) -> di
         max_new_tokens=config["max_new_tokens"],
         max_gap=config["max_gap"],
     )
-    problems = take("test", n, "evaluation")
+    room = min(senior.config.max_seq_len, junior.config.max_seq_len) - how.max_new_tokens
+    limits = dict(count=tokenizer.count, room=room, max_prompt_tokens=config["max_prompt_tokens"])
+    _, problems, _ = problem_sets(config["data"], config["test_data"], options.problems or 100, **limits)
+    device = pick_device(options.device)
+    say_device(device)
     measures, _ = evaluate(senior.to(device), junior.to(device), problems, tokenizer, how, directory.name)
+    n = len(problems)
     result = {"after": measures, "problems": n, "samples": how.samples, "sampling": asdict(how), "config": config}
     path = directory / f"eval-{n}x{how.samples}-t{how.temperature}-p{how.top_p or 1}-k{how.top_k or 'all'}.json"
     try:

@@ -5,14 +5,14 @@ first, then `Attention.forward`: everything else serves these two.
 """
 
 import math
-import pickle
-import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+import checkpoint
 
 
 @dataclass
@@ -215,11 +215,9 @@ class GPT(nn.Module):
         return ((keys >= start[:, None, None]) & (keys <= own) | (keys == own))[:, None]  # (B, 1, T, S)
 
 
-def save_model(model: GPT, path: str | Path, **more) -> None:
-    """Write the architecture, the weights and `more` (plain values and tensors) to one file, whole or not at all."""
-    partial = Path(f"{path}.partial")
-    torch.save({"config": asdict(model.config), "model": model.state_dict(), **more}, partial)
-    partial.replace(path)
+def save_model(model: GPT, path: str | Path, previous: Path | None = None, **more) -> None:
+    """Write the architecture, the weights and `more` (plain values and tensors) to one file; see checkpoint.write."""
+    checkpoint.write({"config": asdict(model.config), "model": model.state_dict(), **more}, path, previous)
 
 
 def load_model(path: str | Path) -> GPT:
@@ -227,23 +225,14 @@ def load_model(path: str | Path) -> GPT:
 
     Raises ValueError if the file can't be read, is none of ours, is damaged, or its weights don't fit its architecture.
     """
+    content = checkpoint.read(path)
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        model = GPT(GPTConfig(**checkpoint["config"]))
-        model.load_state_dict(checkpoint["model"])
-    except OSError as error:
-        raise ValueError(f"checkpoint {path} can't be read: {error.strerror}") from None
-    except (
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-        EOFError,
-        RuntimeError,
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-    ):
+        model = GPT(GPTConfig(**content["config"]))
+        model.load_state_dict(content["model"])
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, ZeroDivisionError):
         raise ValueError(
-            f"{path} is not a checkpoint of this project, or is damaged; give one that train.py wrote"
+            f"{path} holds no model of this project: its weights don't fit an architecture; give one that train.py wrote"
         ) from None
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+        raise ValueError(f"{path} has weights that are NaN or infinite; give an earlier checkpoint")
     return model.eval()

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cli import UserError, command, parse, pick_device
+from cli import UserError, command, parse, pick_device, say_device
 from model import GPT, KVCache
 from tandem import Handoff, Schedule
 
@@ -243,12 +243,13 @@ def main(argv: list[str]) -> None:
     options = parse(Options, argv, __doc__)
     tokenizer = load_tokenizer()
     config, *pair = load_pair(Path(options.run), tokenizer)
-    device = pick_device(options.device)
-    senior, junior = (model.to(device) for model in pair)
     asked = [Problem(options.prompt, "")] * options.samples if options.prompt else take("test", options.samples, "show")
     prompts = [tokenizer.encode(problem.prompt) for problem in asked]
-    if (most := senior.config.max_seq_len - config["max_new_tokens"]) < max(map(len, prompts)):
+    if (most := min(model.config.max_seq_len for model in pair) - config["max_new_tokens"]) < max(map(len, prompts)):
         raise UserError(f"--prompt has {max(map(len, prompts))} tokens; {most} fit into the context: shorten it")
+    device = pick_device(options.device)
+    say_device(device)
+    senior, junior = (model.to(device) for model in pair)
     handoff = Handoff(
         options.schedule,
         p_senior=config["p_senior"],

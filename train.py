@@ -3,18 +3,21 @@
     python train.py                                    # tandem RL: the senior gives up its jargon, in minutes
     python train.py --schedule solo                    # the control: plain RL, the senior writes alone
     python train.py --objective grpo                   # the paper's clipped objective
+    python train.py --resume runs/word                 # go on with a run that was stopped or killed, to the bit
     python train.py --pretrain                         # train the base pair again from nothing
 
 One batch down the page: problems -> generate -> verify -> advantages -> policy_loss -> optimizer.
 Only the senior is trained, and only on the tokens that it wrote.
 """
 
+import contextlib
 import copy
 import itertools
 import json
+import os
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -22,17 +25,31 @@ from torch import Tensor
 from tqdm import tqdm
 
 import reward
-from cli import UserError, command, make_directory, parse, pick_device
-from config import Config
-from data.problems import MAX_PROMPT_TOKENS, Problem, is_jargon, take
+from cli import UserError, command, parse, pick_device, say_device
+from config import MAY_CHANGE, Config, resumed
+from data.problems import MAX_PROMPT_TOKENS, Problem, deal, is_jargon, problem_sets, take
 from data.tokenizer import Tokenizer, load_tokenizer
 from evaluate import evaluate, seeded, show_responses, table
 from model import GPT, save_model
 from rollout import Rollout, generate, log_probs, render, response_logits
-from runs import load_checked, run_directory, write_json
+from runs import (
+    claimed,
+    continued,
+    fingerprint,
+    finishing_first,
+    last_checkpoint,
+    load_checked,
+    read_metrics,
+    read_state,
+    says_how_to_go_on,
+    write_json,
+)
 from tandem import Handoff, advantages, check_authorship, kl_exact, kl_k3, policy_loss
 
 SHIPPED = Path(__file__).parent / "data"
+METRICS = """step reward senior_fraction handoffs loss grad_norm entropy approx_kl clip_fraction zero_advantage_fraction
+response_length truncated_fraction jargon_rate update_ratio_error skipped_updates seconds_rollout seconds_reward
+seconds_update tokens_per_second""".split()
 
 
 @dataclass
@@ -84,10 +101,16 @@ def objective(
 
 
 class Trainer:
-    """The state of a run: the pair, the optimizer, the running mean of the rewards, the authors counted so far."""
+    """The state of a run. Its random numbers are derived from (seed, step, purpose), so that none of theirs is in it.
 
-    def __init__(self, config: Config, senior: GPT, junior: GPT, tokenizer: Tokenizer):
-        self.config, self.senior, self.junior, self.tokenizer = config, senior, junior, tokenizer
+    `problems` are what is trained on, in a new order at every pass; None is the generated world, new at every step.
+    """
+
+    def __init__(
+        self, config: Config, senior: GPT, junior: GPT, tokenizer: Tokenizer, problems: list[Problem] | None = None
+    ):
+        self.config, self.senior, self.junior, self.tokenizer = config, senior, junior.requires_grad_(False), tokenizer
+        self.problems = problems
         self.optimizer = torch.optim.AdamW(
             senior.parameters(), lr=config.learning_rate, betas=(0.9, 0.999), weight_decay=config.weight_decay
         )
@@ -101,12 +124,33 @@ class Trainer:
         )
         self.running_mean: float | None = None  # of the rewards (baseline ema)
         self.authors = {"senior_tokens": 0, "junior_tokens": 0, "draws": 0, "senior_draws": 0}
+        self.faults = 0  # updates dropped in a row
 
-    def step(self, step: int) -> tuple[dict, Batch, list[Problem]]:
-        """One RL step, from fresh problems to the optimizer. Returns its metrics, its batch and the problems."""
+    def state(self) -> dict:
+        """What a checkpoint needs beside the weights."""
+        names = ("running_mean", "authors", "faults")
+        return {"optimizer": self.optimizer.state_dict(), **{name: getattr(self, name) for name in names}}
+
+    def load_state(self, state: dict) -> None:
+        """Go on from what `state` gave."""
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.running_mean, self.authors, self.faults = state["running_mean"], state["authors"], state["faults"]
+
+    def step(self, step: int) -> tuple[dict, Batch | None, list[Problem]]:
+        """One RL step, from fresh problems to the optimizer. Returns its metrics, its batch and the problems.
+
+        Under --on-nonfinite skip the batch is None, and its metrics too, where sampling failed.
+        """
         config, clock = self.config, [time.perf_counter()]
-        problems = take("train", config.prompts, f"{config.seed}/{step}")
-        rollout = self.roll_out(problems, step)
+        if self.problems is None:
+            problems = take("train", config.prompts, f"{config.seed}/{step}")
+        else:
+            problems = deal(self.problems, config.prompts, config.seed, step)
+        try:
+            rollout = self.roll_out(problems, step)
+        except FloatingPointError as error:
+            self.fault(step, str(error))
+            return dict.fromkeys(METRICS) | {"step": step, "skipped_updates": config.mini_batches}, None, problems
         clock.append(time.perf_counter())
         texts = rollout.text(self.tokenizer)
         verdicts = reward.verify_batch(texts, [p.answer for p in problems for _ in range(config.group_size)])
@@ -130,7 +174,7 @@ class Trainer:
             "zero_advantage_fraction": idle.float().mean().item(),
             "response_length": lengths.float().mean().item(),
             "truncated_fraction": (last != self.tokenizer.end).float().mean().item(),
-            "jargon_rate": sum(map(is_jargon, texts)) / len(texts),
+            "jargon_rate": None if self.problems else sum(map(is_jargon, texts)) / len(texts),
             "skipped_updates": skipped,
             **dict(zip(("seconds_rollout", "seconds_reward", "seconds_update"), seconds, strict=True)),
             "tokens_per_second": lengths.sum().item() / seconds[0],
@@ -178,6 +222,13 @@ class Trainer:
         weights = rollout.authorship.float() + config.junior_weight * (rollout.mask & ~rollout.authorship)  # (N, T)
         return Batch(rollout, rewards, advantage, weights)
 
+    def fault(self, step: int, what: str) -> None:
+        """What --on-nonfinite says: stop, or drop the update, of which the third in a row stops."""
+        self.faults += 1
+        if self.config.on_nonfinite == "stop" or self.faults == 3:
+            raise FloatingPointError(f"step {step}: {what}" + " (the third time in a row)" * (self.faults == 3))
+        tqdm.write(f"step {step}: {what}; the update is dropped", file=sys.stderr)
+
     def update(self, batch: Batch, step: int) -> tuple[dict[str, float | None], int]:
         """An optimizer step a mini-batch. Without any advantage there is none: Adam would drift on its momentum."""
         config = self.config
@@ -195,7 +246,13 @@ class Trainer:
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             stats["grad_norm"] = torch.nn.utils.clip_grad_norm_(self.senior.parameters(), config.grad_clip)
+            if not (stats["loss"] + stats["grad_norm"]).isfinite():
+                quantity = "gradient" if stats["loss"].isfinite() else "loss"
+                self.fault(step, f"the {quantity} is not finite")
+                skipped += 1
+                continue
             self.optimizer.step()
+            self.faults = 0
             done.append({name: value.item() for name, value in stats.items()})
         names = ("loss", "grad_norm", "entropy", "approx_kl", "clip_fraction")
         means = {name: sum(d[name] for d in done) / len(done) if done else 0.0 for name in names}
@@ -203,21 +260,48 @@ class Trainer:
         return {**means, "update_ratio_error": done[0]["ratio_error"] if done else 0.0}, skipped
 
 
-def starting_pair(config: Config, tokenizer: Tokenizer, device: torch.device) -> tuple[GPT, GPT]:
-    """Senior and junior before RL. The junior has no gradient, and is another object than the senior."""
+def starting_pair(config: Config, tokenizer: Tokenizer) -> tuple[GPT, GPT]:
+    """Senior and junior before RL, two objects, on the CPU."""
     senior = load_checked(config.senior or SHIPPED / "senior.pt", tokenizer)
-    junior = (
-        copy.deepcopy(senior)
-        if config.junior == "self"
-        else load_checked(config.junior or SHIPPED / "junior.pt", tokenizer)
-    )
-    context = min(senior.config.max_seq_len, junior.config.max_seq_len)
-    if config.max_new_tokens > context - MAX_PROMPT_TOKENS:
+    if config.junior == "self":
+        return senior, copy.deepcopy(senior)
+    return senior, load_checked(config.junior or SHIPPED / "junior.pt", tokenizer)
+
+
+def resumed_pair(config: Config, tokenizer: Tokenizer, path: Path) -> tuple[GPT, GPT, dict]:
+    """Senior, junior and state from a run's checkpoint, if that run is still what it was."""
+    state, directory = read_state(path), path.parent
+    for name, value in config.record().items():
+        if name not in (*MAY_CHANGE, "out") and state["options"].get(name) != value:
+            option, saved = name.replace("_", "-"), state["options"].get(name)
+            raise UserError(
+                f"{directory / 'config.json'} says --{option} {value}, its checkpoint {saved}; change it back"
+            )
+    pair = load_checked(path, tokenizer), load_checked(directory / "junior.pt", tokenizer)
+    for name, found in fingerprints(config, directory).items():
+        if found != state["fingerprints"].get(name):
+            raise UserError(f"{name} is not the file with which {directory} began; put that back, or begin a new run")
+    return *pair, state
+
+
+def fingerprints(config: Config, directory: Path) -> dict[str, str]:
+    """The SHA-256 of every file that the run reads again when it is resumed, by its path."""
+    files = {"junior.pt": directory / "junior.pt", config.data: config.data, config.test_data: config.test_data}
+    return {name: fingerprint(path) for name, path in files.items() if name}
+
+
+def problems_of(config: Config, tokenizer: Tokenizer, *pair: GPT) -> tuple[list[Problem] | None, list[Problem], str]:
+    """What problem_sets gives, if its prompts and the responses fit the context."""
+    context = min(model.config.max_seq_len for model in pair)
+    prompt = config.max_prompt_tokens or (1 if config.data else MAX_PROMPT_TOKENS)
+    room = context - config.max_new_tokens
+    if prompt > room:
         raise UserError(
-            f"--max-new-tokens {config.max_new_tokens} and a prompt of up to {MAX_PROMPT_TOKENS} exceed the context of "
-            f"{context} tokens; give at most {context - MAX_PROMPT_TOKENS}"
+            f"--max-new-tokens {config.max_new_tokens} and a prompt of up to {prompt} exceed the context of "
+            f"{context} tokens; give at most {context - prompt}"
         )
-    return senior.to(device), junior.to(device).requires_grad_(False)
+    limits = dict(count=tokenizer.count, room=room, max_prompt_tokens=config.max_prompt_tokens)
+    return problem_sets(config.data, config.test_data, config.eval_problems, **limits)
 
 
 def show_step(metrics: dict, batch: Batch, tokenizer: Tokenizer, color: bool) -> str:
@@ -226,66 +310,103 @@ def show_step(metrics: dict, batch: Batch, tokenizer: Tokenizer, color: bool) ->
     return f"step {metrics['step']:>4}  {'right' if batch.rewards[0] else 'wrong'}  {text}"
 
 
-def train(config: Config, out: Path, device: torch.device) -> dict:
-    """A whole run: measure, train, measure again; everything is written to `out`. Returns what eval.json holds."""
-    tokenizer = load_tokenizer()
-    senior, junior = starting_pair(config, tokenizer, device)
-    make_directory(out)
-    write_json(out / "config.json", asdict(config))
-    save_model(junior, out / "junior.pt")
-    how = config.sampling()
-    held_out = take("test", config.eval_problems, "evaluation")
-    before, responses_before = evaluate(senior, junior, held_out, tokenizer, how, "before")
-
-    trainer = Trainer(config, senior, junior, tokenizer)
-    color, without_signal = sys.stdout.isatty(), 0
-    print(
-        "senior in cyan, junior in yellow" if color else "what the junior wrote is in ⟦brackets⟧",
-        "(¶ is a blank line)",
+def show_metrics(metrics: dict) -> str:
+    """What the progress bar says of a step."""
+    jargon = "" if metrics["jargon_rate"] is None else f"jargon {metrics['jargon_rate']:.2f}, "
+    return (
+        f"reward {metrics['reward']:.2f}, {jargon}senior {metrics['senior_fraction']:.2f}, "
+        f"loss {metrics['loss']:+.4f}, {metrics['tokens_per_second']:.0f} tokens/s"
     )
+
+
+def train(config: Config) -> Path:
+    """A whole run, or the rest of one: measure, train, measure again. Returns the directory with everything in it."""
+    tokenizer, how, color = load_tokenizer(), config.sampling(), sys.stdout.isatty()
+    begun = last_checkpoint(Path(config.resume)) if config.resume else None
+    senior, junior, state = (
+        resumed_pair(config, tokenizer, begun) if begun else (*starting_pair(config, tokenizer), None)
+    )
+    problems, held_out, note = problems_of(config, tokenizer, senior, junior)
+    device = pick_device(config.device)
+    trainer = Trainer(config, senior.to(device), junior.to(device), tokenizer, problems)
+    if state:
+        trainer.load_state(state)
+    default = Path("runs") / config.schedule
+    with claimed(config.resume or config.out, default, resume=bool(config.resume)) as out, says_how_to_go_on(out):
+        write_json(out / "config.json", config.record())
+        say_device(device)
+        print(note)
+        print("senior in cyan, junior in yellow" if color else "what the junior wrote is in ⟦brackets⟧", end="")
+        print(" (¶ is a blank line)")
+        if state is None:
+            save_model(junior, out / "junior.pt")
+            before, responses = evaluate(senior, junior, held_out, tokenizer, how, "before")
+            print(f"before\n{show_responses(responses, tokenizer, color)}\n")
+            state = {"step": 0, "before": before, "lengths": {"metrics.jsonl": 0, "samples.txt": 0}}
+        go_on(trainer, state, out, color)
+
+        after, responses = evaluate(senior, junior, held_out, tokenizer, how, "after")
+        result = {"before": state["before"], "after": after, "problems": len(held_out), "samples": how.samples}
+        write_json(out / "eval.json", result | {"config": config.record()})
+        print(f"\nafter\n{show_responses(responses, tokenizer, color)}")
+        columns = table({"before": state["before"], "after": after})
+        print(f"\n{len(held_out)} test problems × {how.samples} responses\n\n{columns}")
+    return out
+
+
+def go_on(trainer: Trainer, state: dict, out: Path, color: bool) -> None:
+    """The loop, from the step of `state` on. A checkpoint at every instant stands for all that was written before it."""
+    config, tokenizer, first = trainer.config, trainer.tokenizer, state["step"]
     if config.baseline in ("group", "rloo") and not config.kl_coef:
         print("the loss is near 0 by construction (advantages average 0): its gradient teaches; watch the reward")
-    bar = tqdm(range(config.steps), desc="solo RL" if config.schedule == "solo" else "tandem RL", unit="step")
-    with open(out / "metrics.jsonl", "w") as metrics_file, open(out / "samples.txt", "w") as samples_file:
-        try:
-            for step in bar:
-                metrics, batch, problems = trainer.step(step)
-                metrics_file.write(json.dumps(metrics) + "\n")
-                metrics_file.flush()
-                bar.set_postfix_str(
-                    f"reward {metrics['reward']:.2f}, jargon {metrics['jargon_rate']:.2f}, senior "
-                    f"{metrics['senior_fraction']:.2f}, loss {metrics['loss']:+.4f}, "
-                    f"{metrics['tokens_per_second']:.0f} tokens/s"
-                )
-                without_signal += metrics["skipped_updates"] == config.mini_batches
-                if step == 4 and without_signal == 5:
-                    tqdm.write(no_signal(metrics["reward"]))
+    with contextlib.ExitStack() as stack:
+        files = {name: stack.enter_context(continued(out / name, n)) for name, n in state["lengths"].items()}
+        asked = stack.enter_context(finishing_first())
+
+        def save(step: int) -> None:
+            for file in files.values():
+                file.flush()
+                os.fsync(file.fileno())
+            if not all(parameter.isfinite().all() for parameter in trainer.senior.parameters()):
+                raise FloatingPointError(f"after {step} steps: the senior's weights are not finite")
+            save_model(
+                trainer.senior,
+                out / "checkpoint.pt",
+                out / "previous.pt",
+                step=step,
+                options=config.record(),
+                before=state["before"],
+                lengths={name: file.tell() for name, file in files.items()},
+                fingerprints=fingerprints(config, out),
+                **trainer.state(),
+            )
+
+        if first == 0:
+            save(0)
+        bar = tqdm(
+            range(first, config.steps),
+            desc="solo RL" if config.schedule == "solo" else "tandem RL",
+            unit="step",
+            initial=first,
+            total=config.steps,
+        )
+        for step in bar:
+            metrics, batch, problems = trainer.step(step)
+            files["metrics.jsonl"].write(json.dumps(metrics).encode() + b"\n")
+            files["metrics.jsonl"].flush()
+            if batch is not None:
+                bar.set_postfix_str(show_metrics(metrics))
                 if step % config.save_every == 0 or step == config.steps - 1:
                     tqdm.write(show_step(metrics, batch, tokenizer, color))
-                    samples_file.write(f"{problems[0].question}\n{show_step(metrics, batch, tokenizer, False)}\n\n")
-                    samples_file.flush()
-                    save_model(senior, out / "checkpoint.pt", step=step + 1)
-        except KeyboardInterrupt:
-            save_model(senior, out / "checkpoint.pt", step=step)
-            bar.close()
-            print(f"\nstopped; the senior so far is in {out}: python evaluate.py {out} --problems 100", file=sys.stderr)
-            raise
-
-    after, responses_after = evaluate(senior, junior, held_out, tokenizer, how, "after")
-    result = {
-        "before": before,
-        "after": after,
-        "problems": config.eval_problems,
-        "samples": how.samples,
-        "config": asdict(config),
-    }
-    write_json(out / "eval.json", result)
-    print(f"\nbefore\n{show_responses(responses_before, tokenizer, color)}")
-    print(f"after\n{show_responses(responses_after, tokenizer, color)}")
-    print(
-        f"\n{config.eval_problems} test problems × {how.samples} responses\n\n{table({'before': before, 'after': after})}"
-    )
-    return result
+                    shown = f"{problems[0].question}\n{show_step(metrics, batch, tokenizer, False)}\n\n"
+                    files["samples.txt"].write(shown.encode())
+                if step == 4 and all(row["skipped_updates"] == config.mini_batches for row in read_metrics(out)):
+                    tqdm.write(no_signal(metrics["reward"]))
+            if (step + 1) % config.save_every == 0 or step == config.steps - 1 or asked:
+                save(step + 1)
+            if asked:
+                bar.close()
+                raise asked[0]
 
 
 def no_signal(reward_mean: float) -> str:
@@ -301,16 +422,16 @@ def no_signal(reward_mean: float) -> str:
 
 @command
 def main(argv: list[str]) -> None:
-    config = parse(Config, argv, __doc__)
+    config = parse(Config, argv, __doc__, resumed)
     started = time.perf_counter()
-    device = pick_device(config.device)
-    out = run_directory(config.out, Path("runs") / ("base" if config.pretrain else config.schedule))
     if config.pretrain:
         from pretrain import pretrain
 
-        make_directory(out)
-        return pretrain(out, config.seed, device, load_tokenizer())
-    train(config, out, device)
+        device = pick_device(config.device)
+        with claimed(config.out, Path("runs") / "base") as out:
+            say_device(device)
+            return pretrain(out, config.seed, device, load_tokenizer())
+    out = train(config)
     print(f"\n{time.perf_counter() - started:.0f} s; everything is in {out}: python rollout.py {out} shows more of it")
 
 

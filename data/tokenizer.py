@@ -40,6 +40,10 @@ class Tokenizer:
         """Ids of a text. The names of special tokens are ordinary text here: no input can forge an end."""
         return self.encoding.encode_ordinary(text)
 
+    def count(self, text: str) -> int:
+        """The number of tokens in a text."""
+        return len(self.encode(text))
+
     def decode(self, ids: list[int]) -> str:
         """Text of ids, special tokens left out; bytes that are no UTF-8 become U+FFFD."""
         return b"".join(self._bytes[token] for token in ids).decode("utf-8", errors="replace")

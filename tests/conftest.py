@@ -1,5 +1,9 @@
 """Small models for the tests: random weights large enough that distributions are far from uniform."""
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models; and two threads wait for each other on a busy machine
+
 import pytest
 import torch
 

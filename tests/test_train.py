@@ -121,9 +121,11 @@ def test_the_junior_is_the_same_to_the_bit_after_training(tokenizer, monkeypatch
 
 
 def test_junior_self_is_a_frozen_copy(tokenizer):
-    senior, junior = train.starting_pair(Config(junior="self"), tokenizer, torch.device("cpu"))
+    senior, junior = train.starting_pair(Config(junior="self"), tokenizer)
     pairs = list(zip(senior.parameters(), junior.parameters(), strict=True))
-    assert all(torch.equal(a, b) and a.data_ptr() != b.data_ptr() and not b.requires_grad for a, b in pairs)
+    assert all(torch.equal(a, b) and a.data_ptr() != b.data_ptr() for a, b in pairs)
+    made = Trainer(Config(), senior, junior, tokenizer)
+    assert not any(p.requires_grad for p in made.junior.parameters())
 
 
 def test_a_batch_without_any_advantage_takes_no_step(tokenizer):
@@ -347,22 +349,6 @@ def test_a_run_without_signal_says_so_and_trains_nothing(hopeless, tmp_path, cap
     assert "all right" in train.no_signal(1.0) and "harder problems" in train.no_signal(1.0)
 
 
-def test_ctrl_c_keeps_the_senior_so_far(hopeless, tmp_path, monkeypatch, capsys):
-    step = Trainer.step
-
-    def interrupted(self, number):
-        if number == 2:
-            raise KeyboardInterrupt
-        return step(self, number)
-
-    monkeypatch.setattr(Trainer, "step", interrupted)
-    with pytest.raises(SystemExit) as end:
-        train.main([*hopeless, "--steps=6"])
-    assert end.value.code == 130 and "so far is in" in capsys.readouterr().err
-    assert torch.load(tmp_path / "o" / "checkpoint.pt", weights_only=True)["step"] == 2
-    assert len((tmp_path / "o" / "metrics.jsonl").read_text().splitlines()) == 2
-
-
 def without_timings(path: Path) -> list[dict]:
     rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     return [{k: v for k, v in row.items() if "second" not in k} for row in rows]
@@ -421,44 +407,6 @@ def test_runs_can_be_compared_measured_again_and_shown(finished, tmp_path):
     assert shown.returncode == 0 and shown.stdout.count("→ ") == 2 and "⟦" in shown.stdout
     asked = run(ROOT / "rollout.py", directory, "--prompt", "Ada has 5 hats. Ada buys 7 more. How many hats has Ada?")
     assert asked.returncode == 0 and asked.stdout.count("Ada has 5 hats") == 3
-
-
-@pytest.mark.parametrize(
-    "words, names",
-    [
-        (["--shedule", "word"], ["--shedule", "--schedule"]),
-        (["--schedule", "words"], ["--schedule", "choose from"]),
-        (["--steps", "many"], ["--steps", "many"]),
-        (["--steps", "0"], ["--steps"]),
-        (["--steps"], ["--steps"]),
-        (["--p-senior", "1.5"], ["--p-senior", "1.5"]),
-        (["--p-senior", "nan"], ["--p-senior"]),
-        (["--p-senior", "0"], ["--p-senior", "train"]),
-        (["--learning-rate", "-1"], ["--learning-rate"]),
-        (["--temperature", "nan"], ["--temperature"]),
-        (["--out", "x" * 300], ["--out"]),
-        (["--learning-rate", "inf"], ["--learning-rate"]),
-        (["--temperature", "0"], ["--temperature"]),
-        (["--group-size", "1"], ["--group-size", "ema"]),
-        (["--clip", "0.2"], ["--clip", "grpo"]),
-        (["--objective", "grpo", "--clip", "2"], ["--clip"]),
-        (["--mini-batches", "3"], ["--mini-batches", "--prompts"]),
-        (["--normalize-std=perhaps"], ["--normalize-std", "perhaps"]),
-        (["--top-p", "0.9"], ["--top-p"]),
-        (["--device", "abacus"], ["--device", "abacus"]),
-        (["--junior", "/absent.pt"], ["/absent.pt"]),
-        (["--max-new-tokens", "200"], ["--max-new-tokens"]),
-        (["stray"], ["stray"]),
-    ],
-)
-def test_bad_options_end_in_one_line_and_code_2(words, names, tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit) as end:
-        train.main(words)
-    error = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("device:")]
-    assert end.value.code == 2 and len(error) == 1
-    assert all(name in error[0] for name in names)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_input_as_a_user_meets_it(finished, tmp_path):

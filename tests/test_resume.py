@@ -1,0 +1,456 @@
+"""Nothing is lost: checkpoint files, killed and stopped runs, faults of the machine and of the numbers."""
+
+import contextlib
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import tiny
+
+import checkpoint
+import train
+from checkpoint import read
+from data.problems import deal, take
+from model import load_model, save_model
+from runs import claimed, continued, finishing_first, last_checkpoint, read_state
+
+ROOT = Path(__file__).parent.parent
+SHORT = "--steps 8 --prompts 4 --group-size 4 --save-every 3 --eval-problems 2 --eval-samples 1 --warmup 2".split()
+
+
+def run(*words) -> subprocess.Popen:
+    words = [sys.executable, ROOT / "train.py", *words]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def main(*words) -> int:
+    """The command in this process; its exit code."""
+    try:
+        train.main([*map(str, words)])
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A run that nothing disturbed."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    process = run(*SHORT, "--out", out)
+    assert process.wait(120) == 0, process.communicate()
+    return out
+
+
+def metrics(directory: Path) -> list[dict]:
+    lines = (directory / "metrics.jsonl").read_text().splitlines()
+    return [{name: value for name, value in json.loads(line).items() if "second" not in name} for line in lines]
+
+
+def equal(a, b) -> bool:
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(equal(a[key], b[key]) for key in a)
+    if isinstance(a, list | tuple):
+        return len(a) == len(b) and all(map(equal, a, b))
+    return a == b
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    """To the bit: weights, optimizer, counters, metrics, samples, measurements. Timings and `out` aside."""
+    states, results = [], []
+    for directory in (a, b):
+        state, result = read(directory / "checkpoint.pt"), json.loads((directory / "eval.json").read_text())
+        for config in (state["options"], result["config"]):
+            del config["out"], config["save_every"]
+        states.append(state | {"lengths": None})
+        results.append(result)
+    assert metrics(a) == metrics(b)
+    assert [row["step"] for row in metrics(a)] == list(range(states[0]["step"]))
+    assert [key for key in states[0] if not equal(states[0][key], states[1][key])] == []
+    assert results[0] == results[1]
+    assert (a / "samples.txt").read_text() == (b / "samples.txt").read_text()
+
+
+def begin_or_resume(out: Path) -> subprocess.Popen:
+    return run("--resume", out) if (out / "config.json").exists() else run(*SHORT, "--out", out)
+
+
+def wait_for(process: subprocess.Popen, condition) -> None:
+    while process.poll() is None and not condition():
+        time.sleep(0.0005)
+
+
+def lines(out: Path) -> int:
+    with contextlib.suppress(OSError):
+        return (out / "metrics.jsonl").read_bytes().count(b"\n")
+    return 0
+
+
+def kill_at(moment: str, process: subprocess.Popen, out: Path, rng: random.Random) -> None:
+    """SIGKILL once the run has begun, while a checkpoint is being written, or at any time after."""
+    written = lines(out)
+    if moment == "saving":
+        wait_for(process, lambda: lines(out) > written and (out / "checkpoint.pt.partial").exists())
+    elif moment == "stepping":
+        wait_for(process, lambda: lines(out) >= written + 1 + rng.randrange(3))
+    else:
+        wait_for(process, (out / "config.json").exists)
+        time.sleep(rng.uniform(0, 3))
+    process.kill()
+    process.communicate()
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        ["stepping", "saving", "whenever"],
+        pytest.param(["whenever", "saving", "stepping", "whenever"] * 6, marks=pytest.mark.slow),
+    ],
+)
+def test_a_run_that_is_killed_again_and_again_is_the_same_run(whole, tmp_path, moments):
+    out, rng = tmp_path / "run", random.Random(len(moments))
+    long = moments if len(moments) > 3 else []
+    if long:  # more steps, so that the kills fall into the run and not behind it
+        steps = ["--steps", "60", "--save-every", "2"]
+        process = run(*SHORT, *steps, "--out", tmp_path / "whole")
+        assert process.wait(300) == 0
+        whole = tmp_path / "whole"
+        process = run(*SHORT, *steps, "--out", out)
+    else:
+        process = begin_or_resume(out)
+    for moment in moments:
+        kill_at(moment, process, out, rng)
+        if (last := last_checkpoint(out)) is not None:
+            assert read_state(last)["step"] <= lines(out)
+        process = begin_or_resume(out)
+    assert process.wait(300) == 0, process.communicate()
+    assert_same_run(out, whole)
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_run_that_is_stopped_saves_says_how_to_go_on_and_is_the_same_run(whole, tmp_path, number, code):
+    out = tmp_path / "run"
+    process = run(*SHORT, "--out", out)
+    wait_for(process, lambda: lines(out) >= 2)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == code and f"--resume {out}" in error and "Traceback" not in error
+    assert read(out / "checkpoint.pt")["step"] == lines(out) < 8  # nothing is lost, though 3 steps lie between saves
+    assert main("--resume", out) == 0
+    assert_same_run(out, whole)
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_stopped_while_measuring_it_says_how_to_go_on(whole, tmp_path, number, code):
+    out = tmp_path / "run"
+    process = run(*SHORT, "--eval-problems", "2000", "--out", out)
+    wait_for(process, (out / "junior.pt").exists)
+    process.send_signal(number)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == code and f"--resume {out}" in error and "Traceback" not in error
+    assert lines(out) == 0
+
+
+def test_a_second_interrupt_stops_at_once_and_leaves_the_checkpoint_good(whole, tmp_path, monkeypatch):
+    """The first comes in a step, the second while its consequence is being saved."""
+    out, step, fsync = tmp_path / "run", train.Trainer.step, os.fsync
+    sent = []
+
+    def interrupted_step(self, number):
+        if number == 4:
+            sent.append("in a step")
+            signal.raise_signal(signal.SIGINT)
+        return step(self, number)
+
+    def interrupted_fsync(file):
+        if len(sent) == 1:
+            sent.append("in the save")
+            signal.raise_signal(signal.SIGINT)
+        fsync(file)
+
+    monkeypatch.setattr(train.Trainer, "step", interrupted_step)
+    monkeypatch.setattr(checkpoint.os, "fsync", interrupted_fsync)
+    assert main(*SHORT, "--out", out) == 130 and len(sent) == 2
+    assert read(out / "checkpoint.pt")["step"] == 3
+    monkeypatch.undo()
+    assert main("--resume", out) == 0
+    assert_same_run(out, whole)
+
+
+def test_interrupts_are_handled_as_before_after_the_loop():
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with finishing_first() as asked:
+        signal.raise_signal(signal.SIGTERM)
+        assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+    assert len(asked) == 1
+
+
+def test_a_run_can_grow_and_saving_more_often_changes_nothing(tmp_path):
+    assert main(*SHORT, "--steps", 4, "--out", tmp_path / "a") == 0
+    assert main("--resume", tmp_path / "a", "--steps", 7, "--save-every", 2) == 0
+    assert main(*SHORT, "--steps", 7, "--save-every", 2, "--out", tmp_path / "b") == 0
+    (tmp_path / "a" / "samples.txt").write_text((tmp_path / "b" / "samples.txt").read_text())  # shown at other steps
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+    assert json.loads((tmp_path / "a" / "config.json").read_text())["steps"] == 7
+
+
+@pytest.mark.parametrize("options", [["--baseline", "ema"], ["--objective", "grpo"], ["--data"]])
+def test_what_else_has_a_state_goes_on_too(tmp_path, options):
+    if options == ["--data"]:
+        rows = [
+            json.dumps({"question": p.question, "answer": p.answer}) for p in take("train", 30, 0) + take("test", 3, 0)
+        ]
+        (tmp_path / "data.jsonl").write_text("\n".join(rows))
+        options = ["--data", tmp_path / "data.jsonl"]
+    for name, steps in (("a", 8), ("b", 4)):
+        assert main(*SHORT, *options, "--steps", steps, "--save-every", 4, "--out", tmp_path / name) == 0
+    assert main("--resume", tmp_path / "b", "--steps", 8) == 0
+    (tmp_path / "b" / "samples.txt").write_text((tmp_path / "a" / "samples.txt").read_text())
+    assert_same_run(tmp_path / "a", tmp_path / "b")
+
+
+def test_a_finished_run_that_is_resumed_is_measured_again_and_stays_as_it_is(whole, tmp_path):
+    out = copied(whole, tmp_path / "run")
+    (out / "eval.json").unlink()
+    assert main("--resume", out) == 0
+    assert_same_run(out, whole)
+
+
+def copied(directory: Path, to: Path) -> Path:
+    to.mkdir()
+    for path in directory.iterdir():
+        (to / path.name).write_bytes(path.read_bytes())
+    return to
+
+
+def test_a_kill_between_the_two_renames_of_a_save_loses_nothing(whole, tmp_path):
+    """There is no checkpoint.pt then, only the one before it."""
+    out = copied(whole, tmp_path / "run")
+    (out / "checkpoint.pt").rename(out / "checkpoint.pt.partial")
+    assert main("--resume", out) == 0
+    assert_same_run(out, whole)
+
+
+@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("call", range(3))
+def test_at_every_instant_of_a_save_a_checkpoint_is_good(tmp_path, monkeypatch, fault, call):
+    """A save that ends at its flush, at its first or at its second rename."""
+    path, previous, calls = tmp_path / "checkpoint.pt", tmp_path / "previous.pt", []
+    for step in range(2):
+        checkpoint.write({"step": step}, path, previous)
+
+    def failing(real):
+        def called(*words):
+            calls.append(words)
+            if len(calls) == call + 1:
+                raise fault
+            return real(*words)
+
+        return called
+
+    monkeypatch.setattr(checkpoint.os, "fsync", failing(os.fsync))
+    monkeypatch.setattr(Path, "replace", failing(Path.replace))
+    with pytest.raises(type(fault)):
+        checkpoint.write({"step": 2}, path, previous)
+    assert len(calls) == call + 1
+    assert read(last_checkpoint(tmp_path))["step"] == 1
+    monkeypatch.undo()
+    checkpoint.write({"step": 3}, path, previous)
+    assert read(path)["step"] == 3 and not (tmp_path / "checkpoint.pt.partial").exists()
+
+
+def test_every_flipped_byte_and_every_missing_end_is_found(tmp_path):
+    path, rng = tmp_path / "model.pt", random.Random(0)
+    save_model(tiny(0), path)
+    data = path.read_bytes()
+    places = [0, len(data) - 1, len(data) - 64, len(data) - 65, *(rng.randrange(len(data)) for _ in range(200))]
+    for place in places:
+        path.write_bytes(data[:place] + bytes([data[place] ^ 1 << rng.randrange(8)]) + data[place + 1 :])
+        with pytest.raises(ValueError, match="SHA-256"):
+            load_model(path)
+        path.write_bytes(data[:place])
+        with pytest.raises(ValueError, match="SHA-256"):
+            load_model(path)
+    path.write_bytes(data)
+    load_model(path)
+
+
+def test_a_checkpoint_is_an_ordinary_torch_file_too(tmp_path):
+    save_model(tiny(0), tmp_path / "model.pt", step=3)
+    assert torch.load(tmp_path / "model.pt", weights_only=True)["step"] == 3
+
+
+def test_a_damaged_checkpoint_is_refused_and_the_one_before_it_offered(whole, tmp_path, capsys):
+    out = copied(whole, tmp_path / "run")
+    data = bytearray((out / "checkpoint.pt").read_bytes())
+    data[len(data) // 2] ^= 4
+    (out / "checkpoint.pt").write_bytes(data)
+    assert main("--resume", out) == 2
+    error = capsys.readouterr().err
+    offer = f"mv {out / 'previous.pt'} {out / 'checkpoint.pt'}"
+    assert "checkpoint.pt is damaged" in error and "step 6" in error and offer in error
+    subprocess.run(offer.split(), check=True)
+    assert main("--resume", out) == 0
+    (out / "previous.pt").write_bytes((whole / "previous.pt").read_bytes())
+    assert_same_run(out, whole)
+    for name in ("checkpoint.pt", "previous.pt"):
+        (out / name).write_bytes(data)
+    assert main("--resume", out) == 2 and "no good one before it" in capsys.readouterr().err
+
+
+def test_what_was_half_written_is_dropped(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 0}\n{"step": 1}\n{"st')
+    with continued(path, 12) as file:
+        file.write(b'{"step": 1, "again": true}\n')
+        assert file.tell() == 39
+    assert path.read_bytes() == b'{"step": 0}\n{"step": 1, "again": true}\n'
+
+
+def test_a_second_process_on_a_directory_is_refused(whole, tmp_path):
+    out = copied(whole, tmp_path / "run")
+    with claimed(str(out), Path(), resume=True):
+        before = {path.name: path.read_bytes() for path in out.iterdir()}
+        process = run("--resume", out)
+        _, error = process.communicate(timeout=60)
+        assert process.returncode == 2 and "in use by another process" in error and "Traceback" not in error
+        assert before == {path.name: path.read_bytes() for path in out.iterdir()}
+    with claimed(str(out), Path(), resume=True):
+        pass  # the lock is free again
+
+
+def test_runs_that_begin_at_once_get_a_directory_each(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with claimed(None, Path("runs/word")) as a, claimed(None, Path("runs/word")) as b:
+        assert (a, b) == (Path("runs/word"), Path("runs/word-2"))
+
+
+def test_a_full_disk_is_a_clear_end_and_the_last_checkpoint_stays_good(whole, tmp_path):
+    """The checkpoint before the first step is smaller: the optimizer has no state yet."""
+    out, most = tmp_path / "run", 3_000_000
+    done = subprocess.run(
+        [sys.executable, ROOT / "train.py", *SHORT, "--out", out],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),
+    )
+    error = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert done.returncode == 2 and "Traceback" not in done.stderr and len(error) == 1
+    assert "File too large" in error[0] and "checkpoint.pt, of step 0" in error[0] and f"--resume {out}" in error[0]
+    assert not (out / "checkpoint.pt.partial").exists()
+    assert main("--resume", out) == 0
+    assert_same_run(out, whole)
+
+
+def inject(monkeypatch, where: str, steps) -> None:
+    """A NaN into a weight, a gradient or a logit of the senior (or the junior), in these steps."""
+    step = train.Trainer.step
+
+    def poisoned(self, number):
+        if number not in steps:
+            return step(self, number)
+        model = self.junior if "junior" in where else self.senior
+        weight, handles = model.blocks[1].mlp.down.weight, []
+        if "weight" in where:
+            kept = weight.detach().clone()
+            weight.data[3, 5] = float("nan")
+        elif where == "gradient":
+            handles = [weight.register_hook(lambda gradient: gradient * float("nan"))]
+        else:
+
+            def logit(module, inputs, logits):
+                if not torch.is_grad_enabled():
+                    logits.view(-1, logits.shape[-1])[0, 7] = float("nan")
+
+            handles = [model.head.register_forward_hook(logit)]
+        try:
+            return step(self, number)
+        finally:
+            for handle in handles:
+                handle.remove()
+            if "weight" in where:
+                weight.data.copy_(kept)
+
+    monkeypatch.setattr(train.Trainer, "step", poisoned)
+
+
+@pytest.mark.parametrize(
+    "where, quantity",
+    [
+        ("weight", "the senior's logits are not finite"),
+        ("logit", "the senior's logits are not finite"),
+        ("junior's weight", "the junior's logits are not finite"),
+        ("gradient", "the gradient is not finite"),
+    ],
+)
+def test_nan_is_found_within_its_step_and_the_last_checkpoint_is_good(
+    whole, tmp_path, monkeypatch, capsys, where, quantity
+):
+    inject(monkeypatch, where, [4])
+    assert main(*SHORT, "--out", tmp_path / "run") == 2
+    error = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert len(error) == 1 and f"step 4: {quantity}" in error[0] and "checkpoint.pt, of step 3" in error[0]
+    assert len(metrics(tmp_path / "run")) == 4
+    monkeypatch.undo()
+    assert main("--resume", tmp_path / "run") == 0
+    assert_same_run(tmp_path / "run", whole)
+
+
+def test_a_loss_that_is_not_finite_is_named(tmp_path, monkeypatch, capsys):
+    policy_loss = train.policy_loss
+
+    def infinite(*words, **named):
+        loss, stats = policy_loss(*words, **named)
+        return loss * float("inf"), stats
+
+    monkeypatch.setattr(train, "policy_loss", infinite)
+    assert main(*SHORT, "--out", tmp_path / "run") == 2
+    assert "step 0: the loss is not finite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", ["gradient", "logit"])
+def test_a_fault_can_be_skipped_but_not_three_in_a_row(tmp_path, monkeypatch, capsys, where):
+    inject(monkeypatch, where, [2, 4, 5])
+    assert main(*SHORT, "--on-nonfinite", "skip", "--out", tmp_path / "run") == 0
+    rows = metrics(tmp_path / "run")
+    assert [row["step"] for row in rows] == list(range(8))
+    assert [row["skipped_updates"] for row in rows] == [0, 0, 1, 0, 1, 1, 0, 0]
+    assert (rows[2]["reward"] is None) == (where == "logit") and rows[3]["loss"] is not None
+    assert capsys.readouterr().err.count("the update is dropped") == 3
+    monkeypatch.undo()
+    inject(monkeypatch, where, [3, 4, 5])
+    assert main(*SHORT, "--on-nonfinite", "skip", "--out", tmp_path / "stops") == 2
+    assert "step 5" in (error := capsys.readouterr().err) and "third time in a row" in error
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path, monkeypatch, capsys):
+    update = train.Trainer.update
+
+    def exploding(self, batch, step):
+        done = update(self, batch, step)
+        if step == 5:
+            self.senior.norm.weight.data[0] = float("inf")
+        return done
+
+    monkeypatch.setattr(train.Trainer, "update", exploding)
+    assert main(*SHORT, "--out", tmp_path / "run") == 2
+    assert "the senior's weights are not finite" in (error := capsys.readouterr().err) and "of step 3" in error
+
+
+def test_problems_are_dealt_in_a_new_order_at_every_pass():
+    cards = take("train", 10, 0)
+    dealt = [problem for step in range(6) for problem in deal(cards, 5, 0, step)]
+    passes = [dealt[i : i + 10] for i in (0, 10, 20)]
+    assert all(sorted(p.question for p in one) == sorted(p.question for p in cards) for one in passes)
+    assert passes[0] != passes[1] != passes[2] and deal(cards, 5, 0, 3) == dealt[15:20] != deal(cards, 5, 1, 3)
+    assert len(deal(cards, 25, 0, 1)) == 25
