@@ -342,7 +342,8 @@ def train(config: Config) -> Path:
             save_model(junior, out / "junior.pt")
             before, responses = evaluate(senior, junior, held_out, tokenizer, how, "before")
             print(f"before\n{show_responses(responses, tokenizer, color)}\n")
-            state = {"step": 0, "before": before, "lengths": {"metrics.jsonl": 0, "samples.txt": 0}}
+            lengths = {"metrics.jsonl": 0, "samples.txt": 0}
+            state = {"step": 0, "before": before, "lengths": lengths, "fingerprints": fingerprints(config, out)}
         go_on(trainer, state, out, color)
 
         after, responses = evaluate(senior, junior, held_out, tokenizer, how, "after")
@@ -377,7 +378,7 @@ def go_on(trainer: Trainer, state: dict, out: Path, color: bool) -> None:
                 options=config.record(),
                 before=state["before"],
                 lengths={name: file.tell() for name, file in files.items()},
-                fingerprints=fingerprints(config, out),
+                fingerprints=state["fingerprints"],
                 **trainer.state(),
             )
 
