@@ -1,6 +1,8 @@
 """The world and its tokenizer."""
 
 import itertools
+import json
+import math
 import random
 import re
 import subprocess
@@ -20,8 +22,11 @@ from data.problems import (
     MAX_TOTAL,
     NAMES,
     OBJECTS,
+    deal,
     is_jargon,
+    load_problems,
     make_problem,
+    problem_sets,
     problems,
     split_of,
     take,
@@ -156,3 +161,52 @@ def test_files_that_are_no_tokenizer_are_refused(tmp_path, content):
         load_tokenizer(tmp_path / "t")
     with pytest.raises(ValueError, match="can't be read"):
         load_tokenizer(tmp_path / "absent")
+
+
+def written(path, *rows) -> str:
+    lines = (row if isinstance(row, str) else json.dumps(row, ensure_ascii=False) for row in rows)
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return str(path)
+
+
+def test_problems_of_a_file_are_read_as_they_stand(tmp_path):
+    rows = [
+        {"question": "1 + 1?", "answer": "so it is 2\n#### 2", "source": "GSM8K's form"},
+        {"question": "half of 1?", "answer": r"It is \boxed{\frac{1}{2}}."},
+        {"question": "2 + 2?", "answer": 4},
+        {"question": "a separator \u2028 within", "answer": "0.5"},
+    ]
+    path = written(tmp_path / "some.jsonl", "\ufeff" + json.dumps(rows[0]), "", *rows[1:], "")
+    found, left_out = load_problems(path, len, 1000, False)
+    assert [(p.question, p.answer) for p in found] == [
+        ("1 + 1?", "2"),
+        ("half of 1?", r"\frac{1}{2}"),
+        ("2 + 2?", "4"),
+        ("a separator \u2028 within", "0.5"),
+    ]
+    assert left_out == 0 and not any(p.steps for p in found)
+    found, left_out = load_problems(path, len, 8, True)  # tokens are characters here, the blank line's two included
+    assert [p.question for p in found] == ["1 + 1?", "2 + 2?"] and left_out == 2
+
+
+def test_a_file_is_split_into_what_is_trained_on_and_what_is_held_out(tmp_path):
+    rows = [{"question": f"What is {i} + {i}?", "answer": 2 * i} for i in range(200)]
+    path, limits = written(tmp_path / "some.jsonl", *rows, rows[0]), dict(count=len, room=1000)
+    train, test, note = problem_sets(path, None, 1000, **limits)
+    questions = {p.question for p in train}, {p.question for p in test}
+    assert not questions[0] & questions[1] and len(questions[0] | questions[1]) == 200
+    assert 5 < len(test) < 40 and f"{len(train)} to train on, {len(test)} of {len(test)}" in note
+    assert problem_sets(path, None, 3, **limits)[1] == test[:3]
+    other = written(tmp_path / "other.jsonl", {"question": "1 + 1?", "answer": 2}, {"question": "9" * 99, "answer": 2})
+    train, test, note = problem_sets(path, other, 5, **limits, max_prompt_tokens=50)
+    assert len(train) == 201 and [p.question for p in test] == ["1 + 1?"] and "; 1 with prompts of more than 50" in note
+
+
+@given(n=st.integers(1, 12), size=st.integers(1, 12), seed=st.integers(0, 3))
+def test_every_pass_deals_every_problem_once(n, size, seed):
+    cards = take("train", size, 0)
+    steps = [deal(cards, n, seed, step) for step in range(math.lcm(n, size) // n * 3)]
+    dealt = [problem for hand in steps for problem in hand]
+    passes = [dealt[i : i + size] for i in range(0, len(dealt), size)]
+    assert all(sorted(p.question for p in one) == sorted(p.question for p in cards) for one in passes)
+    assert all(len(hand) == n for hand in steps)

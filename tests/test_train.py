@@ -409,6 +409,27 @@ def test_runs_can_be_compared_measured_again_and_shown(finished, tmp_path):
     assert asked.returncode == 0 and asked.stdout.count("Ada has 5 hats") == 3
 
 
+def test_a_run_on_problems_of_a_file_knows_no_jargon(tmp_path, capsys):
+    rows = [{"question": p.question, "answer": p.answer} for p in take("train", 20, 0) + take("test", 4, 0)]
+    (tmp_path / "some.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    out = tmp_path / "run"
+    train.main([*SMALL, "--data", str(tmp_path / "some.jsonl"), "--eval-problems=3", "--out", str(out)])
+    assert "problems: 20 to train on, 3 of 4 to measure on" in capsys.readouterr().out
+    found = json.loads((out / "eval.json").read_text())
+    assert found["problems"] == 3 and found["before"]["jargon_rate"] is None and found["after"]["solo"]["pass@1"] >= 0
+    assert all(row["jargon_rate"] is None for row in without_timings(out))
+    figure = ["--figure", str(tmp_path / "x.png")]
+    evaluate.main([str(out), "--problems=100", *figure])  # there are 4
+    assert json.loads((out / "eval-4x4-t0.7-p1-kall.json").read_text())["problems"] == 4
+
+
+def test_a_figure_leaves_out_what_a_skipped_step_does_not_know(finished, tmp_path):
+    pytest.importorskip("matplotlib")
+    measures = json.loads((finished[0] / "eval.json").read_text())["after"] | {"jargon_rate": None}
+    rows = [{"step": 0, "reward": 0.5, "jargon_rate": None}, {"step": 1, "reward": None, "jargon_rate": None}]
+    assert evaluate.draw_figure({"a run": (measures, rows)}, tmp_path / "x.png")
+
+
 def test_bad_input_as_a_user_meets_it(finished, tmp_path):
     directory, _ = finished
     (tmp_path / "file").write_text("no directory")
