@@ -95,8 +95,8 @@ def lines(out: Path) -> int:
     return 0
 
 
-def kill_at(moment: str, process: subprocess.Popen, out: Path, rng: random.Random) -> None:
-    """SIGKILL once the run has begun, while a checkpoint is being written, or at any time after."""
+def end_at(moment: str, process: subprocess.Popen, out: Path, rng: random.Random, number=signal.SIGKILL) -> int:
+    """Send a signal while a step is taken, while a checkpoint is being written, or at any time; the exit code."""
     written = lines(out)
     if moment == "saving":
         wait_for(process, lambda: lines(out) > written and (out / "checkpoint.pt.partial").exists())
@@ -105,34 +105,39 @@ def kill_at(moment: str, process: subprocess.Popen, out: Path, rng: random.Rando
     else:
         wait_for(process, (out / "config.json").exists)
         time.sleep(rng.uniform(0, 3))
-    process.kill()
+    process.send_signal(number)
     process.communicate()
+    return process.returncode
 
 
-@pytest.mark.parametrize(
-    "moments",
-    [
-        ["stepping", "saving", "whenever"],
-        pytest.param(["whenever", "saving", "stepping", "whenever"] * 6, marks=pytest.mark.slow),
-    ],
-)
-def test_a_run_that_is_killed_again_and_again_is_the_same_run(whole, tmp_path, moments):
-    out, rng = tmp_path / "run", random.Random(len(moments))
-    long = moments if len(moments) > 3 else []
-    if long:  # more steps, so that the kills fall into the run and not behind it
-        steps = ["--steps", "60", "--save-every", "2"]
-        process = run(*SHORT, *steps, "--out", tmp_path / "whole")
-        assert process.wait(300) == 0
-        whole = tmp_path / "whole"
-        process = run(*SHORT, *steps, "--out", out)
-    else:
-        process = begin_or_resume(out)
-    for moment in moments:
-        kill_at(moment, process, out, rng)
+def test_a_run_that_is_killed_again_and_again_is_the_same_run(whole, tmp_path):
+    out, rng = tmp_path / "run", random.Random(0)
+    for moment in ("stepping", "saving", "whenever"):
+        assert end_at(moment, begin_or_resume(out), out, rng) == -signal.SIGKILL
         if (last := last_checkpoint(out)) is not None:
             assert read_state(last)["step"] <= lines(out)
-        process = begin_or_resume(out)
-    assert process.wait(300) == 0, process.communicate()
+    process = begin_or_resume(out)
+    assert process.wait(120) == 0, process.communicate()
+    assert_same_run(out, whole)
+
+
+@pytest.mark.slow
+def test_a_longer_run_that_is_ended_in_every_way_is_the_same_run(tmp_path):
+    """At least 20 kills and some SIGTERMs and SIGINTs, a few steps apart, at random moments and during saves."""
+    longer, whole, out, rng = (
+        ["--steps", "100", "--save-every", "2"],
+        tmp_path / "whole",
+        tmp_path / "run",
+        random.Random(1),
+    )
+    assert run(*SHORT, *longer, "--out", whole).wait(300) == 0
+    codes = []
+    for i in range(30):
+        process = run("--resume", out) if out.exists() else run(*SHORT, *longer, "--out", out)
+        number = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[i % 6]
+        codes.append(end_at(rng.choice(("stepping", "saving", "whenever")), process, out, rng, number))
+    assert codes.count(-signal.SIGKILL) >= 20 and {130, 143} <= set(codes) and 0 not in codes
+    assert run("--resume", out).wait(300) == 0
     assert_same_run(out, whole)
 
 
