@@ -4,28 +4,30 @@ A file is an ordinary torch file of plain dicts, numbers and tensors, then its S
 passes over what follows, but by itself accepts nearly every flipped byte.
 """
 
+import contextlib
 import hashlib
 import io
 import os
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
 DIGITS = 64  # of a SHA-256 in hexadecimal
 
 
-def write(content: dict, path: str | Path, previous: Path | None = None) -> None:
-    """Write beside `path`, flush to the disk, then rename; the file that was there becomes `previous`, if that is given.
+@contextlib.contextmanager
+def replacing(path: str | Path, previous: Path | None = None) -> Iterator[BinaryIO]:
+    """A file to write to, beside `path`; in the end it is flushed to the disk and renamed, the old one to `previous`.
 
     At every instant one of the two is there, and whole. OSError, and nothing changed, if it can't be written.
     """
-    buffer, path, partial = io.BytesIO(), Path(path), Path(f"{path}.partial")
-    torch.save(content, buffer)
+    path, partial = Path(path), Path(f"{path}.partial")
     try:
         with open(partial, "wb") as file:
-            file.write(buffer.getbuffer())
-            file.write(hashlib.sha256(buffer.getbuffer()).hexdigest().encode())
+            yield file
             file.flush()
             os.fsync(file.fileno())
     except OSError:
@@ -34,6 +36,15 @@ def write(content: dict, path: str | Path, previous: Path | None = None) -> None
     if previous is not None and path.exists():
         path.replace(previous)
     partial.replace(path)
+
+
+def write(content: dict, path: str | Path, previous: Path | None = None) -> None:
+    """Plain values and tensors to a file that `read` reads."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with replacing(path, previous) as file:
+        file.write(buffer.getbuffer())
+        file.write(hashlib.sha256(buffer.getbuffer()).hexdigest().encode())
 
 
 def read(path: str | Path) -> dict:
@@ -49,7 +60,7 @@ def read(path: str | Path) -> dict:
             "its SHA-256 doesn't match"
         )
     try:
-        return torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+        return dict(torch.load(io.BytesIO(body), map_location="cpu", weights_only=True))
     except (pickle.UnpicklingError, RuntimeError, LookupError, EOFError, TypeError, ValueError, AttributeError):
         raise ValueError(
             f"{path} is not a checkpoint of this project: it holds more than plain values and tensors"

@@ -29,7 +29,10 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM came: another way to be interrupted."""
 
 
-def _interrupt(number: int, _) -> typing.NoReturn:
+def interrupt(number: int, _) -> typing.NoReturn:
+    """The handler of Ctrl-C and SIGTERM; what they end is not disturbed by more of them."""
+    for ended in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ended, signal.SIG_IGN)
     raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
 
@@ -53,14 +56,19 @@ def command(main):
 
     @functools.wraps(main)
     def wrapped(argv: list[str] | None = None) -> None:
+        for name in ("stdout", "stderr"):
+            if getattr(sys, name) is None:  # closed by the shell
+                setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+            with contextlib.suppress(AttributeError):  # a notebook's
+                getattr(sys, name).reconfigure(errors="backslashreplace")  # where the terminal has no ⟦
         try:
-            with handling(_interrupt):
+            with handling(interrupt):
                 main(sys.argv[1:] if argv is None else argv)
         except (UserError, FloatingPointError) as error:
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             raise SystemExit(2) from None
-        except KeyboardInterrupt as interrupt:
-            raise SystemExit(143 if isinstance(interrupt, Terminated) else 130) from None
+        except KeyboardInterrupt as stop:
+            raise SystemExit(143 if isinstance(stop, Terminated) else 130) from None
         except BrokenPipeError:  # `| head` has read enough; what is left in the buffer has nowhere to go
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(141) from None
@@ -136,6 +144,23 @@ def _boolean(text: str) -> bool:
     if text.lower() not in ("true", "false"):
         raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
     return text.lower() == "true"
+
+
+def check_types(instance) -> None:
+    """ValueError if a field of a dataclass is not what its annotation says: from a file, it may be anything."""
+    for name, hint in typing.get_type_hints(type(instance)).items():
+        value, option = getattr(instance, name), f"--{name.replace('_', '-')}"
+        if value is None and type(None) in typing.get_args(hint):
+            continue
+        kind, options = _argument(hint)
+        if value not in options.get("choices", [value]):
+            raise ValueError(f"{option} is {value!r}; choose from {', '.join(options['choices'])}")
+        kind = bool if kind is _boolean else kind
+        fits = isinstance(value, (int, float) if kind is float else kind)
+        if not fits or (isinstance(value, bool) and kind is not bool):
+            raise ValueError(f"{option} is {value!r}; its type is {kind.__name__}")
+        if value == "" or (isinstance(value, int) and abs(value) >= 2**63):
+            raise ValueError(f"{option} is {value!r}, which is {'too large' if value else 'empty'}")
 
 
 def field_docs(cls: type) -> dict[str, str]:

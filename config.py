@@ -1,15 +1,13 @@
 """Everything that a run depends on: the options of `python train.py`, their defaults, and what can't be combined."""
 
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Literal
 
-from cli import UserError
-from evaluate import Sampling
-from runs import read_json
+from cli import check_types
 from tandem import Baseline, Schedule
 
-MAY_CHANGE = ("steps", "save_every", "device", "on_nonfinite")  # when a run is resumed; steps may only grow
+# When a run is resumed: steps may only grow, and the problems must be the same ones.
+MAY_CHANGE = ("steps", "save_every", "device", "on_nonfinite", "data", "test_data")
 
 
 @dataclass
@@ -96,6 +94,7 @@ class Config:
     """train the supervised base pair again instead, into --out (runs/base if not given); of the rest, --seed counts"""
 
     def __post_init__(self):
+        check_types(self)
         grpo = self.objective == "grpo"
         if self.clip is not None and not grpo:
             raise ValueError("--clip belongs to --objective grpo; reinforce has no ratio to clip")
@@ -140,38 +139,7 @@ class Config:
         """What config.json and eval.json keep: the same however often the run was resumed."""
         return asdict(self) | {"resume": None}
 
-    def sampling(self) -> Sampling:
-        """How the measurements before and after sample: with generators of their own, so that they change no run."""
-        return Sampling(
-            samples=self.eval_samples,
-            temperature=self.eval_temperature,
-            max_new_tokens=self.max_new_tokens,
-            p_senior=0.5,
-            max_gap=self.max_gap,
-        )
-
 
 def _require(condition: bool, name: str, what: str, config: Config) -> None:
     if not condition:
         raise ValueError(f"--{name.replace('_', '-')} is {getattr(config, name)}; it must be {what}")
-
-
-def resumed(given: dict) -> dict:
-    """The options of a run: those given, or, with `resume` among them, its saved ones; both must agree."""
-    if "resume" not in given:
-        return given
-    path = Path(given["resume"]) / "config.json"
-    saved = read_json(path, *(field.name for field in fields(Config)))
-    try:
-        Config(**saved)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{path} is not what train.py wrote ({error}); restore it, or begin a new run") from None
-    for name, value in given.items():
-        option = f"--{name.replace('_', '-')}"
-        if name == "steps" and value < saved["steps"]:
-            raise UserError(f"{option} {value} is less than the {saved['steps']} of {path}; a run can only grow")
-        if name not in ("resume", *MAY_CHANGE) and value != saved[name]:
-            raise UserError(
-                f"{option} {value} contradicts the {saved[name]} of {path}; leave it out, or begin a new run"
-            )
-    return saved | given

@@ -318,7 +318,7 @@ def main(argv: list[str]) -> None:
         if any(value is not None for value in settings):
             found[name] = measure_again(directory, options, tokenizer)
         else:
-            found[name] = read_json(directory / "eval.json", "before", "after")
+            found[name] = read_measures(directory / "eval.json")
             before = found[name]["before"]
             shown = [cell(before, path) for _, path in ROWS]
             if shown not in starts:  # one column for all runs that began with the same pair
@@ -332,6 +332,18 @@ def main(argv: list[str]) -> None:
     print(f"figure: {figure}" if drawn else "no figure: pip install matplotlib draws one", file=sys.stderr)
 
 
+def read_measures(path: Path) -> dict:
+    """A run's eval.json, or a UserError that says what to do."""
+    content = read_json(path, "before", "after")
+    try:
+        table({name: content[name] for name in ("before", "after")})
+    except (LookupError, TypeError, ValueError):
+        raise UserError(
+            f"{path} is not what train.py wrote: measures are missing; --resume {path.parent} mends it"
+        ) from None
+    return content
+
+
 def measure_again(directory: Path, options: Options, tokenizer: Tokenizer) -> dict:
     """Measure a run's trained pair on more problems or otherwise; kept in the run, in an eval-*.json of that name."""
     config, senior, junior = load_pair(directory, tokenizer)
@@ -340,17 +352,23 @@ def measure_again(directory: Path, options: Options, tokenizer: Tokenizer) -> di
         temperature=0.7 if options.temperature is None else options.temperature,
         top_p=options.top_p,
         top_k=options.top_k,
-        max_new_tokens=config["max_new_tokens"],
-        max_gap=config["max_gap"],
+        max_new_tokens=config.max_new_tokens,
+        max_gap=config.max_gap,
     )
     room = min(senior.config.max_seq_len, junior.config.max_seq_len) - how.max_new_tokens
-    limits = dict(count=tokenizer.count, room=room, max_prompt_tokens=config["max_prompt_tokens"])
-    _, problems, _ = problem_sets(config["data"], config["test_data"], options.problems or 100, **limits)
+    limits = dict(count=tokenizer.count, room=room, max_prompt_tokens=config.max_prompt_tokens)
+    _, problems, _ = problem_sets(config.data, config.test_data, options.problems or 100, **limits)
     device = pick_device(options.device)
     say_device(device)
     measures, _ = evaluate(senior.to(device), junior.to(device), problems, tokenizer, how, directory.name)
     n = len(problems)
-    result = {"after": measures, "problems": n, "samples": how.samples, "sampling": asdict(how), "config": config}
+    result = {
+        "after": measures,
+        "problems": n,
+        "samples": how.samples,
+        "sampling": asdict(how),
+        "config": config.record(),
+    }
     path = directory / f"eval-{n}x{how.samples}-t{how.temperature}-p{how.top_p or 1}-k{how.top_k or 'all'}.json"
     try:
         write_json(path, result)

@@ -37,6 +37,11 @@ class GPTConfig:
     )
 
     def __post_init__(self):
+        for name in "vocab_size n_layers n_heads n_kv_heads head_dim d_model d_ff max_seq_len".split():
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)!r}; it counts, and is at least 1")
+        if not (self.rope_theta > 0 and self.norm_eps >= 0):
+            raise ValueError(f"rope_theta ({self.rope_theta}) must be above 0, norm_eps ({self.norm_eps}) at least 0")
         if self.n_heads % self.n_kv_heads:
             raise ValueError(f"n_heads ({self.n_heads}) must be a multiple of n_kv_heads ({self.n_kv_heads})")
         if self.head_dim % 2:
@@ -227,9 +232,12 @@ def load_model(path: str | Path) -> GPT:
     """
     content = checkpoint.read(path)
     try:
-        model = GPT(GPTConfig(**content["config"]))
+        config = GPTConfig(**content["config"])
+        if config.n_layers > len(content["model"]):  # before any is made
+            raise ValueError
+        model = GPT(config)
         model.load_state_dict(content["model"])
-    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, ZeroDivisionError):
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, OverflowError):
         raise ValueError(
             f"{path} holds no model of this project: its weights don't fit an architecture; give one that train.py wrote"
         ) from None

@@ -1031,4 +1031,12 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_serve() if sys.argv[1:] == ["--worker"] else main(sys.argv[1:]))
+    if sys.argv[1:] == ["--worker"]:
+        sys.exit(_serve())
+    try:
+        code = main(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    sys.exit(code)

@@ -245,16 +245,16 @@ def main(argv: list[str]) -> None:
     config, *pair = load_pair(Path(options.run), tokenizer)
     asked = [Problem(options.prompt, "")] * options.samples if options.prompt else take("test", options.samples, "show")
     prompts = [tokenizer.encode(problem.prompt) for problem in asked]
-    if (most := min(model.config.max_seq_len for model in pair) - config["max_new_tokens"]) < max(map(len, prompts)):
+    if (most := min(model.config.max_seq_len for model in pair) - config.max_new_tokens) < max(map(len, prompts)):
         raise UserError(f"--prompt has {max(map(len, prompts))} tokens; {most} fit into the context: shorten it")
     device = pick_device(options.device)
     say_device(device)
     senior, junior = (model.to(device) for model in pair)
     handoff = Handoff(
         options.schedule,
-        p_senior=config["p_senior"],
-        max_gap=config["max_gap"],
-        chunk=config["chunk"],
+        p_senior=config.p_senior,
+        max_gap=config.max_gap,
+        chunk=config.chunk,
         boundary=tokenizer.boundary(senior.config.vocab_size),
         delimiter=tokenizer.delimiter(senior.config.vocab_size),
     )
@@ -265,7 +265,7 @@ def main(argv: list[str]) -> None:
         handoff,
         end=tokenizer.end,
         pad=tokenizer.pad,
-        max_new_tokens=config["max_new_tokens"],
+        max_new_tokens=config.max_new_tokens,
         temperature=options.temperature,
         generator=seeded(options.seed, "show"),
     )

@@ -11,27 +11,54 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import BinaryIO
 
 from filelock import FileLock, Timeout  # torch's own dependency
 
 import checkpoint
-from cli import Terminated, UserError, handling
+from cli import Terminated, UserError, handling, interrupt
+from config import MAY_CHANGE, Config
 from data.tokenizer import Tokenizer
 from model import GPT, load_model
 
-A_RUN = ("config.json", "metrics.jsonl", "checkpoint.pt", "previous.pt", "senior.pt")  # any of them makes one
-STATE = ("model", "step", "optimizer", "options", "lengths", "fingerprints")  # what a checkpoint to resume from holds
+GROWING = ("metrics.jsonl", "samples.txt")  # what the steps add to; a checkpoint knows how long they were
+A_RUN = ("config.json", "checkpoint.pt", "previous.pt", "junior.pt", "senior.pt", "eval.json", *GROWING)
+
+
+def new_directory(given: str | None, default: Path) -> Path:
+    """`given`, which may hold no run, or the first that doesn't exist of default, default-2, … It exists now."""
+    path, n = Path(given or default), 2
+    try:
+        if given is not None:
+            refuse_a_run(path)
+            path.mkdir(parents=True, exist_ok=True)
+            return path
+        while True:
+            try:
+                path.mkdir(parents=True)
+                return path
+            except FileExistsError:
+                if not os.path.lexists(path):  # it is a parent, a file or a link to nowhere, that is in the way
+                    raise
+                path, n = default.with_name(f"{default.name}-{n}"), n + 1
+    except OSError as error:
+        raise UserError(f"{path} can't be made ({error.strerror}); give another --out") from None
+
+
+def refuse_a_run(path: Path) -> None:
+    """UserError if the directory holds anything that a run writes: it is never overwritten."""
+    if found := next((name for name in A_RUN if (path / name).exists()), None):
+        raise UserError(
+            f"{path} holds a run already ({found}), which is never overwritten; --resume {path} goes on with it, "
+            "another --out begins a new one"
+        )
 
 
 @contextlib.contextmanager
-def claimed(given: str | None, default: Path, *, resume: bool = False) -> Iterator[Path]:
-    """A run's directory, for this process alone: `given`, or the first that doesn't exist of default, default-2, …
-
-    A new run gets a new directory, or one without a run in it: nothing is ever overwritten.
-    """
-    path = Path(given or default) if resume else _new_directory(given, default)
+def claimed(path: Path) -> Iterator[Path]:
+    """The directory is this process's alone."""
     lock = FileLock(path / ".lock", timeout=0)  # the system frees it when the process ends, however it ends
     try:
         lock.acquire()
@@ -40,33 +67,7 @@ def claimed(given: str | None, default: Path, *, resume: bool = False) -> Iterat
     except OSError as error:
         raise UserError(f"{path} can't be written to ({error.strerror}); give another directory") from None
     with lock:
-        if not resume:
-            _refuse_a_run(path)  # again: another process may have come and gone since the first look
         yield path
-
-
-def _new_directory(given: str | None, default: Path) -> Path:
-    path, n = Path(given or default), 2
-    try:
-        if given is not None:
-            _refuse_a_run(path)
-            path.mkdir(parents=True, exist_ok=True)
-            return path
-        while True:
-            try:
-                path.mkdir(parents=True)
-                return path
-            except FileExistsError:
-                path, n = default.with_name(f"{default.name}-{n}"), n + 1
-    except OSError as error:
-        raise UserError(f"{path} can't be written to ({error.strerror}); give another --out") from None
-
-
-def _refuse_a_run(path: Path) -> None:
-    if any((path / name).exists() for name in A_RUN):
-        raise UserError(
-            f"{path} holds a run, which is never overwritten; --resume {path} goes on with it, or give another --out"
-        )
 
 
 def last_checkpoint(directory: Path) -> Path | None:
@@ -88,19 +89,24 @@ def read_state(path: Path) -> dict:
         raise UserError(
             f"{error}; the one before it, of step {step}, is good: mv {previous} {path}, then resume"
         ) from None
-    if not isinstance(state, dict) or not state.keys() >= set(STATE):
+    kinds = dict(model=dict, step=int, options=dict, before=dict, lengths=dict, fingerprints=dict, trainer=dict)
+    sound = all(isinstance(state.get(name), kind) for name, kind in kinds.items()) and state["step"] >= 0
+    if not sound or not all(isinstance(state["lengths"].get(name), int) for name in GROWING):
         raise UserError(f"{path} holds no state of a run to go on from; begin a new run with --senior {path}")
-    for name, length in state["lengths"].items():
-        file = path.with_name(name)
+    for name in GROWING:
+        file, length = path.with_name(name), state["lengths"][name]
         if (found := file.stat().st_size if file.exists() else 0) < length:
             raise UserError(f"{file} has {found} bytes, {length} when {path} was saved; restore it, or begin a new run")
     return state
 
 
 def fingerprint(path: Path) -> str:
-    """The SHA-256 of a file that a run depends on."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """The SHA-256 of a file that a run reads again when it is resumed."""
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path} can't be read ({error.strerror}); check the path") from None
 
 
 def continued(path: Path, length: int) -> BinaryIO:
@@ -113,17 +119,19 @@ def continued(path: Path, length: int) -> BinaryIO:
 
 @contextlib.contextmanager
 def finishing_first() -> Iterator[list[type]]:
-    """Within, the first Ctrl-C or SIGTERM only puts its exception into the list that is given; the second raises it."""
+    """Within, the first Ctrl-C or SIGTERM goes into the list that is given, and is raised at the end; the second at once."""
     asked = []
 
-    def note(number, _):
+    def note(number, frame):
+        if asked:
+            interrupt(number, frame)
         asked.append(KeyboardInterrupt if number == signal.SIGINT else Terminated)
-        stack.close()  # from now on as before
         os.write(2, b"\nstopping after this step; once more stops at once\n")  # print may be what was interrupted
 
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(handling(note))
+    with handling(note):
         yield asked
+    if asked:
+        raise asked[0]
 
 
 @contextlib.contextmanager
@@ -132,25 +140,25 @@ def says_how_to_go_on(directory: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print(f"\nstopped; to go on: python train.py --resume {directory}", file=sys.stderr)
+        print(f"\nstopped; {_how_to_go_on(directory)}", file=sys.stderr)
         raise
     except BrokenPipeError:
         raise
     except OSError as error:
-        why = f"{error.strerror or error}" + f" ({error.filename})" * bool(error.filename)
-        raise UserError(f"stopped: {why}; {_last_good(directory)}, then --resume {directory} goes on") from None
+        where = f" ({error.filename})" if error.filename else ""
+        raise UserError(f"stopped: {error.strerror or error}{where}; {_how_to_go_on(directory)}") from None
     except FloatingPointError as error:
-        raise UserError(
-            f"stopped: {error}; {_last_good(directory)}; try a smaller --learning-rate in a new run, or "
-            f"--resume {directory} --on-nonfinite skip"
-        ) from None
+        raise UserError(f"stopped: {error}; {_how_to_go_on(directory)}") from None
 
 
-def _last_good(directory: Path) -> str:
-    path = last_checkpoint(directory)
-    return (
-        f"the last good checkpoint is {path}, of step {checkpoint.read(path)['step']}" if path else "no checkpoint yet"
-    )
+def _how_to_go_on(directory: Path) -> str:
+    command = f"python train.py --resume {directory}"
+    for name in ("checkpoint.pt", "previous.pt"):
+        with contextlib.suppress(ValueError, LookupError):
+            step = checkpoint.read(directory / name)["step"]
+            return f"the last good checkpoint is {directory / name}, of step {step}: {command} goes on"
+    begun = (directory / "config.json").exists()
+    return f"nothing was saved yet: {command} begins again" if begun else "nothing was written"
 
 
 def load_checked(path: str | Path, tokenizer: Tokenizer) -> GPT:
@@ -167,13 +175,38 @@ def load_checked(path: str | Path, tokenizer: Tokenizer) -> GPT:
     return model
 
 
-def load_pair(directory: Path, tokenizer: Tokenizer) -> tuple[dict, GPT, GPT]:
+def load_pair(directory: Path, tokenizer: Tokenizer) -> tuple[Config, GPT, GPT]:
     """A run's (config, senior as of its last checkpoint, frozen junior)."""
-    config = read_json(
-        directory / "config.json", *"p_senior max_gap chunk max_new_tokens data test_data max_prompt_tokens".split()
-    )
+    config = read_config(directory)
     senior = load_checked(last_checkpoint(directory) or directory / "checkpoint.pt", tokenizer)
     return config, senior, load_checked(directory / "junior.pt", tokenizer)
+
+
+def read_config(directory: Path) -> Config:
+    """A run's options."""
+    path = directory / "config.json"
+    saved = read_json(path, *(field.name for field in fields(Config)))
+    try:
+        return Config(**saved)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path} is not what train.py wrote ({error}); restore it, or begin a new run") from None
+
+
+def resumed(given: dict) -> dict:
+    """The options of a run: those given, or, with `resume` among them, its saved ones, which they may not contradict."""
+    if "resume" not in given:
+        return given
+    directory = Path(given["resume"])
+    saved = asdict(read_config(directory))
+    for name, value in given.items():
+        option, path = f"--{name.replace('_', '-')}", directory / "config.json"
+        if name == "steps" and value < saved["steps"]:
+            raise UserError(f"{option} {value} is less than the {saved['steps']} of {path}; a run can only grow")
+        if name not in ("resume", *MAY_CHANGE) and value != saved[name]:
+            raise UserError(
+                f"{option} {value} contradicts the {saved[name]} of {path}; leave it out, or begin a new run"
+            )
+    return saved | given
 
 
 def read_json(path: Path, *keys: str) -> dict:
@@ -184,10 +217,10 @@ def read_json(path: Path, *keys: str) -> dict:
         raise UserError(
             f"{path} can't be read ({error.strerror}); is {path.parent} a run of train.py, and finished?"
         ) from None
-    except ValueError as error:
-        raise UserError(f"{path} is no JSON ({error}); make the run again, with another --out") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is no JSON ({error}); restore it, or begin a new run") from None
     if not isinstance(content, dict) or not content.keys() >= set(keys):
-        raise UserError(f"{path} is not what train.py writes ({', '.join(keys)} expected); make the run again")
+        raise UserError(f"{path} is not what train.py writes ({', '.join(keys)} expected); restore it")
     return content
 
 
@@ -195,15 +228,19 @@ def read_metrics(directory: Path) -> list[dict]:
     """The steps of a run so far, a dictionary each."""
     path = directory / "metrics.jsonl"
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if all(row.keys() >= {"step", "reward", "jargon_rate", "skipped_updates"} for row in rows):
+            return rows
+        raise ValueError("not the metrics of a step")
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror}); is {directory} a run of train.py?") from None
-    except ValueError as error:
-        raise UserError(f"{path} has a broken line ({error}); --resume {directory} mends it") from None
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise UserError(
+            f"{path} has a broken line ({error}); --resume {directory} drops what was half written"
+        ) from None
 
 
 def write_json(path: Path, content: dict) -> None:
     """Plain values as a JSON file that people can read, whole or not at all."""
-    partial = Path(f"{path}.partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with checkpoint.replacing(path) as file:
+        file.write((json.dumps(content, indent=2) + "\n").encode())

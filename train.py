@@ -26,21 +26,25 @@ from tqdm import tqdm
 
 import reward
 from cli import UserError, command, parse, pick_device, say_device
-from config import MAY_CHANGE, Config, resumed
+from config import MAY_CHANGE, Config
 from data.problems import MAX_PROMPT_TOKENS, Problem, deal, is_jargon, problem_sets, take
 from data.tokenizer import Tokenizer, load_tokenizer
-from evaluate import evaluate, seeded, show_responses, table
+from evaluate import Sampling, evaluate, seeded, show_responses, table
 from model import GPT, save_model
 from rollout import Rollout, generate, log_probs, render, response_logits
 from runs import (
+    GROWING,
     claimed,
     continued,
     fingerprint,
     finishing_first,
     last_checkpoint,
     load_checked,
+    new_directory,
     read_metrics,
     read_state,
+    refuse_a_run,
+    resumed,
     says_how_to_go_on,
     write_json,
 )
@@ -132,9 +136,12 @@ class Trainer:
         return {"optimizer": self.optimizer.state_dict(), **{name: getattr(self, name) for name in names}}
 
     def load_state(self, state: dict) -> None:
-        """Go on from what `state` gave."""
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.running_mean, self.authors, self.faults = state["running_mean"], state["authors"], state["faults"]
+        """Go on from what `state` gave; a UserError if that can't be."""
+        try:
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.running_mean, self.authors, self.faults = state["running_mean"], state["authors"], state["faults"]
+        except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise UserError(f"the checkpoint's state is not one of this run ({error}); begin a new run") from None
 
     def step(self, step: int) -> tuple[dict, Batch | None, list[Problem]]:
         """One RL step, from fresh problems to the optimizer. Returns its metrics, its batch and the problems.
@@ -226,7 +233,10 @@ class Trainer:
         """What --on-nonfinite says: stop, or drop the update, of which the third in a row stops."""
         self.faults += 1
         if self.config.on_nonfinite == "stop" or self.faults == 3:
-            raise FloatingPointError(f"step {step}: {what}" + " (the third time in a row)" * (self.faults == 3))
+            raise FloatingPointError(
+                f"step {step}: {what}" + " (the third time in a row)" * (self.faults == 3) + "; a smaller "
+                "--learning-rate may help a new run, --on-nonfinite skip drops such updates"
+            )
         tqdm.write(f"step {step}: {what}; the update is dropped", file=sys.stderr)
 
     def update(self, batch: Batch, step: int) -> tuple[dict[str, float | None], int]:
@@ -268,26 +278,39 @@ def starting_pair(config: Config, tokenizer: Tokenizer) -> tuple[GPT, GPT]:
     return senior, load_checked(config.junior or SHIPPED / "junior.pt", tokenizer)
 
 
-def resumed_pair(config: Config, tokenizer: Tokenizer, path: Path) -> tuple[GPT, GPT, dict]:
-    """Senior, junior and state from a run's checkpoint, if that run is still what it was."""
-    state, directory = read_state(path), path.parent
-    for name, value in config.record().items():
-        if name not in (*MAY_CHANGE, "out") and state["options"].get(name) != value:
-            option, saved = name.replace("_", "-"), state["options"].get(name)
+def resumed_pair(config: Config, tokenizer: Tokenizer, directory: Path) -> tuple[GPT, GPT, dict | None]:
+    """Senior, junior and state from the last checkpoint of a run, if that run is still what it was.
+
+    The state is None, and the pair the one that it starts from, where it was killed before its first checkpoint.
+    """
+    path = last_checkpoint(directory)
+    if path is None:
+        if any((directory / name).exists() and (directory / name).stat().st_size for name in ("eval.json", *GROWING)):
             raise UserError(
-                f"{directory / 'config.json'} says --{option} {value}, its checkpoint {saved}; change it back"
+                f"{directory} has lost its checkpoint.pt; restore it, or begin a new run with another --out"
             )
+        return *starting_pair(config, tokenizer), None
+    state = read_state(path)
+    for name, value in config.record().items():
+        saved = state["options"].get(name)
+        if name not in (*MAY_CHANGE, "out") and saved != value:
+            option = name.replace("_", "-")
+            raise UserError(f"{directory / 'config.json'} says --{option} {value}, {path} {saved}; change it back")
+    if config.steps < state["step"]:
+        raise UserError(
+            f"{path} is of step {state['step']}, beyond the --steps {config.steps} of {directory}; give more"
+        )
     pair = load_checked(path, tokenizer), load_checked(directory / "junior.pt", tokenizer)
     for name, found in fingerprints(config, directory).items():
         if found != state["fingerprints"].get(name):
-            raise UserError(f"{name} is not the file with which {directory} began; put that back, or begin a new run")
+            raise UserError(f"{name} is not what it was when {directory} began; put that back, or begin a new run")
     return *pair, state
 
 
 def fingerprints(config: Config, directory: Path) -> dict[str, str]:
-    """The SHA-256 of every file that the run reads again when it is resumed, by its path."""
-    files = {"junior.pt": directory / "junior.pt", config.data: config.data, config.test_data: config.test_data}
-    return {name: fingerprint(path) for name, path in files.items() if name}
+    """The SHA-256 of every file that the run reads again when it is resumed."""
+    files = {"junior.pt": directory / "junior.pt", "--data": config.data, "--test-data": config.test_data}
+    return {name: fingerprint(path) for name, path in files.items() if path}
 
 
 def problems_of(config: Config, tokenizer: Tokenizer, *pair: GPT) -> tuple[list[Problem] | None, list[Problem], str]:
@@ -319,20 +342,36 @@ def show_metrics(metrics: dict) -> str:
     )
 
 
+def sampling(config: Config) -> Sampling:
+    """How the measurements before and after sample: with generators of their own, so that they change no run."""
+    return Sampling(
+        samples=config.eval_samples,
+        temperature=config.eval_temperature,
+        max_new_tokens=config.max_new_tokens,
+        p_senior=0.5,
+        max_gap=config.max_gap,
+    )
+
+
 def train(config: Config) -> Path:
     """A whole run, or the rest of one: measure, train, measure again. Returns the directory with everything in it."""
-    tokenizer, how, color = load_tokenizer(), config.sampling(), sys.stdout.isatty()
-    begun = last_checkpoint(Path(config.resume)) if config.resume else None
-    senior, junior, state = (
-        resumed_pair(config, tokenizer, begun) if begun else (*starting_pair(config, tokenizer), None)
-    )
-    problems, held_out, note = problems_of(config, tokenizer, senior, junior)
-    device = pick_device(config.device)
-    trainer = Trainer(config, senior.to(device), junior.to(device), tokenizer, problems)
-    if state:
-        trainer.load_state(state)
-    default = Path("runs") / config.schedule
-    with claimed(config.resume or config.out, default, resume=bool(config.resume)) as out, says_how_to_go_on(out):
+    tokenizer, how, color = load_tokenizer(), sampling(config), sys.stdout.isatty()
+    with contextlib.ExitStack() as stack:
+        if config.resume:
+            out = stack.enter_context(claimed(Path(config.resume)))
+            senior, junior, state = resumed_pair(config, tokenizer, out)
+        else:
+            senior, junior, state = *starting_pair(config, tokenizer), None
+        problems, held_out, note = problems_of(config, tokenizer, senior, junior)
+        device = pick_device(config.device)
+        trainer = Trainer(config, senior.to(device), junior.to(device), tokenizer, problems)
+        if state:
+            trainer.load_state(state["trainer"])
+        if not config.resume:  # nothing is written before all is known to be good
+            out = stack.enter_context(claimed(new_directory(config.out, Path("runs") / config.schedule)))
+            refuse_a_run(out)  # which another process may have begun and ended meanwhile
+        stack.enter_context(says_how_to_go_on(out))
+
         write_json(out / "config.json", config.record())
         say_device(device)
         print(note)
@@ -342,8 +381,10 @@ def train(config: Config) -> Path:
             save_model(junior, out / "junior.pt")
             before, responses = evaluate(senior, junior, held_out, tokenizer, how, "before")
             print(f"before\n{show_responses(responses, tokenizer, color)}\n")
-            lengths = {"metrics.jsonl": 0, "samples.txt": 0}
+            lengths = dict.fromkeys(GROWING, 0)
             state = {"step": 0, "before": before, "lengths": lengths, "fingerprints": fingerprints(config, out)}
+        elif state["step"] < config.steps and (out / "eval.json").exists():  # it measured what the run then was
+            (out / "eval.json").replace(out / f"eval-step-{state['step']}.json")
         go_on(trainer, state, out, color)
 
         after, responses = evaluate(senior, junior, held_out, tokenizer, how, "after")
@@ -361,8 +402,8 @@ def go_on(trainer: Trainer, state: dict, out: Path, color: bool) -> None:
     if config.baseline in ("group", "rloo") and not config.kl_coef:
         print("the loss is near 0 by construction (advantages average 0): its gradient teaches; watch the reward")
     with contextlib.ExitStack() as stack:
-        files = {name: stack.enter_context(continued(out / name, n)) for name, n in state["lengths"].items()}
         asked = stack.enter_context(finishing_first())
+        files = {name: stack.enter_context(continued(out / name, state["lengths"][name])) for name in GROWING}
 
         def save(step: int) -> None:
             for file in files.values():
@@ -379,7 +420,7 @@ def go_on(trainer: Trainer, state: dict, out: Path, color: bool) -> None:
                 before=state["before"],
                 lengths={name: file.tell() for name, file in files.items()},
                 fingerprints=state["fingerprints"],
-                **trainer.state(),
+                trainer=trainer.state(),
             )
 
         if first == 0:
@@ -407,7 +448,7 @@ def go_on(trainer: Trainer, state: dict, out: Path, color: bool) -> None:
                 save(step + 1)
             if asked:
                 bar.close()
-                raise asked[0]
+                break
 
 
 def no_signal(reward_mean: float) -> str:
@@ -429,7 +470,7 @@ def main(argv: list[str]) -> None:
         from pretrain import pretrain
 
         device = pick_device(config.device)
-        with claimed(config.out, Path("runs") / "base") as out:
+        with claimed(new_directory(config.out, Path("runs") / "base")) as out:
             say_device(device)
             return pretrain(out, config.seed, device, load_tokenizer())
     out = train(config)

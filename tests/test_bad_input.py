@@ -69,7 +69,9 @@ DATA = {
     "deep": b"[" * 100_000,
     "long": b'{"question": "1 + 1?", "answer": "2"}\n\n{"question": "' + b"word " * 300 + b'", "answer": "2"}',
     "latin": '{"question": "1 + 1?", "answer": "2"}\n{"question": "café", "answer": "2"}'.encode("latin-1"),
+    "inf_answer": b'{"question": "1 + 1?", "answer": -Infinity}',
     "few": b'{"question": "1 + 1?", "answer": "2"}',
+    "few_held_out": b'{"question": "What is 2 + 2?", "answer": "4"}',
 }
 
 
@@ -91,6 +93,32 @@ def base(tmp_path_factory) -> Path:
     edited(base, "no_metrics", "metrics.jsonl", lambda _: b"")
     edited(base, "half_metrics", "metrics.jsonl", lambda data: data[:-20])
     edited(base, "no_eval", "eval.json", lambda _: None)
+    edited(base, "steps", "config.json", with_option("steps", 1))
+    edited(base, "no_schedule", "config.json", with_option("schedule", "wurd"))
+    edited(base, "half_seed", "config.json", with_option("seed", 0.5))
+    edited(base, "true_steps", "config.json", with_option("steps", True))
+    edited(base, "deep", "config.json", lambda _: b"[" * 100_000)
+    edited(base, "no_measures", "eval.json", lambda _: b'{"before": {}, "after": {}}')
+    edited(base, "worded_measures", "eval.json", lambda data: data.replace(b'"kl": ', b'"kl": "a", "k": '))
+    edited(base, "other_metrics", "metrics.jsonl", lambda data: b"{}\n[1]\n" + data)
+    edited(base, "lost", "checkpoint.pt", lambda _: None)
+    (base / "lost" / "previous.pt").unlink()
+    state = checkpoint.read(base / "run" / "checkpoint.pt")
+    for name in "model step options before lengths fingerprints trainer".split():
+        edited(base, f"no_{name}", "checkpoint.pt", lambda _: b"")
+        seal(base / f"no_{name}" / "checkpoint.pt", {key: value for key, value in state.items() if key != name})
+    for name, change in {
+        "negative_step": {"step": -3},
+        "later_step": {"step": 10**30},
+        "worded_length": {"lengths": {"metrics.jsonl": "x", "samples.txt": 0}},
+        "no_length": {"lengths": {}},
+        "no_optimizer": {"trainer": state["trainer"] | {"optimizer": {}}},
+        "no_faults": {"trainer": {key: value for key, value in state["trainer"].items() if key != "faults"}},
+    }.items():
+        edited(base, name, "checkpoint.pt", lambda _: b"")
+        seal(base / name / "checkpoint.pt", state | change)
+    edited(base, "previous", "checkpoint.pt", lambda data: data[:-1])
+    seal(base / "previous" / "previous.pt", 7)
     edited(base, "weights_only", "checkpoint.pt", lambda _: (base / "run" / "junior.pt").read_bytes())
 
     save_model(tiny(0), base / "vocabulary.pt")
@@ -100,6 +128,10 @@ def base(tmp_path_factory) -> Path:
     save_model(sick, base / "nan.pt")
     content = checkpoint.read(base / "run" / "junior.pt")
     seal(base / "architecture.pt", content | {"config": content["config"] | {"d_ff": 99}})
+    for name, value in {"layers": 10**30, "context": 10**30, "vocabulary": 0, "eps": "x"}.items():
+        field = {"layers": "n_layers", "context": "max_seq_len", "vocabulary": "vocab_size", "eps": "norm_eps"}[name]
+        seal(base / f"{name}_size.pt", content | {"config": content["config"] | {field: value}})
+    seal(base / "tensor.pt", torch.zeros(3))
     seal(base / "no_architecture.pt", {"model": content["model"]})
     seal(base / "list.pt", [1, 2])
     seal(base / "code.pt", content | {"more": Payload(base / "trace")})
@@ -116,7 +148,7 @@ def base(tmp_path_factory) -> Path:
 
 def files(*directories: Path) -> dict:
     found = [path for directory in directories for path in directory.rglob("*")]
-    return {path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None) for path in found}
+    return {path: (path.stat().st_ctime_ns, path.stat().st_size) for path in found}
 
 
 ROWS = """
@@ -180,7 +212,7 @@ train --junior {base}/cut.pt                         | cut.pt damaged SHA-256
 train --junior {base}/flipped.pt                     | flipped.pt damaged SHA-256
 train --junior {base}/plain.pt                       | plain.pt damaged SHA-256
 train --junior {base}/code.pt                        | code.pt not a checkpoint
-train --junior {base}/list.pt                        | list.pt no model
+train --junior {base}/list.pt                        | list.pt not a checkpoint
 train --junior {base}/no_architecture.pt             | no_architecture.pt no model
 train --junior {base}/architecture.pt                | architecture.pt no model architecture
 train --junior {base}/vocabulary.pt                  | vocabulary.pt 37 512
@@ -203,6 +235,44 @@ train --data {base}/empty_answer.jsonl               | line 1: "answer" verifier
 train --data {base}/unreadable_answer.jsonl          | line 1: "answer" '}' verifier
 train --data {base}/unmarked_answer.jsonl            | line 1: "answer" verifier
 train --data {base}/nan_answer.jsonl                 | line 1: "answer" nan verifier
+train --data {base}/inf_answer.jsonl                 | line 1: "answer" inf verifier
+train --data {base}/few_held_out.jsonl               | few_held_out.jsonl --test-data
+train --seed 1000000000000000000000000000000         | --seed too large
+train --max-gap 1000000000000000000000000000000      | --max-gap too large
+train --out=                                         | --out empty
+train --junior=                                      | --junior empty
+train --resume=                                      | config.json
+train --junior {base}/layers_size.pt                 | layers_size.pt no model
+train --junior {base}/context_size.pt                | context_size.pt no model
+train --junior {base}/vocabulary_size.pt             | vocabulary_size.pt no model
+train --junior {base}/eps_size.pt                    | eps_size.pt no model
+train --junior {base}/tensor.pt                      | tensor.pt not a checkpoint
+train --resume {base}/steps                          | checkpoint.pt step 2 --steps 1
+train --resume {base}/no_schedule                    | no_schedule/config.json --schedule wurd
+train --resume {base}/half_seed                      | half_seed/config.json --seed 0.5 int
+train --resume {base}/true_steps                     | true_steps/config.json --steps True
+train --resume {base}/deep                           | deep/config.json no JSON
+train --resume {base}/lost                           | lost its checkpoint.pt restore
+train --resume {base}/no_model                       | checkpoint.pt no state
+train --resume {base}/no_step                        | checkpoint.pt no state
+train --resume {base}/no_options                     | checkpoint.pt no state
+train --resume {base}/no_before                      | checkpoint.pt no state
+train --resume {base}/no_lengths                     | checkpoint.pt no state
+train --resume {base}/no_fingerprints                | checkpoint.pt no state
+train --resume {base}/no_trainer                     | checkpoint.pt no state
+train --resume {base}/negative_step                  | checkpoint.pt no state
+train --resume {base}/later_step                     | checkpoint.pt beyond --steps
+train --resume {base}/worded_length                  | checkpoint.pt no state
+train --resume {base}/no_length                      | checkpoint.pt no state
+train --resume {base}/no_optimizer                   | state not one of this run
+train --resume {base}/no_faults                      | state not one of this run
+train --resume {base}/previous                       | checkpoint.pt damaged no good one before it
+train --resume {base}/run --data {base}/few.jsonl    | --data began
+evaluate {base}/no_measures                          | eval.json measures --resume
+evaluate {base}/worded_measures                      | eval.json measures --resume
+evaluate {base}/half_seed --problems 2               | config.json --seed
+evaluate {base}/deep --problems 2                    | config.json no JSON
+rollout {base}/no_schedule                           | config.json --schedule
 train --data {base}/surrogate.jsonl                  | line 1: surrogates
 train --data {base}/deep.jsonl                       | line 1: no JSON
 train --data {base}/long.jsonl                       | line 3: tokens 64 --max-prompt-tokens 64
@@ -242,6 +312,7 @@ evaluate {base}/run --top-p 2                        | --top-p
 evaluate {base}/run --temperature nan                | --temperature
 evaluate {base}/flipped --problems 2                 | checkpoint.pt damaged
 evaluate {base}/no_junior --problems 2               | junior.pt can't be read
+evaluate {base}/other_metrics                        | metrics.jsonl broken
 evaluate {base}/run --figure {base}/absent/x.png     | --figure absent/x.png
 rollout {base}/absent                                | absent/config.json can't be read
 rollout {base}/cut                                   | checkpoint.pt damaged
@@ -258,7 +329,7 @@ reward --file {base}/broken.jsonl                    | broken.jsonl row 1
 def test_bad_input_is_one_line_and_code_2_and_changes_nothing(base, row, tmp_path, monkeypatch, capsys):
     command, expected = row.replace("{base}", str(base)).split("|")
     script, *words = command.split()
-    if "--figure" in words:
+    if "--figure" in words or "other_metrics" in command:
         pytest.importorskip("matplotlib")
     monkeypatch.chdir(tmp_path)
     before = files(base, tmp_path)

@@ -18,9 +18,11 @@ from conftest import tiny
 import checkpoint
 import train
 from checkpoint import read
+from cli import Terminated, UserError
 from data.problems import deal, take
+from data.tokenizer import load_tokenizer
 from model import load_model, save_model
-from runs import claimed, continued, finishing_first, last_checkpoint, read_state
+from runs import A_RUN, claimed, continued, finishing_first, last_checkpoint, load_pair, new_directory, read_state
 
 ROOT = Path(__file__).parent.parent
 SHORT = "--steps 8 --prompts 4 --group-size 4 --save-every 3 --eval-problems 2 --eval-samples 1 --warmup 2".split()
@@ -191,12 +193,16 @@ def test_a_second_interrupt_stops_at_once_and_leaves_the_checkpoint_good(whole, 
     assert_same_run(out, whole)
 
 
-def test_interrupts_are_handled_as_before_after_the_loop():
+def test_the_first_interrupt_is_kept_the_second_raised_and_handlers_are_put_back():
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
-    with finishing_first() as asked:
+    with pytest.raises(Terminated), finishing_first() as asked:
         signal.raise_signal(signal.SIGTERM)
-        assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
-    assert len(asked) == 1
+        assert asked == [Terminated]
+    with pytest.raises(KeyboardInterrupt), finishing_first():
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("not reached")
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 
 def test_a_run_can_grow_and_saving_more_often_changes_nothing(tmp_path):
@@ -323,20 +329,166 @@ def test_what_was_half_written_is_dropped(tmp_path):
 
 def test_a_second_process_on_a_directory_is_refused(whole, tmp_path):
     out = copied(whole, tmp_path / "run")
-    with claimed(str(out), Path(), resume=True):
+    with claimed(out):
         before = {path.name: path.read_bytes() for path in out.iterdir()}
         process = run("--resume", out)
         _, error = process.communicate(timeout=60)
         assert process.returncode == 2 and "in use by another process" in error and "Traceback" not in error
         assert before == {path.name: path.read_bytes() for path in out.iterdir()}
-    with claimed(str(out), Path(), resume=True):
+    with claimed(out):
         pass  # the lock is free again
 
 
 def test_runs_that_begin_at_once_get_a_directory_each(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with claimed(None, Path("runs/word")) as a, claimed(None, Path("runs/word")) as b:
-        assert (a, b) == (Path("runs/word"), Path("runs/word-2"))
+    default = Path("runs/word")
+    assert [new_directory(None, default) for _ in range(3)] == [default, Path("runs/word-2"), Path("runs/word-3")]
+
+
+def test_a_link_to_nowhere_is_no_reason_to_look_for_another_name_for_ever(tmp_path):
+    (tmp_path / "runs").symlink_to(tmp_path / "unmounted" / "runs")
+    with pytest.raises(UserError, match="can't be made"):
+        new_directory(None, tmp_path / "runs" / "word")
+
+
+@pytest.mark.parametrize("name", A_RUN)
+def test_whatever_a_run_writes_is_never_overwritten(tmp_path, name, capsys):
+    (tmp_path / name).write_text("precious")
+    assert main(*SHORT, "--out", tmp_path) == 2 and "never overwritten" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "precious"
+
+
+def test_a_run_that_came_and_went_between_look_and_claim_is_not_overwritten(tmp_path, monkeypatch, capsys):
+    def other_was_faster(path):
+        (path / "metrics.jsonl").write_text("another's")
+        return claimed(path)
+
+    monkeypatch.setattr(train, "claimed", other_was_faster)
+    assert main(*SHORT, "--out", tmp_path / "run") == 2 and "never overwritten" in capsys.readouterr().err
+    assert (tmp_path / "run" / "metrics.jsonl").read_text() == "another's"
+
+
+def test_everything_a_checkpoint_stands_for_is_on_the_disk_before_it(tmp_path, monkeypatch):
+    """A kill just after a save must not find the metrics or samples shorter than the checkpoint says."""
+    saved, synced = [], set()
+    save, fsync = train.save_model, os.fsync
+
+    def recorded(model, path, previous=None, **more):
+        for name, length in more.get("lengths", {}).items():
+            file = path.with_name(name)
+            saved.append(length)
+            assert file.stat().st_size == length and file.stat().st_ino in synced
+        synced.clear()
+        save(model, path, previous, **more)
+
+    monkeypatch.setattr(train, "save_model", recorded)
+    monkeypatch.setattr(train.os, "fsync", lambda file: synced.add(os.fstat(file).st_ino) or fsync(file))
+    assert main(*SHORT, "--out", tmp_path / "run") == 0
+    assert len(saved) == 8 and saved[-1] > saved[3] > 0
+
+
+def test_a_run_that_grows_keeps_what_was_measured_before(tmp_path, monkeypatch):
+    """Stopped on the way, its eval.json would be of a senior that is no more."""
+    out = tmp_path / "run"
+    assert main(*SHORT, "--steps", 2, "--out", out) == 0
+    measured = (out / "eval.json").read_text()
+    monkeypatch.setattr(train.Trainer, "step", lambda *_: signal.raise_signal(signal.SIGINT) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main("--resume", out, "--steps", 4)
+    assert not (out / "eval.json").exists() and (out / "eval-step-2.json").read_text() == measured
+
+
+def test_a_stop_after_the_last_step_stops(tmp_path, monkeypatch):
+    save = train.save_model
+
+    def stopped(*words, **more):
+        save(*words, **more)
+        if more.get("step") == 2:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(train, "save_model", stopped)
+    assert main(*SHORT, "--steps", 2, "--out", tmp_path / "run") == 143
+    assert not (tmp_path / "run" / "eval.json").exists()
+
+
+def test_problems_may_have_moved_but_not_changed(tmp_path, monkeypatch, capsys):
+    """--data is relative to where the run began; what counts is what is in the file."""
+    rows = [json.dumps({"question": p.question, "answer": p.answer}) for p in take("train", 9, 0) + take("test", 3, 0)]
+    (tmp_path / "data.jsonl").write_text("\n".join(rows))
+    monkeypatch.chdir(tmp_path)
+    assert main(*SHORT, "--steps", 2, "--data", "data.jsonl", "--out", tmp_path / "run") == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert (
+        main("--resume", tmp_path / "run", "--steps", 3) == 2 and "data.jsonl can't be read" in capsys.readouterr().err
+    )
+    assert main("--resume", tmp_path / "run", "--steps", 3, "--data", "../data.jsonl") == 0
+    (tmp_path / "data.jsonl").write_text("\n".join(rows[1:]))
+    assert main("--resume", "../run") == 2 and "--data is not what it was" in capsys.readouterr().err
+
+
+def test_faults_are_counted_on_when_a_run_is_resumed(tmp_path, monkeypatch, capsys):
+    inject(monkeypatch, "gradient", [2, 3, 4])
+    stop = train.Trainer.step
+
+    def stopped(self, number):
+        done = stop(self, number)
+        if number == 3:
+            signal.raise_signal(signal.SIGINT)
+        return done
+
+    monkeypatch.setattr(train.Trainer, "step", stopped)
+    options = ["--on-nonfinite", "skip", "--objective", "grpo", "--mini-batches", "1"]
+    assert main(*SHORT, *options, "--out", tmp_path / "run") == 130
+    capsys.readouterr()
+    assert main("--resume", tmp_path / "run") == 2
+    assert "step 4" in (error := capsys.readouterr().err) and "third time in a row" in error
+
+
+def test_a_rollout_that_fails_skips_all_updates_of_its_step(tmp_path, monkeypatch):
+    inject(monkeypatch, "logit", [1])
+    options = ["--steps", 2, "--on-nonfinite", "skip", "--objective", "grpo"]
+    assert main(*SHORT, *options, "--out", tmp_path / "run") == 0
+    assert metrics(tmp_path / "run")[1]["skipped_updates"] == 2
+
+
+def test_what_is_shown_of_a_run_between_the_renames_of_a_save_is_its_previous_checkpoint(whole, tmp_path):
+    out = copied(whole, tmp_path / "run")
+    (out / "checkpoint.pt").unlink()
+    _, senior, _ = load_pair(out, load_tokenizer())
+    before = load_model(whole / "previous.pt")
+    assert all(torch.equal(a, b) for a, b in zip(senior.parameters(), before.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("words", [[], ["--resume"]])
+def test_a_run_whose_checkpoint_is_damaged_while_it_runs_still_ends_clearly(
+    whole, tmp_path, monkeypatch, capsys, words
+):
+    out = copied(whole, tmp_path / "run") if words else tmp_path / "run"
+
+    def full(self, step):
+        (out / "checkpoint.pt").write_text("?")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(train.Trainer, "step", full)
+    assert main(*(["--resume", out, "--steps", 9] if words else [*SHORT, "--out", out])) == 2
+    error = capsys.readouterr().err
+    assert ("previous.pt, of step" if words else "nothing was saved yet") in error and "No space left" in error
+
+
+def test_streams_that_are_closed_narrow_or_end_early_are_no_traceback(tmp_path):
+    small = " ".join([*SHORT, "--steps 1", f"--out {tmp_path}"])
+    train_py = f"{sys.executable} {ROOT / 'train.py'} {small}"
+    for words, codes in [
+        (f"{train_py}/a >&-", {0}),
+        (f"{train_py}/b 2>&-", {0}),
+        (f"LC_ALL=C PYTHONUTF8=0 PYTHONIOENCODING=ascii {train_py}/c", {0}),
+        (f"{train_py}/d | true; exit ${{PIPESTATUS[0]}}", {0, 141}),
+        (f"{sys.executable} {ROOT / 'train.py'} --help | true; exit ${{PIPESTATUS[0]}}", {0, 141}),
+        (f"{sys.executable} {ROOT / 'reward.py'} 4 4 | true; exit ${{PIPESTATUS[0]}}", {0, 141}),
+    ]:
+        done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode in codes and "Traceback" not in done.stderr, (words, done)
 
 
 def test_a_full_disk_is_a_clear_end_and_the_last_checkpoint_stays_good(whole, tmp_path):

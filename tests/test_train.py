@@ -298,7 +298,7 @@ def test_options_reach_the_sampler(tokenizer, monkeypatch):
     assert "top_p" not in seen and "top_k" not in seen
     batch_of(trainer(tokenizer, schedule="solo"))
     assert seen["junior"] is None
-    assert Config(eval_temperature=0.4, max_gap=9).sampling().temperature == 0.4
+    assert train.sampling(Config(eval_temperature=0.4, max_gap=9)).temperature == 0.4
 
 
 def test_learning_rate_warms_up_and_stays(tokenizer):
