@@ -119,9 +119,9 @@ def generate(
     row_of = torch.tensor([distinct[tuple(prompt)] for prompt in prompts], device=device)  # (N,)
     caches, logits = [], []
     for model in models:
-        cache = KVCache(model.config, len(distinct), longest + max_new_tokens, start, like=model.embedding.weight)
+        cache = KVCache(model.config, len(distinct), longest, start, like=model.embedding.weight)
         logits.append(model.head(model.hidden(padded, cache)[:, -1])[row_of])  # (N, V)
-        cache.keep(row_of)
+        cache.keep(row_of, capacity=longest + max_new_tokens)
         caches.append(cache)
 
     tokens = torch.full((N, max_new_tokens), pad, device=device)  # (N, T), as all of these
