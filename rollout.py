@@ -46,7 +46,7 @@ def log_probs(logits: Tensor, temperature: float, top_p: float | None = None, to
     if temperature == 0:
         best = F.one_hot(logits.argmax(dim=-1), logits.shape[-1])  # (..., V)
         return best.float().log()
-    logits = logits.float() / temperature
+    logits = logits.float() if temperature == 1 else logits.float() / temperature
     if top_k is not None and top_k < logits.shape[-1]:
         least = logits.topk(top_k, dim=-1).values[..., -1:]  # (..., 1)
         logits = logits.masked_fill(logits < least, -torch.inf)
