@@ -2,10 +2,12 @@
 
     python rollout.py runs/word                                    # a run's pair on three test problems
     python rollout.py runs/word --prompt "Ada has 5 hats. Ada buys 7 more. How many hats does Ada have?"
+    python rollout.py --benchmark                                  # the speed of both models and of an update
 
 Both models read every token, whoever wrote it; the author's distribution gives the next one.
 """
 
+import json
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -241,7 +243,7 @@ def render(rollout: Rollout, row: int, tokenizer, color: bool) -> str:
 class Options:
     """What `python rollout.py` takes."""
 
-    run: str
+    run: str | None
     """directory that train.py wrote"""
     prompt: str | None = None
     """a question of your own; test problems if not given"""
@@ -253,12 +255,18 @@ class Options:
     """of both models"""
     seed: int = 0
     """of the draws"""
+    benchmark: bool = False
+    """measure the speed on a fixed work instead; needs no run"""
+    json: bool = False
+    """print what --benchmark measured as JSON"""
     device: str = "auto"
     """auto (CUDA, then MPS, then the CPU), cuda, mps or cpu"""
 
     def __post_init__(self):
         if self.samples < 1 or not 0 <= self.temperature < float("inf"):
             raise ValueError("--samples must be at least 1, --temperature at least 0")
+        if self.run is None and not self.benchmark:
+            raise ValueError("give the directory of a run that train.py wrote, or --benchmark")
 
 
 @command
@@ -271,6 +279,11 @@ def main(argv: list[str]) -> None:
 
     options = parse(Options, argv, __doc__)
     tokenizer = load_tokenizer()
+    if options.benchmark:
+        import benchmark
+
+        measured = benchmark.benchmark(tokenizer, pick_device(options.device))
+        return print(json.dumps(measured, indent=2) if options.json else benchmark.table(measured))
     config, *pair = load_pair(Path(options.run), tokenizer)
     device = pick_device(options.device)
     senior, junior = (model.to(device) for model in pair)

@@ -1,6 +1,9 @@
 """Co-writing: what is recorded is what was sampled, and both models have read all of it."""
 
+import functools
 import itertools
+import json
+import math
 
 import pytest
 import torch
@@ -8,6 +11,8 @@ from conftest import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import benchmark
+import rollout as rollout_module
 from rollout import Rollout, draw, generate, log_probs, render, response_logits
 from tandem import Handoff
 
@@ -317,3 +322,21 @@ def test_side_by_side_on_two_threads_writes_what_one_after_the_other_does(schedu
     for name in ("logprobs", "partner_logprobs"):
         torch.testing.assert_close(getattr(series, name), getattr(threaded, name), atol=1e-5, rtol=0)
     assert not threaded.logprobs.requires_grad
+
+
+def test_the_benchmark_prints_its_measurements_as_json(monkeypatch, capsys):
+    small = functools.partial(benchmark.benchmark, small=True)
+    monkeypatch.setattr(benchmark, "benchmark", small)
+    rollout_module.main(["--benchmark", "--json", "--device", "cpu"])
+    measured = json.loads(capsys.readouterr().out)
+    names = """solo_tokens_per_second tandem_tokens_per_second tandem_over_solo_time update_seconds update_mfu
+    step_solo_seconds step_tandem_seconds matmul_gflops copy_gb_per_second decode_floor_milliseconds"""
+    assert set(names.split()) <= measured.keys()
+    assert all(math.isfinite(value) and value > 0 for value in measured.values())
+
+
+def test_showing_needs_a_run(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        rollout_module.main([])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and "--benchmark" in error and len(error.splitlines()) == 1
