@@ -1,6 +1,6 @@
 """Command lines from dataclasses: every field is an option, the string under it is its help.
 
-A field without a default is positional. Whatever a user gets wrong ends in one line on stderr and exit code 2.
+A field without a default is positional, and may be left out if it may be None. Whatever a user gets wrong ends in one line on stderr and exit code 2.
 """
 
 import argparse
@@ -95,6 +95,8 @@ def parse(cls: type, argv: list[str], description: str, complete=dict):
         help_text = docs.get(field.name, "").replace("%", "%%")
         kind, options = _argument(hints[field.name])
         if field.default is dataclasses.MISSING:
+            if isinstance(hints[field.name], types.UnionType):
+                options = {"nargs": "?"} | options
             parser.add_argument(field.name, help=help_text, type=kind, **options)
             continue
         shown = "" if field.default is None else f" (default {field.default})"

@@ -56,26 +56,34 @@ class KVCache:
     """
 
     def __init__(self, config: GPTConfig, batch_size: int, capacity: int, start: Tensor | None = None, *, like: Tensor):
-        shape = (config.n_layers, batch_size, config.n_kv_heads, capacity, config.head_dim)
-        self.k = torch.zeros(shape, dtype=like.dtype, device=like.device)  # (layers, B, KV, S, hd)
-        self.v = torch.zeros_like(self.k)  # (layers, B, KV, S, hd)
+        shape = (batch_size, config.n_kv_heads, capacity, config.head_dim)
+        self.k = [like.new_empty(shape) for _ in range(config.n_layers)]  # a (B, KV, S, hd) for every layer
+        self.v = [like.new_empty(shape) for _ in range(config.n_layers)]  # a (B, KV, S, hd) for every layer
         self.start = torch.zeros(batch_size, dtype=torch.long, device=like.device) if start is None else start  # (B,)
         self.length = 0
 
     def write(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Put the new tokens' keys and values (B, KV, T, hd) behind the old; returns all of them, (B, KV, S, hd)."""
         end = self.length + k.shape[2]
-        self.k[layer, :, :, self.length : end] = k
-        self.v[layer, :, :, self.length : end] = v
-        return self.k[layer, :, :, :end], self.v[layer, :, :, :end]
+        self.k[layer][:, :, self.length : end] = k
+        self.v[layer][:, :, self.length : end] = v
+        return self.k[layer][:, :, :end], self.v[layer][:, :, :end]
 
-    def keep(self, rows: Tensor) -> None:
-        """Keep these rows (indices; one that is named n times is copied n times) and drop the others."""
-        self.k, self.v, self.start = self.k[:, rows], self.v[:, rows], self.start[rows]
+    def keep(self, rows: Tensor, capacity: int | None = None) -> None:
+        """Keep these rows (indices; one that is named n times is copied n times); `capacity` changes the room of each.
+
+        Only what is filled is copied, and one layer at a time: old and new are never in memory together.
+        """
+        for layers in (self.k, self.v):
+            for layer, old in enumerate(layers):
+                _, KV, S, hd = old.shape
+                layers[layer] = old.new_empty(len(rows), KV, capacity or S, hd)
+                layers[layer][:, :, : self.length] = old[:, :, : self.length][rows]
+        self.start = self.start[rows]
 
 
 class Rope(nn.Module):
-    """Rotary positions: pair i of a head's coordinates turns by position · theta^(-2i/head_dim)."""
+    """Rotary positions: the pair (x_i, x_{i + hd/2}) of a head turns by the angle position · theta^(-2i/head_dim)."""
 
     def __init__(self, config: GPTConfig):
         super().__init__()
@@ -84,8 +92,9 @@ class Rope(nn.Module):
         if config.rope_scaling:
             frequency = self.stretch(frequency, **config.rope_scaling)
         angle = torch.arange(config.max_seq_len).double()[:, None] * frequency  # (S, hd/2)
-        self.register_buffer("cos", angle.cos().float(), persistent=False)
-        self.register_buffer("sin", angle.sin().float(), persistent=False)
+        cos, sin = angle.cos().float(), angle.sin().float()  # (S, hd/2) each
+        self.register_buffer("cos", torch.cat((cos, cos), dim=-1), persistent=False)  # (S, hd)
+        self.register_buffer("sin", torch.cat((-sin, sin), dim=-1), persistent=False)  # (S, hd)
 
     @staticmethod
     def stretch(frequency: Tensor, factor, low_freq_factor, high_freq_factor, original_max_position_embeddings, **_):
@@ -95,14 +104,14 @@ class Rope(nn.Module):
         return frequency * (kept + (1 - kept) / factor)
 
     def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Positions (B or 1, T) -> cosines and sines, (B or 1, 1, T, hd/2) each."""
+        """Positions (B or 1, T) -> cosines and signed sines, (B or 1, 1, T, hd) each."""
         return self.cos[positions][:, None], self.sin[positions][:, None]
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the pairs (x_i, x_{i + hd/2}) of queries or keys (B, heads, T, hd)."""
-    a, b = x.chunk(2, dim=-1)  # (B, heads, T, hd/2) each
-    return torch.cat((a * cos - b * sin, b * cos + a * sin), dim=-1)
+    """Turn queries or keys (B, heads, T, hd): (a, b) becomes (a cos - b sin, b cos + a sin)."""
+    swapped = x.roll(x.shape[-1] // 2, dims=-1)  # (B, heads, T, hd): the halves of every head, in the other order
+    return torch.addcmul(x * cos, swapped, sin)  # `sin` holds (-sin, sin)
 
 
 class Attention(nn.Module):
@@ -114,22 +123,29 @@ class Attention(nn.Module):
         heads = config.n_heads + 2 * config.n_kv_heads
         self.qkv = nn.Linear(config.d_model, heads * config.head_dim, bias=config.qkv_bias)
         self.out = nn.Linear(config.n_heads * config.head_dim, config.d_model, bias=False)
-        self.q_norm = nn.RMSNorm(config.head_dim, config.norm_eps) if config.qk_norm else nn.Identity()
-        self.k_norm = nn.RMSNorm(config.head_dim, config.norm_eps) if config.qk_norm else nn.Identity()
+        self.qk_norm = config.qk_norm
+        if self.qk_norm:
+            self.q_norm = nn.RMSNorm(config.head_dim, config.norm_eps)
+            self.k_norm = nn.RMSNorm(config.head_dim, config.norm_eps)
 
     def forward(self, x: Tensor, rope, mask: Tensor | None, cache: KVCache | None, layer: int) -> Tensor:
         """States (B, T, C) -> what attention adds to them (B, T, C). `rope` is (cos, sin), `layer` where the cache writes."""
         B, T, _ = x.shape
-        qkv = self.qkv(x).view(B, T, -1, self.head_dim).transpose(1, 2)  # (B, H + 2 KV, T, hd)
-        q, k, v = qkv.split([self.n_heads, self.n_kv_heads, self.n_kv_heads], dim=1)  # (B, heads, T, hd)
-        q, k = rotate(self.q_norm(q), *rope), rotate(self.k_norm(k), *rope)
+        H, KV, hd = self.n_heads, self.n_kv_heads, self.head_dim
+        qkv = self.qkv(x).view(B, T, -1, hd).transpose(1, 2)  # (B, H + 2 KV, T, hd)
+        qk, v = qkv.split([H + KV, KV], dim=1)  # (B, H + KV, T, hd), (B, KV, T, hd)
+        if self.qk_norm:
+            qk = torch.cat((self.q_norm(qk[:, :H]), self.k_norm(qk[:, H:])), dim=1)
+        q, k = rotate(qk, *rope).split([H, KV], dim=1)  # (B, heads, T, hd)
         if cache is not None:
             k, v = cache.write(layer, k, v)  # (B, KV, S, hd)
+        if T == 1:  # the query heads that share keys become as many queries of one head: the keys are read once
+            q = q.reshape(B, KV, H // KV, hd)
         # Without a cache the new tokens are all there is, and causal; with one, `mask` says who sees whom.
         y = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=cache is None, enable_gqa=self.n_heads != self.n_kv_heads
-        )  # (B, H, T, hd)
-        return self.out(y.transpose(1, 2).reshape(B, T, -1))  # (B, T, C)
+            q, k, v, attn_mask=mask, is_causal=cache is None, enable_gqa=q.shape[1] != KV
+        )  # (B, H, T, hd), or (B, KV, H / KV, hd) if T is 1
+        return self.out(y.reshape(B, H, T, hd).transpose(1, 2).reshape(B, T, -1))  # (B, T, C)
 
 
 class SwiGLU(nn.Module):
@@ -198,11 +214,13 @@ class GPT(nn.Module):
             raise ValueError(f"{first + T} tokens are more than the context of {self.config.max_seq_len} (max_seq_len)")
         slots = torch.arange(first, first + T, device=tokens.device)  # (T,)
         positions, mask = slots[None], None  # (1, T)
+        x = self.embedding(tokens)  # (B, T, C)
         if cache is not None:
             positions = (slots - cache.start[:, None]).clamp(min=0)  # (B, T)
-            mask = self.visible(first, first + T, cache.start)  # (B, 1, T, S)
+            seen = self.visible(first, first + T, cache.start)  # (B, 1, T, S)
+            # As what is added to the scores, here and once: from a mask of booleans every layer would make its own.
+            mask = x.new_zeros(seen.shape).masked_fill(~seen, -torch.inf)  # (B, 1, T, S)
         rope = self.rope(positions)
-        x = self.embedding(tokens)  # (B, T, C)
         for layer, block in enumerate(self.blocks):
             x = block(x, rope, mask, cache, layer)  # (B, T, C)
         if cache is not None:

@@ -2,11 +2,16 @@
 
     python rollout.py runs/word                                    # a run's pair on three test problems
     python rollout.py runs/word --prompt "Ada has 5 hats. Ada buys 7 more. How many hats does Ada have?"
+    python rollout.py --benchmark                                  # the speed of both models and of an update
 
 Both models read every token, whoever wrote it; the author's distribution gives the next one.
 """
 
+import json
 import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +51,7 @@ def log_probs(logits: Tensor, temperature: float, top_p: float | None = None, to
     if temperature == 0:
         best = F.one_hot(logits.argmax(dim=-1), logits.shape[-1])  # (..., V)
         return best.float().log()
-    logits = logits.float() / temperature
+    logits = logits.float() if temperature == 1 else logits.float() / temperature
     if top_k is not None and top_k < logits.shape[-1]:
         least = logits.topk(top_k, dim=-1).values[..., -1:]  # (..., 1)
         logits = logits.masked_fill(logits < least, -torch.inf)
@@ -66,6 +71,25 @@ def draw(log_probabilities: Tensor, uniform: Tensor) -> Tensor:
     target = uniform * (1 - 1e-6) * cumulative[:, -1]  # (B,)
     drawn = torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]  # (B,)
     return drawn.clamp(max=cumulative.shape[1] - 1)  # where all is NaN, which `generate` reports, it would be V
+
+
+@contextmanager
+def side_by_side(models: list[GPT]) -> Iterator[Callable]:
+    """A `map` over the models. On a CPU the two compute at the same time, each with half of the threads.
+
+    The small products of a decode step don't divide well among threads, two whole steps do. On a GPU, with one model
+    or with one thread it is the ordinary `map`, one after the other. The numbers are the same either way.
+    """
+    threads = torch.get_num_threads()
+    if len(models) == 1 or threads == 1 or models[0].device.type != "cpu":
+        yield map
+        return
+    torch.set_num_threads(threads // 2)  # a thread takes this number over when it first computes: hence a new pool
+    try:
+        with ThreadPoolExecutor(len(models)) as pool:
+            yield pool.map
+    finally:
+        torch.set_num_threads(threads)
 
 
 @torch.no_grad()
@@ -119,9 +143,9 @@ def generate(
     row_of = torch.tensor([distinct[tuple(prompt)] for prompt in prompts], device=device)  # (N,)
     caches, logits = [], []
     for model in models:
-        cache = KVCache(model.config, len(distinct), longest + max_new_tokens, start, like=model.embedding.weight)
+        cache = KVCache(model.config, len(distinct), longest, start, like=model.embedding.weight)
         logits.append(model.head(model.hidden(padded, cache)[:, -1])[row_of])  # (N, V)
-        cache.keep(row_of)
+        cache.keep(row_of, capacity=longest + max_new_tokens)
         caches.append(cache)
 
     tokens = torch.full((N, max_new_tokens), pad, device=device)  # (N, T), as all of these
@@ -136,37 +160,44 @@ def generate(
     turns = torch.ones(N, dtype=torch.long, device=device)  # (B,)
     draw_on = generator.device if generator is not None else device
     finite = torch.ones(len(models), dtype=torch.bool, device=device)  # so far; looked at once, at the end
-    for t in range(max_new_tokens):
-        uniform = torch.rand(N, generator=generator, device=draw_on).to(device)[rows]  # (B,)
-        finite = finite & torch.stack([x.sum(dtype=torch.float) for x in logits]).isfinite()  # (models,)
-        own = partner = logits[0]  # (B, V) of each row's author, and of the other
-        if junior is not None:
-            own = torch.where(author[:, None], logits[0], logits[1])
-            partner = torch.where(author[:, None], logits[1], logits[0])
-        own = log_probs(own, temperature, top_p, top_k)
-        token = draw(own, uniform).masked_fill(done, pad)  # (B,)
-        tokens[rows, t], mask[rows, t], authorship[rows, t] = token, ~done, author & ~done
-        logprobs[rows, t] = own.gather(1, token[:, None])[:, 0].masked_fill(done, 0.0)
-        if junior is not None:
-            partner = log_probs(partner, temperature, top_p, top_k)
-            partner_logprobs[rows, t] = partner.gather(1, token[:, None])[:, 0].masked_fill(done, 0.0)
-        previous, author = author, handoff.next(token)
-        turns = turns + (author != previous)
-        done = done | (token == end)
-        if max_turns is not None:
-            done = done | (turns > max_turns)
-        if t + 1 == max_new_tokens:
-            break
-        if t % 4 == 3:  # not at every token: asking a GPU makes it wait, copying the caches costs as well
-            going = (~done).nonzero()[:, 0]
-            if len(going) == 0:
+
+    def distribution(logits: Tensor) -> tuple[Tensor, Tensor]:
+        sound = logits.sum(dtype=torch.float).isfinite()  # ()
+        return log_probs(logits, temperature, top_p, top_k), sound  # (B, V), ()
+
+    @torch.no_grad()  # a thread begins with gradients on
+    def read(model: GPT, cache: KVCache) -> tuple[Tensor, Tensor]:
+        return distribution(model(token[:, None], cache)[:, 0])  # (B, V), ()
+
+    known, sound = zip(*map(distribution, logits), strict=True)  # for each model a (B, V), whether it is finite
+    with side_by_side(models) as each:
+        for t in range(max_new_tokens):
+            uniform = torch.rand(N, generator=generator, device=draw_on).to(device)[rows]  # (B,)
+            finite = finite & torch.stack(sound)  # (models,)
+            own = known[0] if junior is None else torch.where(author[:, None], *known)  # (B, V) of each row's author
+            token = draw(own, uniform).masked_fill(done, pad)  # (B,)
+            chances = [x.gather(1, token[:, None])[:, 0].masked_fill(done, 0.0) for x in known]  # a (B,) for each model
+            tokens[rows, t], mask[rows, t], authorship[rows, t] = token, ~done, author & ~done
+            logprobs[rows, t] = chances[0] if junior is None else torch.where(author, *chances)
+            if junior is not None:
+                partner_logprobs[rows, t] = torch.where(author, *reversed(chances))
+            previous, author = author, handoff.next(token)
+            turns = turns + (author != previous)
+            done = done | (token == end)
+            if max_turns is not None:
+                done = done | (turns > max_turns)
+            if t + 1 == max_new_tokens:
                 break
-            if len(going) <= 0.75 * len(rows):
-                rows, done, turns, author, token = (x[going] for x in (rows, done, turns, author, token))
-                handoff.keep(going)
-                for cache in caches:
-                    cache.keep(going)
-        logits = [model(token[:, None], cache)[:, 0] for model, cache in zip(models, caches, strict=True)]  # (B, V)
+            if t % 4 == 3:  # not at every token: asking a GPU makes it wait, copying the caches costs as well
+                going = (~done).nonzero()[:, 0]
+                if len(going) == 0:
+                    break
+                if len(going) <= 0.75 * len(rows):
+                    rows, done, turns, author, token = (x[going] for x in (rows, done, turns, author, token))
+                    handoff.keep(going)
+                    for cache in caches:
+                        cache.keep(going)
+            known, sound = zip(*each(read, models, caches), strict=True)
 
     for name, sound in zip(("senior", "junior"), finite.tolist(), strict=False):
         if not sound:
@@ -212,7 +243,7 @@ def render(rollout: Rollout, row: int, tokenizer, color: bool) -> str:
 class Options:
     """What `python rollout.py` takes."""
 
-    run: str
+    run: str | None
     """directory that train.py wrote"""
     prompt: str | None = None
     """a question of your own; test problems if not given"""
@@ -224,12 +255,18 @@ class Options:
     """of both models"""
     seed: int = 0
     """of the draws"""
+    benchmark: bool = False
+    """measure the speed on a fixed work instead; needs no run"""
+    json: bool = False
+    """print what --benchmark measured as JSON"""
     device: str = "auto"
     """auto (CUDA, then MPS, then the CPU), cuda, mps or cpu"""
 
     def __post_init__(self):
         if self.samples < 1 or not 0 <= self.temperature < float("inf"):
             raise ValueError("--samples must be at least 1, --temperature at least 0")
+        if self.run is None and not self.benchmark:
+            raise ValueError("give the directory of a run that train.py wrote, or --benchmark")
 
 
 @command
@@ -242,6 +279,11 @@ def main(argv: list[str]) -> None:
 
     options = parse(Options, argv, __doc__)
     tokenizer = load_tokenizer()
+    if options.benchmark:
+        import benchmark
+
+        measured = benchmark.benchmark(tokenizer, pick_device(options.device))
+        return print(json.dumps(measured, indent=2) if options.json else benchmark.table(measured))
     config, *pair = load_pair(Path(options.run), tokenizer)
     asked = [Problem(options.prompt, "")] * options.samples if options.prompt else take("test", options.samples, "show")
     prompts = [tokenizer.encode(problem.prompt) for problem in asked]

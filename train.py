@@ -73,12 +73,29 @@ class Batch:
         return Batch(rollout, self.rewards[index], self.advantages[index], self.weights[index])
 
 
+def micro_batches(rollout: Rollout, budget: int) -> list[Tensor]:
+    """Which rows to read together: (M,) indices each, rows of like length, at most `budget` tokens with the padding.
+
+    Activations take memory in proportion to the budget. It pays on a CPU as well: small tensors stay in the caches, and
+    the allocator gives the same memory out again, where it would ask the system for pages every time.
+    """
+    lengths = torch.tensor([len(prompt) for prompt in rollout.prompts]) + rollout.mask.sum(dim=1).cpu()  # (N,)
+    order, parts = lengths.argsort(descending=True, stable=True), []  # (N,)
+    while len(order):
+        rows = max(1, budget // int(lengths[order[0]]))  # a single row may be longer than the budget
+        parts.append(order[:rows])
+        order = order[rows:]
+    return parts
+
+
 def objective(
     senior: GPT, junior: GPT, batch: Batch, config: Config, total_weight: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The loss of a mini-batch and its diagnostics: the senior reads the sequences again, this time with a gradient.
 
-    `batch` may be a part of the mini-batch, whose weights add up to `total_weight`: the one global count of tokens.
+    `batch` may be a part of the mini-batch, whose weights add up to `total_weight`: the one global count of tokens. The
+    losses of the parts, and their gradients, add up to the whole's; so do the diagnostics, but for ratio_error, the
+    largest. `entropy` (nats) is a sum over the tokens.
     """
     rollout, trained = batch.rollout, batch.weights != 0  # (N, T)
     full = log_probs(response_logits(senior, rollout, trained), config.temperature)  # (M, V)
@@ -90,7 +107,7 @@ def objective(
     loss, stats = policy_loss(
         logprobs, old_logprobs, batch.advantages, batch.weights, config.clip, denominator=total_weight
     )
-    stats["entropy"] = -(full.detach().exp() * full.detach()).sum(dim=-1).mean()
+    stats["entropy"] = -(full.detach().exp() * full.detach()).sum()
     if config.kl_coef:
         with torch.no_grad():
             theirs = log_probs(response_logits(junior, rollout, trained), config.temperature)  # (M, V)
@@ -247,14 +264,22 @@ class Trainer:
         for mini_batch in torch.arange(len(batch.rewards)).chunk(config.mini_batches):  # whole groups
             part = batch.rows(mini_batch)
             weight = part.weights.sum()
+            useful = (part.weights != 0).any(dim=1)  # (N,)
             if not config.kl_coef:  # a row without advantage has no gradient: it counts, but needn't be read again
-                part = part.rows((part.advantages != 0).nonzero()[:, 0])
-            if not part.weights.any():
+                useful = useful & (part.advantages != 0)
+            part = part.rows(useful.nonzero()[:, 0])
+            if not len(part.rewards):
                 skipped += 1
                 continue
-            loss, stats = objective(self.senior, self.junior, part, config, weight)
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            parts = []
+            for rows in micro_batches(part.rollout, config.micro_tokens):
+                loss, stats = objective(self.senior, self.junior, part.rows(rows), config, weight)
+                loss.backward()
+                parts.append(stats)
+            stats = {name: sum(s[name] for s in parts) for name in parts[0]}
+            stats["ratio_error"] = max(s["ratio_error"] for s in parts)
+            stats["entropy"] = stats["entropy"] / (part.weights != 0).sum()
             stats["grad_norm"] = torch.nn.utils.clip_grad_norm_(self.senior.parameters(), config.grad_clip)
             if not (stats["loss"] + stats["grad_norm"]).isfinite():
                 quantity = "gradient" if stats["loss"].isfinite() else "loss"

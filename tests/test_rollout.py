@@ -1,6 +1,9 @@
 """Co-writing: what is recorded is what was sampled, and both models have read all of it."""
 
+import functools
 import itertools
+import json
+import math
 
 import pytest
 import torch
@@ -8,6 +11,8 @@ from conftest import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import benchmark
+import rollout as rollout_module
 from rollout import Rollout, draw, generate, log_probs, render, response_logits
 from tandem import Handoff
 
@@ -292,3 +297,46 @@ def test_a_single_logit_that_is_not_finite_is_found(guilty, temperature, value):
         roll(*models.values(), temperature=temperature, new=8)
     calls.clear()
     roll(*models.values(), temperature=temperature, new=5)  # the sixth is never asked for
+
+
+@pytest.mark.parametrize("schedule", ["word", "step"])
+def test_side_by_side_on_two_threads_writes_what_one_after_the_other_does(schedule):
+    """And leaves the number of threads as it was, whatever happens in between."""
+    before, rollouts = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            rollouts.append(roll(tiny(0), tiny(1, n_layers=1), PROMPTS * 4, schedule))
+            assert torch.get_num_threads() == threads
+        broken = tiny(1)
+        calls = itertools.count()
+        broken.head.register_forward_hook(lambda *_: None if next(calls) < 3 else 1 / 0)  # at the fourth call
+        with pytest.raises(ZeroDivisionError):
+            roll(tiny(0), broken)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    series, threaded = rollouts
+    for name in ("tokens", "authorship", "mask"):
+        assert torch.equal(getattr(series, name), getattr(threaded, name))
+    for name in ("logprobs", "partner_logprobs"):
+        torch.testing.assert_close(getattr(series, name), getattr(threaded, name), atol=1e-5, rtol=0)
+    assert not threaded.logprobs.requires_grad
+
+
+def test_the_benchmark_prints_its_measurements_as_json(monkeypatch, capsys):
+    small = functools.partial(benchmark.benchmark, small=True)
+    monkeypatch.setattr(benchmark, "benchmark", small)
+    rollout_module.main(["--benchmark", "--json", "--device", "cpu"])
+    measured = json.loads(capsys.readouterr().out)
+    names = """solo_tokens_per_second tandem_tokens_per_second tandem_over_solo_time update_seconds update_mfu
+    step_solo_seconds step_tandem_seconds matmul_gflops copy_gb_per_second decode_floor_milliseconds"""
+    assert set(names.split()) <= measured.keys()
+    assert all(math.isfinite(value) and value > 0 for value in measured.values())
+
+
+def test_showing_needs_a_run(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        rollout_module.main([])
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2 and "--benchmark" in error and len(error.splitlines()) == 1

@@ -58,6 +58,28 @@ def gradient(made: Trainer, batch: train.Batch) -> list[torch.Tensor]:
     return [p.grad.clone() for p in made.senior.parameters()]
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"objective": "grpo"}, {"junior_weight": 0.2}, {"schedule": "solo", "kl_coef": 0.1}]
+)
+def test_micro_batches_have_the_gradient_and_the_diagnostics_of_the_whole(tokenizer, options):
+    whole, parts = (trainer(tokenizer, micro_tokens=n, warmup=0, grad_clip=1e9, **options) for n in (10**6, 100))
+    batch = batch_of(whole)
+    assert len(train.micro_batches(batch.rollout, 100)) > 3
+    (stats, skipped), (summed, _) = whole.update(batch, 0), parts.update(batch, 0)
+    assert stats == pytest.approx(summed, rel=1e-4, abs=1e-6) and not skipped
+    for p, q in zip(whole.senior.parameters(), parts.senior.parameters(), strict=True):
+        torch.testing.assert_close(p.grad, q.grad, atol=1e-6, rtol=1e-3)
+
+
+def test_micro_batches_hold_every_row_once_and_keep_to_their_budget(tokenizer):
+    rollout = batch_of(trainer(tokenizer)).rollout
+    lengths = torch.tensor([len(prompt) for prompt in rollout.prompts]) + rollout.mask.sum(dim=1)
+    for budget in (1, 200, 1000):
+        parts = train.micro_batches(rollout, budget)
+        assert torch.cat(parts).sort().values.tolist() == list(range(len(lengths)))
+        assert all(len(rows) == 1 or len(rows) * lengths[rows].max() <= budget for rows in parts)
+
+
 @pytest.mark.parametrize("temperature", [0.6, 1.0])
 @pytest.mark.parametrize("schedule", ["word", "step", "solo"])
 def test_the_first_updates_ratio_is_1(tokenizer, monkeypatch, schedule, temperature):
