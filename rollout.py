@@ -9,9 +9,6 @@ Both models read every token, whoever wrote it; the author's distribution gives 
 
 import json
 import sys
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -71,25 +68,6 @@ def draw(log_probabilities: Tensor, uniform: Tensor) -> Tensor:
     target = uniform * (1 - 1e-6) * cumulative[:, -1]  # (B,)
     drawn = torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]  # (B,)
     return drawn.clamp(max=cumulative.shape[1] - 1)  # where all is NaN, which `generate` reports, it would be V
-
-
-@contextmanager
-def side_by_side(models: list[GPT]) -> Iterator[Callable]:
-    """A `map` over the models. On a CPU the two compute at the same time, each with half of the threads.
-
-    The small products of a decode step don't divide well among threads, two whole steps do. On a GPU, with one model
-    or with one thread it is the ordinary `map`, one after the other. The numbers are the same either way.
-    """
-    threads = torch.get_num_threads()
-    if len(models) == 1 or threads == 1 or models[0].device.type != "cpu":
-        yield map
-        return
-    torch.set_num_threads(threads // 2)  # a thread takes this number over when it first computes: hence a new pool
-    try:
-        with ThreadPoolExecutor(len(models)) as pool:
-            yield pool.map
-    finally:
-        torch.set_num_threads(threads)
 
 
 @torch.no_grad()
@@ -160,44 +138,34 @@ def generate(
     turns = torch.ones(N, dtype=torch.long, device=device)  # (B,)
     draw_on = generator.device if generator is not None else device
     finite = torch.ones(len(models), dtype=torch.bool, device=device)  # so far; looked at once, at the end
-
-    def distribution(logits: Tensor) -> tuple[Tensor, Tensor]:
-        sound = logits.sum(dtype=torch.float).isfinite()  # ()
-        return log_probs(logits, temperature, top_p, top_k), sound  # (B, V), ()
-
-    @torch.no_grad()  # a thread begins with gradients on
-    def read(model: GPT, cache: KVCache) -> tuple[Tensor, Tensor]:
-        return distribution(model(token[:, None], cache)[:, 0])  # (B, V), ()
-
-    known, sound = zip(*map(distribution, logits), strict=True)  # for each model a (B, V), whether it is finite
-    with side_by_side(models) as each:
-        for t in range(max_new_tokens):
-            uniform = torch.rand(N, generator=generator, device=draw_on).to(device)[rows]  # (B,)
-            finite = finite & torch.stack(sound)  # (models,)
-            own = known[0] if junior is None else torch.where(author[:, None], *known)  # (B, V) of each row's author
-            token = draw(own, uniform).masked_fill(done, pad)  # (B,)
-            chances = [x.gather(1, token[:, None])[:, 0].masked_fill(done, 0.0) for x in known]  # a (B,) for each model
-            tokens[rows, t], mask[rows, t], authorship[rows, t] = token, ~done, author & ~done
-            logprobs[rows, t] = chances[0] if junior is None else torch.where(author, *chances)
-            if junior is not None:
-                partner_logprobs[rows, t] = torch.where(author, *reversed(chances))
-            previous, author = author, handoff.next(token)
-            turns = turns + (author != previous)
-            done = done | (token == end)
-            if max_turns is not None:
-                done = done | (turns > max_turns)
-            if t + 1 == max_new_tokens:
+    for t in range(max_new_tokens):
+        uniform = torch.rand(N, generator=generator, device=draw_on).to(device)[rows]  # (B,)
+        finite = finite & torch.stack([x.sum(dtype=torch.float) for x in logits]).isfinite()  # (models,)
+        known = [log_probs(x, temperature, top_p, top_k) for x in logits]  # a (B, V) for each model
+        own = known[0] if junior is None else torch.where(author[:, None], *known)  # (B, V) of each row's author
+        token = draw(own, uniform).masked_fill(done, pad)  # (B,)
+        chances = [x.gather(1, token[:, None])[:, 0].masked_fill(done, 0.0) for x in known]  # a (B,) for each model
+        tokens[rows, t], mask[rows, t], authorship[rows, t] = token, ~done, author & ~done
+        logprobs[rows, t] = chances[0] if junior is None else torch.where(author, *chances)
+        if junior is not None:
+            partner_logprobs[rows, t] = torch.where(author, *reversed(chances))
+        previous, author = author, handoff.next(token)
+        turns = turns + (author != previous)
+        done = done | (token == end)
+        if max_turns is not None:
+            done = done | (turns > max_turns)
+        if t + 1 == max_new_tokens:
+            break
+        if t % 4 == 3:  # not at every token: asking a GPU makes it wait, copying the caches costs as well
+            going = (~done).nonzero()[:, 0]
+            if len(going) == 0:
                 break
-            if t % 4 == 3:  # not at every token: asking a GPU makes it wait, copying the caches costs as well
-                going = (~done).nonzero()[:, 0]
-                if len(going) == 0:
-                    break
-                if len(going) <= 0.75 * len(rows):
-                    rows, done, turns, author, token = (x[going] for x in (rows, done, turns, author, token))
-                    handoff.keep(going)
-                    for cache in caches:
-                        cache.keep(going)
-            known, sound = zip(*each(read, models, caches), strict=True)
+            if len(going) <= 0.75 * len(rows):
+                rows, done, turns, author, token = (x[going] for x in (rows, done, turns, author, token))
+                handoff.keep(going)
+                for cache in caches:
+                    cache.keep(going)
+        logits = [model(token[:, None], cache)[:, 0] for model, cache in zip(models, caches, strict=True)]  # (B, V)
 
     for name, sound in zip(("senior", "junior"), finite.tolist(), strict=False):
         if not sound:

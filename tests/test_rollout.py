@@ -299,31 +299,6 @@ def test_a_single_logit_that_is_not_finite_is_found(guilty, temperature, value):
     roll(*models.values(), temperature=temperature, new=5)  # the sixth is never asked for
 
 
-@pytest.mark.parametrize("schedule", ["word", "step"])
-def test_side_by_side_on_two_threads_writes_what_one_after_the_other_does(schedule):
-    """And leaves the number of threads as it was, whatever happens in between."""
-    before, rollouts = torch.get_num_threads(), []
-    try:
-        for threads in (1, 2):
-            torch.set_num_threads(threads)
-            rollouts.append(roll(tiny(0), tiny(1, n_layers=1), PROMPTS * 4, schedule))
-            assert torch.get_num_threads() == threads
-        broken = tiny(1)
-        calls = itertools.count()
-        broken.head.register_forward_hook(lambda *_: None if next(calls) < 3 else 1 / 0)  # at the fourth call
-        with pytest.raises(ZeroDivisionError):
-            roll(tiny(0), broken)
-        assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
-    series, threaded = rollouts
-    for name in ("tokens", "authorship", "mask"):
-        assert torch.equal(getattr(series, name), getattr(threaded, name))
-    for name in ("logprobs", "partner_logprobs"):
-        torch.testing.assert_close(getattr(series, name), getattr(threaded, name), atol=1e-5, rtol=0)
-    assert not threaded.logprobs.requires_grad
-
-
 def test_the_benchmark_prints_its_measurements_as_json(monkeypatch, capsys):
     small = functools.partial(benchmark.benchmark, small=True)
     monkeypatch.setattr(benchmark, "benchmark", small)
