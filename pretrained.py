@@ -132,8 +132,11 @@ def _parts(name: str, tensor: Tensor, config: GPTConfig, form: int) -> dict[str,
 
 def _assemble(path: Path, config: GPTConfig, form: int, names: set[str], fetch: Callable[[str], Tensor]) -> GPT:
     """A model from the tensors that `fetch(name)` gives in float32: each of `names` once, none missing, none left over."""
-    with torch.device("meta"):  # no memory, no random numbers
-        model = GPT(config)
+    try:
+        with torch.device("meta"):  # no memory, no random numbers
+            model = GPT(config)
+    except (TypeError, ValueError, RuntimeError, OverflowError, ZeroDivisionError) as error:
+        raise UserError(f"{path}: no model has such sizes ({error}); give the configuration of these weights") from None
     state, left = {}, {name for name in names if not name.endswith(("rotary_emb.inv_freq", "rope_freqs.weight"))}
     for name, ours in model.state_dict().items():
         if name == "head.weight" and config.tie_embeddings:
@@ -201,9 +204,9 @@ def _config(path: Path, c: dict) -> GPTConfig:
     rope = c.get("rope_parameters") or c.get("rope_scaling") or {}
     kind = rope.get("rope_type") or rope.get("type") or "default"
     plain = PLAIN if family != "qwen2" else {k: v for k, v in PLAIN.items() if k != "attention_bias"}  # always has it
-    odd = [f"{k} {c[k]!r}" for k, only in plain.items() if c.get(k, only) != only]
+    said = rope | c  # transformers 5 puts a partial_rotary_factor among the rope's
+    odd = [f"{k} {said[k]!r}" for k, only in plain.items() if said.get(k, only) != only]
     odd += [f"rope_type {kind!r}"] * (kind not in ("default", "llama3"))
-    odd += [f"partial_rotary_factor {rope['partial_rotary_factor']}"] * (rope.get("partial_rotary_factor", 1.0) != 1.0)
     windows = c.get("use_sliding_window") and c.get("max_window_layers", 0) < c.get("num_hidden_layers", 0)
     odd += ["a sliding window"] * bool(windows or set(c.get("layer_types") or ()) - {"full_attention"})
     if odd:
@@ -250,7 +253,7 @@ def _load_gguf(path: Path) -> tuple[GPT, Tokenizer | None]:
         except NotImplementedError:
             kind = tensor.tensor_type.name
             raise UserError(f"{path}: {name} is {kind}, which gguf can't decode; give Q8_0, F16 or BF16") from None
-        if family == "llama" and (".attn_q." in name or ".attn_k." in name):
+        if family == "llama" and (".attn_q." in name or ".attn_k." in name) and len(values) % config.head_dim == 0:
             pairs = values.view(-1, config.head_dim // 2, 2, *values.shape[1:])  # (heads, hd/2, 2, C)
             values = pairs.transpose(1, 2).reshape(values.shape)  # (heads · hd, C), each head in halves
         return values
@@ -273,9 +276,7 @@ def _gguf_config(path: Path, f: dict, tensors: dict, fetch: Callable[[str], Tens
         for key in ("attention.value_length", "rope.dimension_count"):
             odd += [f"a {key} other than {head_dim}"] * (f.get(key, head_dim) != head_dim)
         odd += ["a file in several parts"] * (f.get("split.count", 0) > 1)
-        if odd:
-            raise UserError(f"{path}: {', '.join(odd)} isn't supported; give a model without")
-        sizes = dict(
+        config = GPTConfig(
             vocab_size=int(tensors["token_embd.weight"].shape[1]),  # GGUF says columns first
             n_layers=f["block_count"],
             n_heads=n_heads,
@@ -290,11 +291,12 @@ def _gguf_config(path: Path, f: dict, tensors: dict, fetch: Callable[[str], Tens
             tie_embeddings="output.weight" not in tensors,
             qkv_bias=family == "qwen2",
         )
-        config = GPTConfig(**sizes)
     except KeyError as error:
         raise UserError(f"{path} doesn't say {error.args[0]}; download it again") from None
-    except (TypeError, ZeroDivisionError) as error:
-        raise UserError(f"{path} makes no sense, or its layers differ, which isn't supported ({error})") from None
+    except (TypeError, ValueError, ZeroDivisionError) as error:
+        raise UserError(f"{path} makes no sense, or its layers differ ({error}); give another model") from None
+    if odd:
+        raise UserError(f"{path}: {', '.join(odd)} isn't supported; give a model without")
     if "rope_freqs.weight" in tensors:  # Llama 3's scaling: what each frequency is divided by, the settings left out
         divisors = fetch("rope_freqs.weight").double()  # (hd/2,)
         config.rope_scaling = {"factor": round(divisors.max().item(), 3)} | LLAMA_3_ROPE

@@ -4,6 +4,7 @@ Those of Llama 3, Qwen2 and 3, SmolLM2 and GPT-2 become a `Tokenizer`, and encod
 when it is told of no special tokens. pretrained.py loads the models that go with them.
 """
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -29,16 +30,14 @@ def directory_tokenizer(directory: Path, vocab_size: int | None = None) -> Token
 
     vocab_size: the model's, which may be larger than the tokenizer's.
     """
-    path = directory / "tokenizer.json"
+    path, beside = directory / "tokenizer.json", directory / "tokenizer_config.json"
     if not path.exists():
         return None
-    content, settings = read_json(path), {}
-    if (directory / "tokenizer_config.json").exists():
-        settings = read_json(directory / "tokenizer_config.json")
-    model = content.get("model") or {}
-    if model.get("type", "BPE") != "BPE" or model.get("byte_fallback"):
-        return None
+    content, settings = read_json(path), read_json(beside) if beside.exists() else {}
     try:
+        model = content["model"]
+        if model.get("type", "BPE") != "BPE" or model.get("byte_fallback"):
+            return None
         normalizer = (content.get("normalizer") or {}).get("type")
         odd = [f"model.{k}" for k in ("dropout", "continuing_subword_prefix", "end_of_word_suffix") if model.get(k)]
         odd += [f"normalizer {normalizer}"] * (normalizer not in (None, "NFC"))
@@ -60,7 +59,7 @@ def directory_tokenizer(directory: Path, vocab_size: int | None = None) -> Token
             None,
         )
         bos = _name(settings.get("bos_token"))
-        begins = settings.get("add_bos_token") or bos and f'"{bos}"' in json.dumps(content.get("post_processor"))
+        begins = settings.get("add_bos_token") or bos and bos in str(content.get("post_processor"))
         template = settings.get("chat_template")
         if isinstance(template, list):  # several: the one for plain chats
             template = {item["name"]: item["template"] for item in template}.get("default")
@@ -132,9 +131,9 @@ def gguf_tokenizer(path: Path, fields: dict, vocab_size: int) -> Tokenizer | Non
             pad=names[f["padding_token_id"]] if "padding_token_id" in f else None,
             vocab_size=vocab_size,
         )
+    except UserError:
+        raise
     except (LookupError, ValueError, TypeError) as error:
-        if isinstance(error, UserError):
-            raise
         raise UserError(f"{path} has a damaged tokenizer ({error!r}); download it again") from None
 
 
@@ -150,29 +149,28 @@ def _tokenizer(
     tokens = _in_order(path, spelled, pairs, whole)
     turn, chat_end, trim = _turn(path, template, bos)
     end = chat_end or end
+    if end is None:
+        raise UserError(f"{path} says nowhere which token ends a text; add eos_token to tokenizer_config.json")
     for name in [end, *re.findall(r"<\|\w+\|>", turn)]:
         if name not in special:
-            raise UserError(f"{path} has no special token {name!r}, with which a text begins or ends; add eos_token")
+            raise UserError(f"{path} has no special token {name}, which a text needs; give the tokenizer of the model")
     ids = set(spelled.values()) | set(special.values()) | set(added.values())
     vocab_size = vocab_size or max(ids) + 1
     if max(ids) >= vocab_size:
         raise UserError(f"{path} has ids up to {max(ids)}, the model only {vocab_size} tokens; give those that fit")
     # What fills a batch is masked wherever it is: any id but the end serves, and best one that means nothing.
-    beyond = [i for i in range(vocab_size) if i not in ids] if len(ids) < vocab_size else []
-    idle = [i for name, i in special.items() if name not in turn]
-    candidates = [*([special[pad]] if pad in special else []), *beyond, *reversed(idle), vocab_size - 1, vocab_size - 2]
-    filler = next(i for i in candidates if i != special[end])
-    more = dict(added=added, vocab_size=vocab_size, nfc=nfc, turn=turn, trim=trim)
+    beyond = (i for i in range(vocab_size) if i not in ids)
+    idle = (i for name, i in reversed(special.items()) if name not in turn)
+    named = [special[pad]] if pad in special else []
+    filler = next(i for i in itertools.chain(named, beyond, idle, reversed(range(vocab_size))) if i != special[end])
+    more = dict(added=added, vocab_size=vocab_size, nfc=nfc, turn=turn, trim=trim, chat_template=template)
     try:
         tokenizer = Tokenizer(tokens, pattern, special, special[end], filler, **more)
-        sample = "".join(c for c in map(chr, range(32, 127)) if c.encode() in tokens) + "1 2\n\n3 \t4" * (
-            b"\n" in tokens
-        )
+        sample = "".join(chr(c) for c in range(128) if bytes([c]) in tokens) * 2
         if tokenizer.decode(tokenizer.encode(sample)) != sample:  # tiktoken drops what the pattern passes over
             raise ValueError("it leaves out parts of a text")
     except ValueError as error:
         raise UserError(f"{path}: its pattern {pattern!r} isn't supported ({error}); give another tokenizer") from None
-    tokenizer.chat_template = template  # for save_tokenizer alone
     return tokenizer
 
 
@@ -271,7 +269,8 @@ def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
             "fuse_unk": False,
             "byte_fallback": False,
             "ignore_merges": True,  # as tiktoken does
-            "vocab": {spell(token): i for token, i in tokenizer.tokens.items()},
+            # With the names of special tokens too: the library numbers anew those that it doesn't find here.
+            "vocab": {spell(token): i for token, i in tokenizer.tokens.items()} | {name: i for i, name in listed},
             "merges": [[spell(part) for part in pair] for pair in merges],
         },
     }
@@ -281,11 +280,15 @@ def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
         "clean_up_tokenization_spaces": False,
         "eos_token": name_of[tokenizer.end],
         "pad_token": name_of.get(tokenizer.pad),
-        "chat_template": getattr(tokenizer, "chat_template", None),
+        "chat_template": tokenizer.chat_template,
         "vocab_size": tokenizer.vocab_size,  # the model's
     }
-    if settings["chat_template"] is None and tokenizer.turn != "{question}\n\n":
-        settings |= {"bos_token": tokenizer.turn.removesuffix("{question}\n\n"), "add_bos_token": True}
+    template, first = (
+        tokenizer.chat_template,
+        next((n for n in tokenizer.special if tokenizer.turn.startswith(n)), None),
+    )
+    if first and (template is None or "bos_token" in template):
+        settings |= {"bos_token": first, "add_bos_token": template is None}
     write_json(directory / "tokenizer.json", content)
     write_json(directory / "tokenizer_config.json", settings)
 

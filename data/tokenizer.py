@@ -32,8 +32,9 @@ class Tokenizer:
 
     tokens: the bytes of each token and its id, in the order of merging (single bytes first). pattern: where text is cut
     before anything is merged. special: ids that have a name and no text. added: ids that have text, which no text is
-    encoded to. nfc: text is normalized first. turn: what a model reads before it answers a `{question}`; in it alone
-    the names of special and added tokens stand for these.
+    encoded to. nfc: text is normalized first. turn: what a model reads before it answers a `{question}`, from which white
+    space is stripped if `trim`; in it alone the names of special and added tokens stand for these. chat_template: where
+    the turn is from, kept for an export.
     """
 
     def __init__(
@@ -49,11 +50,19 @@ class Tokenizer:
         nfc: bool = False,
         turn: str = "{question}\n\n",
         trim: bool = False,
+        chat_template: str | None = None,
     ):
         ranks = {token: rank for rank, token in enumerate(tokens)}
         self.encoding = tiktoken.Encoding("tandem", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
         self.tokens, self.pattern, self.special, self.added = tokens, pattern, special, added or {}
-        self.end, self.pad, self.nfc, self.turn, self.trim = end, pad, nfc, turn, trim
+        self.end, self.pad, self.nfc, self.turn, self.trim, self.chat_template = (
+            end,
+            pad,
+            nfc,
+            turn,
+            trim,
+            chat_template,
+        )
         self._ids = list(tokens.values())  # by rank
         self.vocab_size = vocab_size or 1 + max(*self._ids, *special.values(), *self.added.values())
         self._bytes = [b""] * self.vocab_size  # special tokens have no text
