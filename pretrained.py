@@ -3,6 +3,9 @@ r"""Other people's models: weights and tokenizers from a Hugging Face directory 
 Llama (2, 3, SmolLM2, TinyLlama), Qwen2 and dense Qwen3, whose architecture `model.py` is; tokenizers that are byte-level
 BPE. What would need more code than this is refused in one line. A reader of the method may skip this file.
 
+    model, tokenizer = load_pretrained("smollm2")       # or a Hugging Face directory, or a GGUF file
+    save_pretrained(model, tokenizer, "exported")       # which AutoModelForCausalLM.from_pretrained loads
+
 Two things differ from model.py: our `qkv` and `gate_up` are one tensor each, theirs are three and two; and llama.cpp
 stores the query and key rows of the llama architecture in the order of another rotation (neighbours, not halves, are a pair).
 """
@@ -62,12 +65,15 @@ def load_pretrained(path: str | Path) -> tuple[GPT, Tokenizer | None]:
 
 
 def save_pretrained(model: GPT, tokenizer: Tokenizer | None, directory: str | Path) -> None:
-    """Write a new Hugging Face directory, which transformers loads: config.json, model.safetensors, the tokenizer."""
+    """Write a new Hugging Face directory, which transformers loads: config.json, model.safetensors, the tokenizer.
+
+    In float32, whatever the model's dtype and device. UserError if the directory holds anything or can't be written.
+    """
     safetensors, directory = _optional("safetensors.torch"), Path(directory)
     c = model.config
     if c.qk_norm and c.qkv_bias:
         raise UserError("no architecture of transformers has both qk_norm and qkv_bias as here; it can't be exported")
-    if directory.exists() and any(directory.iterdir()):
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise UserError(f"{directory} isn't empty, and nothing is overwritten; export to another directory")
     family = "qwen3" if c.qk_norm else "qwen2" if c.qkv_bias else "llama"
     config = {
@@ -98,11 +104,14 @@ def save_pretrained(model: GPT, tokenizer: Tokenizer | None, directory: str | Pa
             parts = _parts(name, tensor, c, 0)
             for theirs, part in zip(parts, tensor.split(list(parts.values())), strict=True):
                 tensors[theirs] = part.detach().float().cpu().clone()
-    directory.mkdir(parents=True, exist_ok=True)
-    safetensors.save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
-    write_json(directory / "config.json", config)
-    if tokenizer is not None:
-        save_tokenizer(tokenizer, directory)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        safetensors.save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+        write_json(directory / "config.json", config)
+        if tokenizer is not None:
+            save_tokenizer(tokenizer, directory)
+    except (OSError, _optional("safetensors").SafetensorError) as error:
+        raise UserError(f"{directory} can't be written ({error}); export to another directory") from None
 
 
 def _smollm2() -> Path:

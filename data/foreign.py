@@ -2,6 +2,9 @@
 
 Those of Llama 3, Qwen2 and 3, SmolLM2 and GPT-2 become a `Tokenizer`, and encode every text as the tokenizers library does
 when it is told of no special tokens. pretrained.py loads the models that go with them.
+
+    (run / "tokenizer").mkdir(); save_tokenizer(tokenizer, run / "tokenizer")   # what a run keeps
+    tokenizer = directory_tokenizer(run / "tokenizer")                          # the same ids, end, pad and prompts
 """
 
 import itertools
@@ -28,7 +31,8 @@ LETTERS = {b: letter for letter, b in BYTES.items()}
 def directory_tokenizer(directory: Path, vocab_size: int | None = None) -> Tokenizer | None:
     """The tokenizer of a directory (tokenizer.json, tokenizer_config.json); None if it has none of byte-level BPE.
 
-    vocab_size: the model's, which may be larger than the tokenizer's.
+    vocab_size: the model's, which may be larger than the tokenizer's; a tokenizer that we saved knows it. UserError if the
+    files can't be read, or cut, normalize or merge text in a way that isn't supported.
     """
     path, beside = directory / "tokenizer.json", directory / "tokenizer_config.json"
     if not path.exists():
@@ -48,16 +52,7 @@ def directory_tokenizer(directory: Path, vocab_size: int | None = None) -> Token
         merges = [tuple(m.split(" ")) if isinstance(m, str) else tuple(m) for m in model["merges"]]
         listed = {token["content"]: token for token in content.get("added_tokens", [])}
         ids = {name: token["id"] for name, token in listed.items()}
-        name_of = {i: name for name, i in ids.items()}
-        generation = directory / "generation_config.json"
-        end = _name(settings.get("eos_token")) or next(
-            (
-                name_of.get(i[0] if isinstance(i, list) else i)
-                for file in (generation, directory / "config.json")
-                if file.exists() and (i := read_json(file).get("eos_token_id")) is not None
-            ),
-            None,
-        )
+        end = _end(directory, settings, {i: name for name, i in ids.items()})
         bos = _name(settings.get("bos_token"))
         begins = settings.get("add_bos_token") or bos and bos in str(content.get("post_processor"))
         template = settings.get("chat_template")
@@ -81,6 +76,17 @@ def directory_tokenizer(directory: Path, vocab_size: int | None = None) -> Token
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path} isn't in the form of the tokenizers library ({error!r}); download it again") from None
+
+
+def _end(directory: Path, settings: dict, name_of: dict[int, str]) -> str | None:
+    """The name of the token that ends a text, from the first file that says it."""
+    if name := _name(settings.get("eos_token")):
+        return name
+    for path in (directory / "generation_config.json", directory / "config.json"):
+        ids = read_json(path).get("eos_token_id") if path.exists() else None
+        if ids is not None:
+            return name_of.get(ids[0] if isinstance(ids, list) else ids)
+    return None
 
 
 def _name(token) -> str | None:
@@ -107,6 +113,7 @@ def _pattern(path: Path, pre: dict) -> str:
 
 
 def gguf_tokenizer(path: Path, fields: dict, vocab_size: int) -> Tokenizer | None:
+    """The tokenizer in the metadata of a GGUF file; None if that has none of byte-level BPE. UserError as above."""
     f = {key.removeprefix("tokenizer.ggml."): value for key, value in fields.items()}
     if f.get("model") != "gpt2":
         return None
@@ -294,6 +301,7 @@ def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
 
 
 def read_json(path: Path) -> dict:
+    """The object in a file of a Hugging Face directory."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -306,4 +314,5 @@ def read_json(path: Path) -> dict:
 
 
 def write_json(path: Path, content: dict) -> None:
+    """Such a file."""
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

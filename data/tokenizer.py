@@ -4,6 +4,7 @@ r"""The tokenizer: byte-level BPE, encoded and decoded by tiktoken, trained here
 
 The pattern cuts as Qwen's does, so that word boundaries and reasoning steps fall on whole tokens: a word takes the
 space before it, every digit stands alone, and a full stop takes the blank line after it (".\n\n" is one token).
+The same class serves the tokenizers of other people's models, which data/foreign.py reads.
 """
 
 import base64
