@@ -1,7 +1,8 @@
 """Other people's tokenizers: byte-level BPE from a tokenizer.json or a GGUF file's metadata, and back to a tokenizer.json.
 
 Those of Llama 3, Qwen2 and 3, SmolLM2 and GPT-2 become a `Tokenizer`, and encode every text as the tokenizers library does
-when it is told of no special tokens. pretrained.py loads the models that go with them.
+when it is told of no special tokens (but for a few characters that are newer than Python's Unicode tables). pretrained.py
+loads the models that go with them.
 
     (run / "tokenizer").mkdir(); save_tokenizer(tokenizer, run / "tokenizer")   # what a run keeps
     tokenizer = directory_tokenizer(run / "tokenizer")                          # the same ids, end, pad and prompts
