@@ -4,10 +4,13 @@ r"""The tokenizer: byte-level BPE, encoded and decoded by tiktoken, trained here
 
 The pattern cuts as Qwen's does, so that word boundaries and reasoning steps fall on whole tokens: a word takes the
 space before it, every digit stands alone, and a full stop takes the blank line after it (".\n\n" is one token).
+The same class serves the tokenizers of other people's models, which data/foreign.py reads.
 """
 
 import base64
 import itertools
+import re
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +20,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from cli import UserError
 from data.problems import take, write_solution
 
 PATTERN = r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -25,20 +29,72 @@ VOCAB_SIZE = 512  # the two special tokens included
 
 
 class Tokenizer:
-    """Text to token ids and back. `end` finishes a response, `pad` fills the rows of a batch; they are two tokens."""
+    """Text to token ids and back. `end` finishes a response, `pad` fills the rows of a batch; they are two tokens.
 
-    def __init__(self, ranks: dict[bytes, int], pattern: str, end: str = "<|end|>", pad: str = "<|pad|>"):
-        special = {end: len(ranks), pad: len(ranks) + 1}
-        self.encoding = tiktoken.Encoding("tandem", pat_str=pattern, mergeable_ranks=ranks, special_tokens=special)
-        self.end, self.pad = special[end], special[pad]
-        self.vocab_size = self.encoding.n_vocab
+    tokens: the bytes of each token and its id, in the order of merging (single bytes first). pattern: where text is cut
+    before anything is merged. special: ids that have a name and no text. added: ids that have text, which no text is
+    encoded to. nfc: text is normalized first. turn: what a model reads before it answers a `{question}`, from which white
+    space is stripped if `trim`; in it alone the names of special and added tokens stand for these. chat_template: where
+    the turn is from, kept for an export.
+    """
+
+    def __init__(
+        self,
+        tokens: dict[bytes, int],
+        pattern: str,
+        special: dict[str, int],
+        end: int,
+        pad: int,
+        *,
+        added: dict[str, int] | None = None,
+        vocab_size: int | None = None,
+        nfc: bool = False,
+        turn: str = "{question}\n\n",
+        trim: bool = False,
+        chat_template: str | None = None,
+    ):
+        ranks = {token: rank for rank, token in enumerate(tokens)}
+        self.encoding = tiktoken.Encoding("tandem", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+        self.tokens, self.pattern, self.special, self.added = tokens, pattern, special, added or {}
+        self.end, self.pad, self.nfc, self.turn, self.trim, self.chat_template = (
+            end,
+            pad,
+            nfc,
+            turn,
+            trim,
+            chat_template,
+        )
+        self._ids = list(tokens.values())  # by rank
+        self.vocab_size = vocab_size or 1 + max(*self._ids, *special.values(), *self.added.values())
         self._bytes = [b""] * self.vocab_size  # special tokens have no text
-        for token_bytes, token in ranks.items():
-            self._bytes[token] = token_bytes
+        for token, i in (tokens | {name.encode(): i for name, i in self.added.items()}).items():
+            self._bytes[i] = token
+        self._known = bytes(b for b in range(256) if bytes([b]) in tokens)
+        names = special | self.added
+        either = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True))
+        self._turn = [names.get(part, part) for part in re.split(f"({either})", turn) if part]
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text. The names of special tokens are ordinary text here: no input can forge an end."""
-        return self.encoding.encode_ordinary(text)
+        """Ids of a text. The names of special tokens are ordinary text here: no input can forge an end.
+
+        A UserError for a character that the vocabulary can't spell: SmolLM2's lacks 21 of the 256 bytes.
+        """
+        if self.nfc:
+            text = unicodedata.normalize("NFC", text)
+        if len(self._known) < 256:  # tiktoken would panic
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")  # as it does itself
+            if text.encode().translate(None, self._known):
+                lost = next(c for c in text if c.encode().translate(None, self._known))
+                raise UserError(
+                    f"the tokenizer has no tokens for {lost!r} (U+{ord(lost):04X}); take it out of the text"
+                )
+        return [self._ids[rank] for rank in self.encoding.encode_ordinary(text)]
+
+    def prompt(self, question: str) -> list[int]:
+        """Ids of what a model reads before it answers: its own chat template for one turn, or question and blank line."""
+        question = question.strip() if self.trim else question
+        parts = [[p] if isinstance(p, int) else self.encode(p.replace("{question}", question)) for p in self._turn]
+        return list(itertools.chain.from_iterable(parts))
 
     def count(self, text: str) -> int:
         """The number of tokens in a text."""
@@ -75,7 +131,9 @@ def load_tokenizer(path: str | Path | None = None) -> Tokenizer:
         ) from None
     except ValueError:
         raise ValueError(f"{path} is not a .tiktoken file; `python -m data.tokenizer` makes one") from None
-    return Tokenizer(ranks, PATTERN)
+    tokens = dict(sorted(ranks.items(), key=lambda item: item[1]))
+    special = {"<|end|>": len(tokens), "<|pad|>": len(tokens) + 1}
+    return Tokenizer(tokens, PATTERN, special, *special.values())
 
 
 def train_bpe(text: str, n_tokens: int, pattern: str = PATTERN) -> dict[bytes, int]:
