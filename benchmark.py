@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from config import Config
 from data.tokenizer import Tokenizer
-from model import GPT, GPTConfig
+from model import GPT, GPTConfig, KVCache
 from rollout import Rollout, generate
 from train import Batch, Trainer
 
@@ -37,6 +37,15 @@ def medians(works: dict[str, Callable], repeats: int, device: torch.device, bar:
             seconds[name].append(time.perf_counter() - started)
             bar.update()
     return {name: statistics.median(values[1:]) for name, values in seconds.items()}
+
+
+def peak_memory(device: torch.device) -> int:
+    """Bytes: of the GPU's tensors, or of the process, PyTorch itself included."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )  # KiB on Linux
 
 
 def benchmark(tokenizer: Tokenizer, device: torch.device, small: bool = False) -> dict[str, float]:
@@ -77,9 +86,27 @@ def benchmark(tokenizer: Tokenizer, device: torch.device, small: bool = False) -
         batch.advantages = batch.advantages + 1e-3  # no row is left out
         trainers[schedule].update(batch, 0)
 
+    @torch.no_grad()
+    def forwards() -> None:
+        """What both models' own reading of the same tokens takes, of the prompts and one by one: the floor of tandem."""
+        for model in (senior, junior):
+            start = torch.tensor([40 - len(prompt) for prompt in asked], device=device)  # (groups,)
+            padded = torch.tensor(
+                [[0] * (40 - len(prompt)) + prompt for prompt in asked], device=device
+            )  # (groups, 40)
+            cache = KVCache(model.config, groups, 40, start, like=model.embedding.weight)
+            model.hidden(padded, cache)
+            cache.keep(torch.arange(N, device=device) // G, capacity=40 + T)
+            for token in batch.rollout.tokens.T[: T - 1]:
+                model(token[:, None], cache)
+
     def step(schedule: str) -> None:
         update(judge(schedule, roll(schedule)), schedule)
 
+    roll("solo", prompts[: N // 4], 4)  # what the first rollout of a process leaves behind isn't its memory
+    before = peak_memory(device)
+    roll("solo", prompts[: N // 4], lengths[-1])
+    grown = peak_memory(device) - before
     batch = judge("solo", roll("solo"))
     a, b = (torch.randn(size, size, device=device) for _ in range(2))
     source, target = (torch.empty(size * 8192 if not small else size, device=device) for _ in range(2))  # 64 MiB
@@ -88,6 +115,7 @@ def benchmark(tokenizer: Tokenizer, device: torch.device, small: bool = False) -
         "copy": lambda: target.copy_(source),
         "solo": lambda: roll("solo"),
         "tandem": lambda: roll("word"),
+        "forwards": forwards,
         "update": lambda: update(batch, "solo"),
         "step solo": lambda: step("solo"),
         "step tandem": lambda: step("word"),
@@ -101,12 +129,11 @@ def benchmark(tokenizer: Tokenizer, device: torch.device, small: bool = False) -
     rate, bandwidth = 2 * size**3 / s["matmul"], 2 * source.nbytes / s["copy"]  # FLOP/s; bytes/s, read and written
     parameters = sum(p.numel() for p in senior.parameters())  # the tied embedding once
     position = sum(map(len, prompts)) / N + T / 2  # of a new token, on average
-    cached = N * position * 2 * config.n_layers * config.n_kv_heads * config.head_dim * 4  # bytes that a step reads
-    floor = 2 * parameters * N / rate + (4 * parameters + cached) / bandwidth
-    if device.type == "cuda":
-        peak = torch.cuda.max_memory_allocated(device)
-    else:  # of the process, PyTorch itself included; Linux counts in KiB, macOS in bytes
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    per_position = 2 * config.n_layers * config.n_kv_heads * config.head_dim * 4  # bytes of cache, a row and position
+    floor = 2 * parameters * N / rate + (4 * parameters + N * position * per_position) / bandwidth  # of a decode step
+    caches = len(prompts[: N // 4]) * (40 + lengths[-1]) * per_position  # of the rollout whose memory was measured
+    cost = {n: s[f"{n} new tokens"] / n for n in lengths}  # seconds a token
+    slope = (cost[lengths[-1]] - cost[lengths[0]]) / ((lengths[-1] - lengths[0]) / 2)  # seconds a position
     return {
         "matmul_gflops": rate / 1e9,
         "copy_gb_per_second": bandwidth / 1e9,
@@ -114,6 +141,7 @@ def benchmark(tokenizer: Tokenizer, device: torch.device, small: bool = False) -
         "solo_tokens_per_second": N * T / s["solo"],
         "tandem_tokens_per_second": N * T / s["tandem"],
         "tandem_over_solo_time": s["tandem"] / s["solo"],
+        "tandem_over_own_forwards": s["tandem"] / s["forwards"],
         "solo_step_milliseconds": 1e3 * s["solo"] / T,
         "tandem_step_milliseconds": 1e3 * s["tandem"] / T,
         "decode_floor_milliseconds": 1e3 * floor,
@@ -122,8 +150,10 @@ def benchmark(tokenizer: Tokenizer, device: torch.device, small: bool = False) -
         "step_solo_seconds": s["step solo"],
         "step_tandem_seconds": s["step tandem"],
         "step_tandem_over_solo": s["step tandem"] / s["step solo"],
-        "peak_memory_mb": peak / 1e6,
-        **{f"milliseconds_per_token_length_{n}": 1e3 * s[f"{n} new tokens"] / n for n in lengths},
+        "peak_memory_mb": peak_memory(device) / 1e6,
+        "rollout_memory_over_weights_and_caches": (4 * parameters + grown) / (4 * parameters + caches),
+        "growth_over_cache_reading": slope / (len(prompts[: N // 4]) * per_position / bandwidth),
+        **{f"milliseconds_per_token_length_{n}": 1e3 * cost[n] for n in lengths},
         **{f"milliseconds_per_row_batch_{n}": 1e3 * s[f"{n} rows"] / n for n in batches},
     }
 

@@ -307,6 +307,7 @@ def test_the_benchmark_prints_its_measurements_as_json(monkeypatch, capsys):
     names = """solo_tokens_per_second tandem_tokens_per_second tandem_over_solo_time update_seconds update_mfu
     step_solo_seconds step_tandem_seconds matmul_gflops copy_gb_per_second decode_floor_milliseconds"""
     assert set(names.split()) <= measured.keys()
+    measured.pop("growth_over_cache_reading")  # of so little work a difference of timings is noise, of either sign
     assert all(math.isfinite(value) and value > 0 for value in measured.values())
 
 
