@@ -72,6 +72,8 @@ class Config:
     """largest norm of the gradient"""
     on_nonfinite: Literal["stop", "skip"] = "stop"
     """at a loss, gradient or logit that is NaN or infinite: stop, or drop the update (three in a row stop)"""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """of matrix products and attention; bfloat16 is for GPUs (weights stay float32; see update_ratio_error)"""
     micro_tokens: int = 4096
     """tokens, padding included, that an update reads at a time; less takes less memory, for the same gradient"""
 

@@ -24,7 +24,7 @@ import reward
 from cli import UserError, command, parse, pick_device, say_device
 from data.problems import Problem, is_jargon, problem_sets
 from data.tokenizer import Tokenizer, load_tokenizer
-from model import GPT
+from model import GPT, autocast
 from rollout import Rollout, generate, log_probs, render, response_logits
 from runs import load_pair, read_json, read_metrics, write_json
 from tandem import Handoff, Schedule, kl_exact
@@ -43,6 +43,7 @@ class Sampling:
     p_senior: float = 0.5  # of `word`
     max_gap: int = 32
     batch_size: int = 512  # rows at a time
+    precision: str = "float32"
     seed: int = 0
 
 
@@ -150,7 +151,10 @@ def evaluate(
     Returns the measures, as eval.json has them, and the responses behind them: solo, handoff, handoff_word.
     """
     rows = len(problems) * how.samples
-    with tqdm(total=3 * rows, desc=f"evaluating {label}".strip(), unit="response", leave=False) as bar:
+    with (
+        autocast(how.precision, senior.device),
+        tqdm(total=3 * rows, desc=f"evaluating {label}".strip(), unit="response", leave=False) as bar,
+    ):
         names = {"solo": "solo", "handoff": "step", "handoff_word": "word"}
         responses = {
             name: respond(senior, junior, problems, tokenizer, schedule, how, bar) for name, schedule in names.items()
@@ -158,7 +162,8 @@ def evaluate(
     measures = {name: pass_rates(answers, how.samples) for name, answers in responses.items()}
     alone = responses["solo"]
     rollouts = {id(response.rollout): response.rollout for response in alone}.values()
-    compared = [drift_and_legibility(senior, junior, rollout) for rollout in rollouts]
+    with autocast(how.precision, senior.device):
+        compared = [drift_and_legibility(senior, junior, rollout) for rollout in rollouts]
     kl, acceptance, cross_entropy = (
         torch.cat([c[key] for c in compared]).mean().item() for key in ("kl", "acceptance", "cross_entropy")
     )
@@ -354,6 +359,7 @@ def measure_again(directory: Path, options: Options, tokenizer: Tokenizer) -> di
         top_k=options.top_k,
         max_new_tokens=config.max_new_tokens,
         max_gap=config.max_gap,
+        precision=config.precision,
     )
     room = min(senior.config.max_seq_len, junior.config.max_seq_len) - how.max_new_tokens
     limits = dict(count=tokenizer.count, room=room, max_prompt_tokens=config.max_prompt_tokens)

@@ -7,6 +7,7 @@ first, then `Attention.forward`: everything else serves these two.
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -56,9 +57,15 @@ class KVCache:
     """
 
     def __init__(self, config: GPTConfig, batch_size: int, capacity: int, start: Tensor | None = None, *, like: Tensor):
-        shape = (batch_size, config.n_kv_heads, capacity, config.head_dim)
-        self.k = [like.new_empty(shape) for _ in range(config.n_layers)]  # a (B, KV, S, hd) for every layer
-        self.v = [like.new_empty(shape) for _ in range(config.n_layers)]  # a (B, KV, S, hd) for every layer
+        shape, kind = (batch_size, config.n_kv_heads, capacity, config.head_dim), like.device.type
+        # Of the precision in which attention computes, or all of it would be converted at every token.
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else like.dtype
+        self.k = [
+            like.new_empty(shape, dtype=dtype) for _ in range(config.n_layers)
+        ]  # a (B, KV, S, hd) for every layer
+        self.v = [
+            like.new_empty(shape, dtype=dtype) for _ in range(config.n_layers)
+        ]  # a (B, KV, S, hd) for every layer
         self.start = torch.zeros(batch_size, dtype=torch.long, device=like.device) if start is None else start  # (B,)
         self.length = 0
 
@@ -236,6 +243,14 @@ class GPT(nn.Module):
         keys = torch.arange(end, device=start.device)  # (S,)
         own = keys[first:, None]  # (T, 1)
         return ((keys >= start[:, None, None]) & (keys <= own) | (keys == own))[:, None]  # (B, 1, T, S)
+
+
+def autocast(precision: Literal["float32", "bfloat16"], device: torch.device):
+    """Within, matrix products and attention compute in this precision; weights, gradients and sums stay in float32.
+
+    An update of 1e-5 would vanish in weights of bfloat16, which have 8 bits.
+    """
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
 
 
 def save_model(model: GPT, path: str | Path, previous: Path | None = None, **more) -> None:

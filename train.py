@@ -30,7 +30,7 @@ from config import MAY_CHANGE, Config
 from data.problems import MAX_PROMPT_TOKENS, Problem, deal, is_jargon, problem_sets, take
 from data.tokenizer import Tokenizer, load_tokenizer
 from evaluate import Sampling, evaluate, seeded, show_responses, table
-from model import GPT, save_model
+from model import GPT, autocast, save_model
 from rollout import Rollout, generate, log_probs, render, response_logits
 from runs import (
     GROWING,
@@ -171,7 +171,8 @@ class Trainer:
         else:
             problems = deal(self.problems, config.prompts, config.seed, step)
         try:
-            rollout = self.roll_out(problems, step)
+            with autocast(config.precision, self.senior.device):
+                rollout = self.roll_out(problems, step)
         except FloatingPointError as error:
             self.fault(step, str(error))
             return dict.fromkeys(METRICS) | {"step": step, "skipped_updates": config.mini_batches}, None, problems
@@ -274,7 +275,8 @@ class Trainer:
             self.optimizer.zero_grad(set_to_none=True)
             parts = []
             for rows in micro_batches(part.rollout, config.micro_tokens):
-                loss, stats = objective(self.senior, self.junior, part.rows(rows), config, weight)
+                with autocast(config.precision, self.senior.device):
+                    loss, stats = objective(self.senior, self.junior, part.rows(rows), config, weight)
                 loss.backward()
                 parts.append(stats)
             stats = {name: sum(s[name] for s in parts) for name in parts[0]}
@@ -375,6 +377,7 @@ def sampling(config: Config) -> Sampling:
         max_new_tokens=config.max_new_tokens,
         p_senior=0.5,
         max_gap=config.max_gap,
+        precision=config.precision,
     )
 
 

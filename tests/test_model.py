@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import tiny
 
-from model import GPT, GPTConfig, KVCache, load_model, save_model
+from model import GPT, GPTConfig, KVCache, autocast, load_model, save_model
 
 PROMPTS = [3, 1, 7, 5]  # lengths, ragged
 
@@ -180,3 +180,19 @@ def test_bad_sizes_and_too_long_inputs_name_what_is_wrong():
         GPTConfig(head_dim=7)
     with pytest.raises(ValueError, match="max_seq_len"):
         tiny(0)(torch.zeros(1, 65, dtype=torch.long))
+
+
+def test_under_autocast_the_cache_has_its_precision_and_gives_the_same_logits():
+    model, tokens = tiny(0), torch.randint(0, 37, (3, 12), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), autocast("bfloat16", model.device):
+        cache = KVCache(model.config, 3, 12, like=model.embedding.weight)
+        cached = torch.cat(
+            [model(tokens[:, :5], cache), *(model(tokens[:, t : t + 1], cache) for t in range(5, 12))], 1
+        )
+        whole = model(tokens)
+    assert cache.k[0].dtype == torch.bfloat16 and cached.dtype == torch.bfloat16
+    torch.testing.assert_close(cached, whole, atol=0.15, rtol=0.02)
+    with torch.no_grad():
+        torch.testing.assert_close(cached.float(), model(tokens), atol=0.15, rtol=0.02)
+    with autocast("float32", model.device):
+        assert KVCache(model.config, 3, 12, like=model.embedding.weight).k[0].dtype == torch.float32

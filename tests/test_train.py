@@ -202,6 +202,20 @@ def test_the_second_mini_batch_of_grpo_sees_ratios_that_moved(tokenizer, monkeyp
     assert metrics["update_ratio_error"] == pytest.approx(first, abs=1e-6) and metrics["clip_fraction"] > 0
 
 
+def test_bfloat16_computes_coarsely_and_keeps_its_weights_in_float32(tokenizer, monkeypatch):
+    """An update of 1e-5 would vanish in weights of bfloat16. The ratio is measured as ever, and as coarse."""
+    made, exact = (
+        trainer(tokenizer, precision=precision, learning_rate=1e-5, warmup=0, monkeypatch=monkeypatch)
+        for precision in ("bfloat16", "float32")
+    )
+    before = copy.deepcopy(made.senior.state_dict())
+    error = made.step(0)[0]["update_ratio_error"]
+    assert exact.step(0)[0]["update_ratio_error"] < 1e-4 < error < 0.5
+    moved = [(a - b).abs() for a, b in zip(before.values(), made.senior.state_dict().values(), strict=True)]
+    assert all(p.dtype == p.grad.dtype == torch.float32 for p in made.senior.parameters())
+    assert all(0 < step.max() < 2e-5 for step in moved)
+
+
 def test_gradients_are_clipped_and_weights_decay_only_if_asked(tokenizer):
     made = trainer(tokenizer, grad_clip=1e-3)
     metrics, _ = made.update(batch_of(made), 0)
