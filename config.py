@@ -7,7 +7,7 @@ from cli import check_types
 from tandem import Baseline, Schedule
 
 # When a run is resumed: steps may only grow, and the problems must be the same ones.
-MAY_CHANGE = ("steps", "save_every", "device", "on_nonfinite", "data", "test_data")
+MAY_CHANGE = ("steps", "save_every", "device", "on_nonfinite", "data", "test_data", "export")
 
 
 @dataclass
@@ -23,9 +23,9 @@ class Config:
     chunk: int = 16
     """tokens a turn (chunk)"""
     senior: str | None = None
-    """checkpoint of the senior; the shipped one if not given"""
+    """checkpoint, Hugging Face directory or GGUF file of the senior, or smollm2; the shipped one if not given"""
     junior: str | None = None
-    """checkpoint of the junior, or self: a frozen copy of the senior; the shipped one if not given"""
+    """the same of the junior, or self: a frozen copy of the senior; the shipped one if not given"""
 
     data: str | None = None
     """JSON Lines file of problems, {"question": …, "answer": …} each; the generated world if not given"""
@@ -90,6 +90,8 @@ class Config:
     """directory of the run; runs/SCHEDULE if not given, or the first of runs/SCHEDULE-2, -3 … that is free"""
     resume: str | None = None
     """directory of a run to go on with; its options hold, but for more steps, save_every, device and on_nonfinite"""
+    export: str | None = None
+    """new directory for the trained senior in Hugging Face's form, which transformers loads"""
     save_every: int = 20
     """steps between checkpoints, and between the co-written responses that are shown"""
     device: str = "auto"

@@ -22,11 +22,11 @@ from tqdm import tqdm
 
 import reward
 from cli import UserError, command, parse, pick_device, say_device
-from data.problems import Problem, is_jargon, problem_sets
-from data.tokenizer import Tokenizer, load_tokenizer
+from data.problems import Problem, is_jargon
+from data.tokenizer import Tokenizer
 from model import GPT, autocast
 from rollout import Rollout, generate, log_probs, render, response_logits
-from runs import load_pair, read_json, read_metrics, write_json
+from runs import load_pair, problems_of, read_json, read_metrics, write_json
 from tandem import Handoff, Schedule, kl_exact
 
 
@@ -116,7 +116,7 @@ def respond(
         rollout = generate(
             senior,
             None if schedule == "solo" else junior,
-            [tokenizer.encode(problem.prompt) for problem in part],
+            [tokenizer.prompt(problem.question) for problem in part],
             handoff,
             end=tokenizer.end,
             pad=tokenizer.pad,
@@ -317,11 +317,11 @@ class Options:
 def main(argv: list[str]) -> None:
     options = parse(Options, argv, __doc__)
     settings = (options.problems, options.samples, options.temperature, options.top_p, options.top_k)
-    tokenizer, columns, starts, found, directories = load_tokenizer(), {}, [], {}, {}
+    columns, starts, found, directories = {}, [], {}, {}
     for directory in dict.fromkeys(Path(run).resolve() for run in options.runs):
         name = directory.name if directory.name not in found else str(directory)
         if any(value is not None for value in settings):
-            found[name] = measure_again(directory, options, tokenizer)
+            found[name] = measure_again(directory, options)
         else:
             found[name] = read_measures(directory / "eval.json")
             before = found[name]["before"]
@@ -349,9 +349,9 @@ def read_measures(path: Path) -> dict:
     return content
 
 
-def measure_again(directory: Path, options: Options, tokenizer: Tokenizer) -> dict:
+def measure_again(directory: Path, options: Options) -> dict:
     """Measure a run's trained pair on more problems or otherwise; kept in the run, in an eval-*.json of that name."""
-    config, senior, junior = load_pair(directory, tokenizer)
+    config, senior, junior, tokenizer = load_pair(directory)
     how = Sampling(
         samples=options.samples or 4,
         temperature=0.7 if options.temperature is None else options.temperature,
@@ -361,9 +361,7 @@ def measure_again(directory: Path, options: Options, tokenizer: Tokenizer) -> di
         max_gap=config.max_gap,
         precision=config.precision,
     )
-    room = min(senior.config.max_seq_len, junior.config.max_seq_len) - how.max_new_tokens
-    limits = dict(count=tokenizer.count, room=room, max_prompt_tokens=config.max_prompt_tokens)
-    _, problems, _ = problem_sets(config.data, config.test_data, options.problems or 100, **limits)
+    _, problems, _ = problems_of(config, options.problems or 100, tokenizer, senior, junior)
     device = pick_device(options.device)
     say_device(device)
     measures, _ = evaluate(senior.to(device), junior.to(device), problems, tokenizer, how, directory.name)

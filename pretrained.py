@@ -69,12 +69,8 @@ def save_pretrained(model: GPT, tokenizer: Tokenizer | None, directory: str | Pa
 
     In float32, whatever the model's dtype and device. UserError if the directory holds anything or can't be written.
     """
-    safetensors, directory = _optional("safetensors.torch"), Path(directory)
-    c = model.config
-    if c.qk_norm and c.qkv_bias:
-        raise UserError("no architecture of transformers has both qk_norm and qkv_bias as here; it can't be exported")
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise UserError(f"{directory} isn't empty, and nothing is overwritten; export to another directory")
+    check_export(model, directory)
+    safetensors, directory, c = _optional("safetensors.torch"), Path(directory), model.config
     family = "qwen3" if c.qk_norm else "qwen2" if c.qkv_bias else "llama"
     config = {
         "architectures": [f"{family.capitalize()}ForCausalLM"],
@@ -112,6 +108,16 @@ def save_pretrained(model: GPT, tokenizer: Tokenizer | None, directory: str | Pa
             save_tokenizer(tokenizer, directory)
     except (OSError, _optional("safetensors").SafetensorError) as error:
         raise UserError(f"{directory} can't be written ({error}); export to another directory") from None
+
+
+def check_export(model: GPT, directory: str | Path) -> None:
+    """UserError if save_pretrained couldn't write this model there: better before a run than after it."""
+    _optional("safetensors.torch")
+    if model.config.qk_norm and model.config.qkv_bias:
+        raise UserError("no architecture of transformers has both qk_norm and qkv_bias as here; it can't be exported")
+    path = Path(directory)
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise UserError(f"{path} isn't empty, and nothing is overwritten; export to another directory")
 
 
 def _smollm2() -> Path:

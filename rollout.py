@@ -240,26 +240,29 @@ class Options:
 @command
 def main(argv: list[str]) -> None:
     import reward
-    from data.problems import Problem, take
+    from data.problems import Problem
     from data.tokenizer import load_tokenizer
     from evaluate import seeded
-    from runs import load_pair
+    from runs import load_pair, problems_of
 
     options = parse(Options, argv, __doc__)
-    tokenizer = load_tokenizer()
     if options.benchmark:
         import benchmark
 
-        measured = benchmark.benchmark(tokenizer, pick_device(options.device))
+        measured = benchmark.benchmark(load_tokenizer(), pick_device(options.device))
         return print(json.dumps(measured, indent=2) if options.json else benchmark.table(measured))
-    config, *pair = load_pair(Path(options.run), tokenizer)
-    asked = [Problem(options.prompt, "")] * options.samples if options.prompt else take("test", options.samples, "show")
-    prompts = [tokenizer.encode(problem.prompt) for problem in asked]
-    if (most := min(model.config.max_seq_len for model in pair) - config.max_new_tokens) < max(map(len, prompts)):
+    config, senior, junior, tokenizer = load_pair(Path(options.run))
+    if options.prompt:
+        asked = [Problem(options.prompt, "")] * options.samples
+    else:
+        _, asked, _ = problems_of(config, options.samples, tokenizer, senior, junior)
+    prompts = [tokenizer.prompt(problem.question) for problem in asked]
+    context = min(model.config.max_seq_len for model in (senior, junior))
+    if (most := context - config.max_new_tokens) < max(map(len, prompts)):
         raise UserError(f"--prompt has {max(map(len, prompts))} tokens; {most} fit into the context: shorten it")
     device = pick_device(options.device)
     say_device(device)
-    senior, junior = (model.to(device) for model in pair)
+    senior, junior = senior.to(device), junior.to(device)
     handoff = Handoff(
         options.schedule,
         p_senior=config.p_senior,

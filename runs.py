@@ -20,8 +20,11 @@ from filelock import FileLock, Timeout  # torch's own dependency
 import checkpoint
 from cli import Terminated, UserError, handling, interrupt
 from config import MAY_CHANGE, Config
-from data.tokenizer import Tokenizer
+from data.foreign import directory_tokenizer
+from data.problems import MAX_PROMPT_TOKENS, Problem, problem_sets
+from data.tokenizer import Tokenizer, load_tokenizer
 from model import GPT, load_model
+from pretrained import load_pretrained
 
 GROWING = ("metrics.jsonl", "samples.txt")  # what the steps add to; a checkpoint knows how long they were
 A_RUN = ("config.json", "checkpoint.pt", "previous.pt", "junior.pt", "senior.pt", "eval.json", *GROWING)
@@ -161,25 +164,61 @@ def _how_to_go_on(directory: Path) -> str:
     return f"nothing was saved yet: {command} begins again" if begun else "nothing was written"
 
 
-def load_checked(path: str | Path, tokenizer: Tokenizer) -> GPT:
-    """A model from a checkpoint of ours, in eval mode; a UserError if it can't be read or has another vocabulary."""
+def load_any(path: str | Path) -> tuple[GPT, Tokenizer]:
+    """A model, in eval mode on the CPU, and the tokenizer that it goes with; a UserError if they can't be had.
+
+    path: one of our checkpoints, a Hugging Face directory, a GGUF file, or smollm2 (see pretrained.load_pretrained).
+    """
+    if (Path(path) / "checkpoint.pt").exists():
+        raise UserError(f"{path} is a run of train.py; give its {Path(path) / 'checkpoint.pt'}")
+    if str(path) == "smollm2" or Path(path).suffix == ".gguf" or Path(path).is_dir():
+        model, tokenizer = load_pretrained(path)
+        if tokenizer is None:
+            raise UserError(f"{path} has no tokenizer of byte-level BPE; give a model that has")
+        return model, tokenizer
     try:
         model = load_model(path)
     except ValueError as error:
         raise UserError(str(error)) from None
+    tokenizer = directory_tokenizer(Path(path).parent / "tokenizer") or load_tokenizer()
     if model.config.vocab_size != tokenizer.vocab_size:
         raise UserError(
             f"{path} has a vocabulary of {model.config.vocab_size}, the tokenizer one of {tokenizer.vocab_size}: "
             "give a model that was trained with this tokenizer"
         )
-    return model
+    return model, tokenizer
 
 
-def load_pair(directory: Path, tokenizer: Tokenizer) -> tuple[Config, GPT, GPT]:
-    """A run's (config, senior as of its last checkpoint, frozen junior)."""
+def load_both(senior: str | Path, junior: str | Path) -> tuple[GPT, GPT, Tokenizer]:
+    """Two models of one vocabulary, and its tokenizer; they are two objects even if they are one file."""
+    (first, tokenizer), (second, other) = load_any(senior), load_any(junior)
+    if not tokenizer.same_as(other):
+        raise UserError(
+            f"{senior} and {junior} have different vocabularies, and can't write one text; try --junior self"
+        )
+    return first, second, tokenizer
+
+
+def load_pair(directory: Path) -> tuple[Config, GPT, GPT, Tokenizer]:
+    """A run's (config, senior as of its last checkpoint, frozen junior, tokenizer)."""
     config = read_config(directory)
-    senior = load_checked(last_checkpoint(directory) or directory / "checkpoint.pt", tokenizer)
-    return config, senior, load_checked(directory / "junior.pt", tokenizer)
+    return config, *load_both(last_checkpoint(directory) or directory / "checkpoint.pt", directory / "junior.pt")
+
+
+def problems_of(
+    config: Config, n: int, tokenizer: Tokenizer, *pair: GPT
+) -> tuple[list[Problem] | None, list[Problem], str]:
+    """What problem_sets gives, n problems to measure on, if prompts and responses fit the context."""
+    context = min(model.config.max_seq_len for model in pair)
+    prompt = config.max_prompt_tokens or (1 if config.data else MAX_PROMPT_TOKENS)
+    room = context - config.max_new_tokens
+    if prompt > room:
+        raise UserError(
+            f"--max-new-tokens {config.max_new_tokens} and a prompt of up to {prompt} exceed the context of "
+            f"{context} tokens; give at most {context - prompt}"
+        )
+    limits = dict(count=tokenizer.count, room=room, max_prompt_tokens=config.max_prompt_tokens)
+    return problem_sets(config.data, config.test_data, n, **limits)
 
 
 def read_config(directory: Path) -> Config:

@@ -11,7 +11,6 @@ Only the senior is trained, and only on the tokens that it wrote.
 """
 
 import contextlib
-import copy
 import itertools
 import json
 import os
@@ -27,10 +26,12 @@ from tqdm import tqdm
 import reward
 from cli import UserError, command, parse, pick_device, say_device
 from config import MAY_CHANGE, Config
-from data.problems import MAX_PROMPT_TOKENS, Problem, deal, is_jargon, problem_sets, take
+from data.foreign import save_tokenizer
+from data.problems import Problem, deal, is_jargon, take
 from data.tokenizer import Tokenizer, load_tokenizer
 from evaluate import Sampling, evaluate, seeded, show_responses, table
 from model import GPT, autocast, save_model
+from pretrained import check_export, save_pretrained
 from rollout import Rollout, generate, log_probs, render, response_logits
 from runs import (
     GROWING,
@@ -39,8 +40,9 @@ from runs import (
     fingerprint,
     finishing_first,
     last_checkpoint,
-    load_checked,
+    load_both,
     new_directory,
+    problems_of,
     read_metrics,
     read_state,
     refuse_a_run,
@@ -212,7 +214,7 @@ class Trainer:
         rollout = generate(
             self.senior,
             None if config.schedule == "solo" else self.junior,
-            [ids for p in problems for ids in [self.tokenizer.encode(p.prompt)] * config.group_size],
+            [ids for p in problems for ids in [self.tokenizer.prompt(p.question)] * config.group_size],
             self.handoff,
             end=self.tokenizer.end,
             pad=self.tokenizer.pad,
@@ -297,16 +299,14 @@ class Trainer:
         return {**means, "update_ratio_error": done[0]["ratio_error"] if done else 0.0}, skipped
 
 
-def starting_pair(config: Config, tokenizer: Tokenizer) -> tuple[GPT, GPT]:
-    """Senior and junior before RL, two objects, on the CPU."""
-    senior = load_checked(config.senior or SHIPPED / "senior.pt", tokenizer)
-    if config.junior == "self":
-        return senior, copy.deepcopy(senior)
-    return senior, load_checked(config.junior or SHIPPED / "junior.pt", tokenizer)
+def starting_pair(config: Config) -> tuple[GPT, GPT, Tokenizer]:
+    """Senior and junior before RL, two objects, on the CPU, and the tokenizer of both."""
+    senior = config.senior or SHIPPED / "senior.pt"
+    return load_both(senior, senior if config.junior == "self" else config.junior or SHIPPED / "junior.pt")
 
 
-def resumed_pair(config: Config, tokenizer: Tokenizer, directory: Path) -> tuple[GPT, GPT, dict | None]:
-    """Senior, junior and state from the last checkpoint of a run, if that run is still what it was.
+def resumed_pair(config: Config, directory: Path) -> tuple[GPT, GPT, Tokenizer, dict | None]:
+    """Senior, junior, tokenizer and state from the last checkpoint of a run, if that run is still what it was.
 
     The state is None, and the pair the one that it starts from, where it was killed before its first checkpoint.
     """
@@ -316,7 +316,7 @@ def resumed_pair(config: Config, tokenizer: Tokenizer, directory: Path) -> tuple
             raise UserError(
                 f"{directory} has lost its checkpoint.pt; restore it, or begin a new run with another --out"
             )
-        return *starting_pair(config, tokenizer), None
+        return *starting_pair(config), None
     state = read_state(path)
     for name, value in config.record().items():
         saved = state["options"].get(name)
@@ -327,31 +327,17 @@ def resumed_pair(config: Config, tokenizer: Tokenizer, directory: Path) -> tuple
         raise UserError(
             f"{path} is of step {state['step']}, beyond the --steps {config.steps} of {directory}; give more"
         )
-    pair = load_checked(path, tokenizer), load_checked(directory / "junior.pt", tokenizer)
+    loaded = load_both(path, directory / "junior.pt")
     for name, found in fingerprints(config, directory).items():
         if found != state["fingerprints"].get(name):
             raise UserError(f"{name} is not what it was when {directory} began; put that back, or begin a new run")
-    return *pair, state
+    return *loaded, state
 
 
 def fingerprints(config: Config, directory: Path) -> dict[str, str]:
     """The SHA-256 of every file that the run reads again when it is resumed."""
     files = {"junior.pt": directory / "junior.pt", "--data": config.data, "--test-data": config.test_data}
     return {name: fingerprint(path) for name, path in files.items() if path}
-
-
-def problems_of(config: Config, tokenizer: Tokenizer, *pair: GPT) -> tuple[list[Problem] | None, list[Problem], str]:
-    """What problem_sets gives, if its prompts and the responses fit the context."""
-    context = min(model.config.max_seq_len for model in pair)
-    prompt = config.max_prompt_tokens or (1 if config.data else MAX_PROMPT_TOKENS)
-    room = context - config.max_new_tokens
-    if prompt > room:
-        raise UserError(
-            f"--max-new-tokens {config.max_new_tokens} and a prompt of up to {prompt} exceed the context of "
-            f"{context} tokens; give at most {context - prompt}"
-        )
-    limits = dict(count=tokenizer.count, room=room, max_prompt_tokens=config.max_prompt_tokens)
-    return problem_sets(config.data, config.test_data, config.eval_problems, **limits)
 
 
 def show_step(metrics: dict, batch: Batch, tokenizer: Tokenizer, color: bool) -> str:
@@ -383,14 +369,16 @@ def sampling(config: Config) -> Sampling:
 
 def train(config: Config) -> Path:
     """A whole run, or the rest of one: measure, train, measure again. Returns the directory with everything in it."""
-    tokenizer, how, color = load_tokenizer(), sampling(config), sys.stdout.isatty()
+    how, color = sampling(config), sys.stdout.isatty()
     with contextlib.ExitStack() as stack:
         if config.resume:
             out = stack.enter_context(claimed(Path(config.resume)))
-            senior, junior, state = resumed_pair(config, tokenizer, out)
+            senior, junior, tokenizer, state = resumed_pair(config, out)
         else:
-            senior, junior, state = *starting_pair(config, tokenizer), None
-        problems, held_out, note = problems_of(config, tokenizer, senior, junior)
+            senior, junior, tokenizer, state = *starting_pair(config), None
+        if config.export:
+            check_export(senior, config.export)
+        problems, held_out, note = problems_of(config, config.eval_problems, tokenizer, senior, junior)
         device = pick_device(config.device)
         trainer = Trainer(config, senior.to(device), junior.to(device), tokenizer, problems)
         if state:
@@ -407,6 +395,9 @@ def train(config: Config) -> Path:
         print(" (¶ is a blank line)")
         if state is None:
             save_model(junior, out / "junior.pt")
+            if not tokenizer.same_as(load_tokenizer()):
+                (out / "tokenizer").mkdir(exist_ok=True)
+                save_tokenizer(tokenizer, out / "tokenizer")
             before, responses = evaluate(senior, junior, held_out, tokenizer, how, "before")
             print(f"before\n{show_responses(responses, tokenizer, color)}\n")
             lengths = dict.fromkeys(GROWING, 0)
@@ -419,6 +410,8 @@ def train(config: Config) -> Path:
         result = {"before": state["before"], "after": after, "problems": len(held_out), "samples": how.samples}
         write_json(out / "eval.json", result | {"config": config.record()})
         print(f"\nafter\n{show_responses(responses, tokenizer, color)}")
+        if config.export:
+            save_pretrained(senior, tokenizer, config.export)
         columns = table({"before": state["before"], "after": after})
         print(f"\n{len(held_out)} test problems × {how.samples} responses\n\n{columns}")
     return out

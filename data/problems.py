@@ -168,7 +168,7 @@ def load_problems(
             problem = _problem(line)
         except ValueError as error:
             raise UserError(f"{path}, line {number}: {error}") from None
-        if (length := count(problem.prompt)) <= most:
+        if (length := count(problem.question)) <= most:
             found.append(problem)
         elif leave_out:
             left_out += 1

@@ -96,9 +96,14 @@ class Tokenizer:
         parts = [[p] if isinstance(p, int) else self.encode(p.replace("{question}", question)) for p in self._turn]
         return list(itertools.chain.from_iterable(parts))
 
-    def count(self, text: str) -> int:
-        """The number of tokens in a text."""
-        return len(self.encode(text))
+    def count(self, question: str) -> int:
+        """The number of tokens that a model reads before it answers."""
+        return len(self.prompt(question))
+
+    def same_as(self, other: "Tokenizer") -> bool:
+        """Whether the two make the same ids of every text."""
+        names = ("tokens", "pattern", "special", "added", "nfc", "vocab_size")
+        return all(getattr(self, name) == getattr(other, name) for name in names)
 
     def decode(self, ids: list[int]) -> str:
         """Text of ids, special tokens left out; bytes that are no UTF-8 become U+FFFD."""

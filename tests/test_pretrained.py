@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import random
+import shutil
 import string
 import sys
 
@@ -12,10 +13,15 @@ from conftest import tiny
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import evaluate as evaluation
+import rollout as showing
+import train as training
 from data.foreign import DIGITS, GPT2, LLAMA_3, QWEN, directory_tokenizer, gguf_tokenizer, save_tokenizer
 from data.problems import take, write_solution
+from data.tokenizer import load_tokenizer
 from model import KVCache
 from pretrained import load_pretrained, save_pretrained
+from runs import load_any
 
 LLAMA_3_ROPE = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0)
 KINDS = {
@@ -589,6 +595,50 @@ def test_a_prompt_is_the_models_own_template(template, tmp_path):
     assert ours.end == again.end == ours.special[end] != ours.pad
     assert ours.decode([ours.added["<think>"]]) == "<think>"
     assert ours.added["<think>"] not in ours.encode("<think>")
+
+
+def test_a_run_on_other_peoples_models_keeps_their_tokenizer_and_is_exported(tmp_path, capsys):
+    """Train, evaluate, show and resume with a model directory that is gone by then; what is exported is the senior."""
+    directory = written(train("qwen"), tmp_path / "model", chat_template=CHATML)
+    tokenizer = directory_tokenizer(directory)
+    sizes = dict(vocab_size=tokenizer.vocab_size, max_seq_len=256)
+    save_pretrained(tiny(0, **sizes), tokenizer, tmp_path / "senior")
+    options = "--steps 2 --prompts 2 --group-size 2 --max-new-tokens 8 --eval-problems 2 --eval-samples 1".split()
+    run, senior, out = str(tmp_path / "run"), ["--senior", str(tmp_path / "senior")], str(tmp_path / "exported")
+    training.main([*options, *senior, "--junior", "self", "--steps", "1", "--out", run])
+    shutil.rmtree(tmp_path / "senior")
+    training.main(["--resume", run, "--steps", "2", "--export", out])
+    evaluation.main([run, "--problems", "1", "--samples", "1", "--figure", str(tmp_path / "x.png")])
+    showing.main([run, "--samples", "1"])
+    again = load_any(tmp_path / "run" / "checkpoint.pt")[1]
+    assert again.same_as(tokenizer) and again.prompt("1 + 1?") == tokenizer.prompt("1 + 1?")
+    assert not again.same_as(load_tokenizer()) and "<|im_start|>" in again.turn
+    exported, kept = load_pretrained(out)
+    trained, _ = load_any(tmp_path / "run" / "checkpoint.pt")
+    assert kept.same_as(tokenizer)
+    torch.testing.assert_close(exported.state_dict(), trained.state_dict(), atol=0, rtol=0)
+    for words in (
+        ["--senior", run, "--junior", "self"],
+        ["--senior", out],  # beside the shipped junior
+        ["--resume", run, "--export", out],
+    ):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as end:
+            training.main(words)
+        error = capsys.readouterr().err.splitlines()
+        assert end.value.code == 2 and len(error) == 1, error
+
+
+@pytest.mark.slow
+def test_smollm2_writes_with_itself(smollm2, tmp_path):
+    """A few real steps: the senior's share near p, the first update's ratio 1, a reward."""
+    options = (
+        "--senior smollm2 --junior self --steps 2 --prompts 2 --group-size 4 --max-new-tokens 48 --eval-problems 1"
+    )
+    training.main([*options.split(), "--eval-samples", "1", "--out", str(tmp_path / "run")])
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert all(0 <= row["reward"] <= 1 and 0.2 < row["senior_fraction"] < 0.8 for row in rows)
+    assert all(row["update_ratio_error"] < 1e-3 for row in rows)
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,6 @@ import train
 from checkpoint import read
 from cli import Terminated, UserError
 from data.problems import deal, take
-from data.tokenizer import load_tokenizer
 from model import load_model, save_model
 from runs import A_RUN, claimed, continued, finishing_first, last_checkpoint, load_pair, new_directory, read_state
 
@@ -455,7 +454,7 @@ def test_a_rollout_that_fails_skips_all_updates_of_its_step(tmp_path, monkeypatc
 def test_what_is_shown_of_a_run_between_the_renames_of_a_save_is_its_previous_checkpoint(whole, tmp_path):
     out = copied(whole, tmp_path / "run")
     (out / "checkpoint.pt").unlink()
-    _, senior, _ = load_pair(out, load_tokenizer())
+    _, senior, _, _ = load_pair(out)
     before = load_model(whole / "previous.pt")
     assert all(torch.equal(a, b) for a, b in zip(senior.parameters(), before.parameters(), strict=True))
 

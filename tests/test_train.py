@@ -143,7 +143,8 @@ def test_the_junior_is_the_same_to_the_bit_after_training(tokenizer, monkeypatch
 
 
 def test_junior_self_is_a_frozen_copy(tokenizer):
-    senior, junior = train.starting_pair(Config(junior="self"), tokenizer)
+    senior, junior, own = train.starting_pair(Config(junior="self"))
+    assert own.same_as(tokenizer)
     pairs = list(zip(senior.parameters(), junior.parameters(), strict=True))
     assert all(torch.equal(a, b) and a.data_ptr() != b.data_ptr() for a, b in pairs)
     made = Trainer(Config(), senior, junior, tokenizer)
