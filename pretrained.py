@@ -133,7 +133,7 @@ def _optional(module: str):
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise UserError(f'{module.partition(".")[0]} is missing: pip install "tandem-rl[weights]"') from None
+        raise UserError(f'{module.partition(".")[0]} is missing: pip install -e ".[weights]"') from None
 
 
 def _parts(name: str, tensor: Tensor, config: GPTConfig, form: int) -> dict[str, int]:
