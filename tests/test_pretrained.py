@@ -360,7 +360,7 @@ def test_other_ggufs_and_broken_ones_are_refused(tmp_path):
 def test_an_absent_package_is_named_with_its_remedy(package, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, package, None)
     (tmp_path / "m.gguf").write_bytes(b"")
-    with pytest.raises(ValueError, match=rf'{package} is missing: pip install "tandem-rl\[weights\]"'):
+    with pytest.raises(ValueError, match=rf"{package} is missing: pip install -e"):
         load_pretrained(tmp_path if package == "safetensors" else tmp_path / "m.gguf")
 
 
