@@ -69,8 +69,10 @@ def claimed(path: Path) -> Iterator[Path]:
         raise UserError(f"{path} is in use by another process; wait for its end, or give another --out") from None
     except OSError as error:
         raise UserError(f"{path} can't be written to ({error.strerror}); give another directory") from None
-    with lock:
+    try:
         yield path
+    finally:
+        lock.release()
 
 
 def last_checkpoint(directory: Path) -> Path | None:
