@@ -71,7 +71,7 @@ DATA = {
     "latin": '{"question": "1 + 1?", "answer": "2"}\n{"question": "café", "answer": "2"}'.encode("latin-1"),
     "inf_answer": b'{"question": "1 + 1?", "answer": -Infinity}',
     "few": b'{"question": "1 + 1?", "answer": "2"}',
-    "few_held_out": b'{"question": "What is 2 + 2?", "answer": "4"}',
+    "few_held_out": b'{"question": "What is 18 + 18?", "answer": "4"}',  # by its hash
 }
 
 
