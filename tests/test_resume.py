@@ -126,7 +126,7 @@ def test_a_run_that_is_killed_again_and_again_is_the_same_run(whole, tmp_path):
 def test_a_longer_run_that_is_ended_in_every_way_is_the_same_run(tmp_path):
     """At least 20 kills and some SIGTERMs and SIGINTs, a few steps apart, at random moments and during saves."""
     longer, whole, out, rng = (
-        ["--steps", "100", "--save-every", "2"],
+        ["--steps", "200", "--save-every", "2"],
         tmp_path / "whole",
         tmp_path / "run",
         random.Random(1),
@@ -137,7 +137,7 @@ def test_a_longer_run_that_is_ended_in_every_way_is_the_same_run(tmp_path):
         process = run("--resume", out) if out.exists() else run(*SHORT, *longer, "--out", out)
         number = (signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)[i % 6]
         codes.append(end_at(rng.choice(("stepping", "saving", "whenever")), process, out, rng, number))
-    assert codes.count(-signal.SIGKILL) >= 20 and {130, 143} <= set(codes) and 0 not in codes
+    assert codes.count(-signal.SIGKILL) >= 20 and {130, 143} <= set(codes) and 0 not in codes, codes
     assert run("--resume", out).wait(300) == 0
     assert_same_run(out, whole)
 
