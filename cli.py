@@ -1,6 +1,7 @@
 """Command lines from dataclasses: every field is an option, the string under it is its help.
 
-A field without a default is positional, and may be left out if it may be None. Whatever a user gets wrong ends in one line on stderr and exit code 2.
+A field without a default is positional, and may be left out if it may be None. Whatever a user gets wrong ends in one
+line on stderr and exit code 2.
 """
 
 import argparse

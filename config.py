@@ -6,7 +6,7 @@ from typing import Literal
 from cli import check_types
 from tandem import Baseline, Schedule
 
-# When a run is resumed: steps may only grow, and the problems must be the same ones.
+# When a run is resumed: steps may only grow, and data and test_data must hold what they held.
 MAY_CHANGE = ("steps", "save_every", "device", "on_nonfinite", "data", "test_data", "export")
 
 
@@ -89,7 +89,7 @@ class Config:
     out: str | None = None
     """directory of the run; runs/SCHEDULE if not given, or the first of runs/SCHEDULE-2, -3 … that is free"""
     resume: str | None = None
-    """directory of a run to go on with; its options hold, but for more steps, save_every, device and on_nonfinite"""
+    """directory of a run to go on with; its options hold, but for more steps and what doesn't change what is computed"""
     export: str | None = None
     """new directory for the trained senior in Hugging Face's form, which transformers loads"""
     save_every: int = 20

@@ -5,6 +5,7 @@ eval.json are all that evaluating, showing or resuming a run needs, here or on a
 """
 
 import contextlib
+import copy
 import hashlib
 import json
 import os
@@ -193,7 +194,8 @@ def load_any(path: str | Path) -> tuple[GPT, Tokenizer]:
 
 def load_both(senior: str | Path, junior: str | Path) -> tuple[GPT, GPT, Tokenizer]:
     """Two models of one vocabulary, and its tokenizer; they are two objects even if they are one file."""
-    (first, tokenizer), (second, other) = load_any(senior), load_any(junior)
+    first, tokenizer = load_any(senior)
+    second, other = load_any(junior) if junior != senior else (copy.deepcopy(first), tokenizer)
     if not tokenizer.same_as(other):
         raise UserError(
             f"{senior} and {junior} have different vocabularies, and can't write one text; try --junior self"

@@ -78,8 +78,7 @@ class Batch:
 def micro_batches(rollout: Rollout, budget: int) -> list[Tensor]:
     """Which rows to read together: (M,) indices each, rows of like length, at most `budget` tokens with the padding.
 
-    Activations take memory in proportion to the budget. It pays on a CPU as well: small tensors stay in the caches, and
-    the allocator gives the same memory out again, where it would ask the system for pages every time.
+    Activations take memory in proportion to the budget, and rows of like length need little padding.
     """
     lengths = torch.tensor([len(prompt) for prompt in rollout.prompts]) + rollout.mask.sum(dim=1).cpu()  # (N,)
     order, parts = lengths.argsort(descending=True, stable=True), []  # (N,)
