@@ -18,7 +18,6 @@ import signal
 import sys
 import textwrap
 import threading
-import types
 import typing
 
 
@@ -96,7 +95,7 @@ def parse(cls: type, argv: list[str], description: str, complete=dict):
         help_text = docs.get(field.name, "").replace("%", "%%")
         kind, options = _argument(hints[field.name])
         if field.default is dataclasses.MISSING:
-            if isinstance(hints[field.name], types.UnionType):
+            if type(None) in typing.get_args(hints[field.name]):
                 options = {"nargs": "?"} | options
             parser.add_argument(field.name, help=help_text, type=kind, **options)
             continue
@@ -132,8 +131,8 @@ def _spelled_out(argv: list[str], hints: dict) -> list[str]:
 
 def _argument(hint) -> tuple[type, dict]:
     """argparse's type and options for a field's annotation; `X | None` is read as X."""
-    if isinstance(hint, types.UnionType):
-        return _argument(next(arm for arm in hint.__args__ if arm is not type(None)))
+    if type(None) in typing.get_args(hint):
+        return _argument(next(arm for arm in typing.get_args(hint) if arm is not type(None)))
     if typing.get_origin(hint) is list:
         return hint.__args__[0], {"nargs": "+"}
     if typing.get_origin(hint) is typing.Literal:

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from cli import check_types
+from data.problems import WORLDS, WorldName
 from tandem import Baseline, Schedule
 
 # When a run is resumed: steps may only grow, and data and test_data must hold what they held.
@@ -23,12 +24,14 @@ class Config:
     chunk: int = 16
     """tokens a turn (chunk)"""
     senior: str | None = None
-    """checkpoint, Hugging Face directory or GGUF file of the senior, or smollm2; the shipped one if not given"""
+    """checkpoint, Hugging Face directory or GGUF file of the senior, or smollm2; the world's if not given"""
     junior: str | None = None
-    """the same of the junior, or self: a frozen copy of the senior; the shipped one if not given"""
+    """the same of the junior, or self: a frozen copy of the senior; the world's if not given (phrasings: self)"""
 
+    world: WorldName = "jargon"
+    """generator of the problems, and its base pair: shipped for jargon, else in runs/base-WORLD (--pretrain)"""
     data: str | None = None
-    """JSON Lines file of problems, {"question": …, "answer": …} each; the generated world if not given"""
+    """JSON Lines file of problems, {"question": …, "answer": …} each; the world's own if not given"""
     test_data: str | None = None
     """file of the problems to measure on; if not given, a tenth of --data is held out"""
     max_prompt_tokens: int | None = None
@@ -40,8 +43,8 @@ class Config:
     """problems a step"""
     group_size: int = 8
     """rollouts a problem, G"""
-    max_new_tokens: int = 64
-    """tokens a response may have"""
+    max_new_tokens: int | None = None
+    """tokens a response may have; as the world's solutions need (jargon, work: 64) if not given"""
     temperature: float = 1.0
     """of both models while training; the loss sees the same distribution"""
 
@@ -97,10 +100,12 @@ class Config:
     device: str = "auto"
     """auto (CUDA, then MPS, then the CPU), cuda, mps or cpu"""
     pretrain: bool = False
-    """train the supervised base pair again instead, into --out (runs/base if not given); of the rest, --seed counts"""
+    """train the world's supervised base pair instead, into --out (runs/base-WORLD if not given); of the rest --seed counts"""
 
     def __post_init__(self):
         check_types(self)
+        if self.max_new_tokens is None:
+            self.max_new_tokens = WORLDS[self.world].max_new_tokens
         grpo = self.objective == "grpo"
         if self.clip is not None and not grpo:
             raise ValueError("--clip belongs to --objective grpo; reinforce has no ratio to clip")
@@ -110,6 +115,8 @@ class Config:
         at_least_1 = "max_gap chunk steps prompts group_size max_new_tokens mini_batches eval_problems eval_samples"
         for name in [*at_least_1.split(), "micro_tokens", "save_every"]:
             _require(getattr(self, name) >= 1, name, "at least 1", self)
+        if self.data is not None and self.world != "jargon":
+            raise ValueError(f"--world {self.world} generates problems, --data has its own; leave one of them out")
         for name in ("test_data", "max_prompt_tokens"):
             if getattr(self, name) is not None and self.data is None:
                 raise ValueError(

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 import reward
 from cli import UserError, command, parse, pick_device, say_device
-from data.problems import Problem, is_jargon
+from data.problems import Problem, jargon_rate
 from data.tokenizer import Tokenizer
 from model import GPT, autocast
 from rollout import Rollout, generate, log_probs, render, response_logits
@@ -169,18 +169,19 @@ def evaluate(
     )
     measures["drift"] = {"kl": kl, "acceptance": acceptance}
     measures["legibility"] = {"cross_entropy": cross_entropy}
-    generated = all(problem.steps for problem in problems)  # jargon is a word of that world alone
-    measures["jargon_rate"] = mean([is_jargon(response.text) for response in alone]) if generated else None
+    measures["jargon_rate"] = jargon_rate([response.text for response in alone], problems[0].world)
     measures["response_length"] = mean([int(response.rollout.mask[response.row].sum()) for response in alone])
     return measures, responses
 
 
 @torch.no_grad()
-def solo_accuracy(model: GPT, problems: list[Problem], tokenizer: Tokenizer, how: Sampling) -> tuple[float, float]:
-    """A model's solo pass@1 and the share of its responses that have jargon in them."""
+def solo_accuracy(
+    model: GPT, problems: list[Problem], tokenizer: Tokenizer, how: Sampling
+) -> tuple[float, float | None]:
+    """A model's solo pass@1 and the jargon rate of its responses."""
     with tqdm(total=len(problems) * how.samples, desc="validating", unit="response", leave=False) as bar:
         responses = respond(model, model, problems, tokenizer, "solo", how, bar)
-    return mean([r.right for r in responses]), mean([is_jargon(r.text) for r in responses])
+    return mean([r.right for r in responses]), jargon_rate([r.text for r in responses], problems[0].world)
 
 
 def mean(values: list) -> float:

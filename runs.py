@@ -22,7 +22,7 @@ import checkpoint
 from cli import Terminated, UserError, handling, interrupt
 from config import MAY_CHANGE, Config
 from data.foreign import directory_tokenizer
-from data.problems import MAX_PROMPT_TOKENS, Problem, problem_sets
+from data.problems import WORLDS, Problem, problem_sets
 from data.tokenizer import Tokenizer, load_tokenizer
 from model import GPT, load_model
 from pretrained import load_pretrained
@@ -214,14 +214,14 @@ def problems_of(
 ) -> tuple[list[Problem] | None, list[Problem], str]:
     """What problem_sets gives, n problems to measure on, if prompts and responses fit the context."""
     context = min(model.config.max_seq_len for model in pair)
-    prompt = config.max_prompt_tokens or (1 if config.data else MAX_PROMPT_TOKENS)
+    prompt = config.max_prompt_tokens or (1 if config.data else WORLDS[config.world].max_prompt_tokens)
     room = context - config.max_new_tokens
     if prompt > room:
         raise UserError(
             f"--max-new-tokens {config.max_new_tokens} and a prompt of up to {prompt} exceed the context of "
             f"{context} tokens; give at most {context - prompt}"
         )
-    limits = dict(count=tokenizer.count, room=room, max_prompt_tokens=config.max_prompt_tokens)
+    limits = dict(count=tokenizer.count, room=room, max_prompt_tokens=config.max_prompt_tokens, world=config.world)
     return problem_sets(config.data, config.test_data, n, **limits)
 
 

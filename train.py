@@ -5,6 +5,7 @@
     python train.py --objective grpo                   # the paper's clipped objective
     python train.py --resume runs/word                 # go on with a run that was stopped or killed, to the bit
     python train.py --pretrain                         # train the base pair again from nothing
+    python train.py --world work                       # another world, once --pretrain --world work made its pair
 
 One batch down the page: problems -> generate -> verify -> advantages -> policy_loss -> optimizer.
 Only the senior is trained, and only on the tokens that it wrote.
@@ -27,10 +28,11 @@ import reward
 from cli import UserError, command, parse, pick_device, say_device
 from config import MAY_CHANGE, Config
 from data.foreign import save_tokenizer
-from data.problems import Problem, deal, is_jargon, take
+from data.problems import Problem, deal, jargon_rate, take
 from data.tokenizer import Tokenizer, load_tokenizer
 from evaluate import Sampling, evaluate, seeded, show_responses, table
 from model import GPT, autocast, save_model
+from pretrain import RECIPES, pretrain
 from pretrained import check_export, save_pretrained
 from rollout import Rollout, generate, log_probs, render, response_logits
 from runs import (
@@ -168,7 +170,7 @@ class Trainer:
         """
         config, clock = self.config, [time.perf_counter()]
         if self.problems is None:
-            problems = take("train", config.prompts, f"{config.seed}/{step}")
+            problems = take("train", config.prompts, f"{config.seed}/{step}", config.world)
         else:
             problems = deal(self.problems, config.prompts, config.seed, step)
         try:
@@ -200,7 +202,7 @@ class Trainer:
             "zero_advantage_fraction": idle.float().mean().item(),
             "response_length": lengths.float().mean().item(),
             "truncated_fraction": (last != self.tokenizer.end).float().mean().item(),
-            "jargon_rate": None if self.problems else sum(map(is_jargon, texts)) / len(texts),
+            "jargon_rate": jargon_rate(texts, problems[0].world),
             "skipped_updates": skipped,
             **dict(zip(("seconds_rollout", "seconds_reward", "seconds_update"), seconds, strict=True)),
             "tokens_per_second": lengths.sum().item() / seconds[0],
@@ -300,8 +302,13 @@ class Trainer:
 
 def starting_pair(config: Config) -> tuple[GPT, GPT, Tokenizer]:
     """Senior and junior before RL, two objects, on the CPU, and the tokenizer of both."""
-    senior = config.senior or SHIPPED / "senior.pt"
-    return load_both(senior, senior if config.junior == "self" else config.junior or SHIPPED / "junior.pt")
+    base = SHIPPED if config.world == "jargon" else Path("runs") / f"base-{config.world}"
+    senior = config.senior or base / "senior.pt"
+    junior = config.junior or (base / "junior.pt" if RECIPES[config.world][1] else "self")
+    for path in (senior, junior):
+        if isinstance(path, Path) and not path.exists():
+            raise UserError(f"{path} is missing; python train.py --pretrain --world {config.world} makes it")
+    return load_both(senior, senior if junior == "self" else junior)
 
 
 def resumed_pair(config: Config, directory: Path) -> tuple[GPT, GPT, Tokenizer, dict | None]:
@@ -487,12 +494,10 @@ def main(argv: list[str]) -> None:
     config = parse(Config, argv, __doc__, resumed)
     started = time.perf_counter()
     if config.pretrain:
-        from pretrain import pretrain
-
         device = pick_device(config.device)
-        with claimed(new_directory(config.out, Path("runs") / "base")) as out:
+        with claimed(new_directory(config.out or f"runs/base-{config.world}", Path())) as out:
             say_device(device)
-            return pretrain(out, config.seed, device, load_tokenizer())
+            return pretrain(out, config.seed, device, load_tokenizer(), config.world)
     out = train(config)
     print(f"\n{time.perf_counter() - started:.0f} s; everything is in {out}: python rollout.py {out} shows more of it")
 
