@@ -54,9 +54,9 @@ def new_directory(given: str | None, default: Path) -> Path:
 def refuse_a_run(path: Path) -> None:
     """UserError if the directory holds anything that a run writes: it is never overwritten."""
     if found := next((name for name in A_RUN if (path / name).exists()), None):
+        resume = f"--resume {path} goes on with it, " if (path / "config.json").exists() else ""
         raise UserError(
-            f"{path} holds a run already ({found}), which is never overwritten; --resume {path} goes on with it, "
-            "another --out begins a new one"
+            f"{path} holds a run already ({found}), which is never overwritten; {resume}another --out begins a new one"
         )
 
 

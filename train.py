@@ -306,7 +306,7 @@ def starting_pair(config: Config) -> tuple[GPT, GPT, Tokenizer]:
     senior = config.senior or base / "senior.pt"
     junior = config.junior or (base / "junior.pt" if RECIPES[config.world][1] else "self")
     for path in (senior, junior):
-        if isinstance(path, Path) and not path.exists():
+        if isinstance(path, Path) and base != SHIPPED and not path.exists():
             raise UserError(f"{path} is missing; python train.py --pretrain --world {config.world} makes it")
     return load_both(senior, senior if junior == "self" else junior)
 

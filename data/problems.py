@@ -39,7 +39,6 @@ OBJECTS = (
 ).split()
 GAINS = "buys, finds, gets, wins, makes, is given, picks up, collects, earns".split(", ")  # … 7 more
 LOSSES = "gives away, loses, sells, breaks, throws away, lends out, leaves behind, hides, drops".split(", ")  # … 7
-MULTIPLES = ("now has", "ends up with", "comes back with")  # … 3 times as many
 JARGON_VERBS = {"+": "zub", "-": "kef", "*": "zubzub"}
 JARGON = "~|zub|kef"  # a verb, or jargon's sign for "makes"
 COARSE = r"\d [+-] \d+ [+-]"  # a second operation in one step
@@ -133,7 +132,7 @@ def make_problem(rng: random.Random, world: WorldName = "jargon") -> Problem:
             factor = rng.choice(numbers.factors)
             sign, change = ("*", factor) if total * factor <= numbers.max_total else (sign, change)
         new_total = {"+": total + change, "-": total - change, "*": total * change}[sign]
-        verbs, more = {"+": (GAINS, " more"), "-": (LOSSES, ""), "*": (MULTIPLES, " times as many")}[sign]
+        verbs, more = {"+": (GAINS, " more"), "-": (LOSSES, ""), "*": (["now has"], " times as many")}[sign]
         phrase = f"{rng.choice(verbs)} {change}{more}"
         then = "Then " if sentences and rng.random() < 0.5 else ""
         sentences.append(f"{then}{name} {phrase}.")

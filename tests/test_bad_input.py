@@ -283,6 +283,13 @@ train --data {base}/long.jsonl --max-prompt-tokens 2 | no problem of up to 2 tok
 train --data {base}/few.jsonl --max-prompt-tokens 90 | --max-new-tokens 64 90
 train --data {base}/few.jsonl --max-prompt-tokens 0  | --max-prompt-tokens at least 1
 train --test-data {base}/few.jsonl                   | --test-data --data
+train --world nowhere                                | --world nowhere jargon phrasings
+train --world work                                   | base-work/senior.pt missing --pretrain --world work
+train --world phrasings --junior {base}/run/junior.pt | base-phrasings/senior.pt missing --pretrain --world phrasings
+train --world work --senior {base}/run/junior.pt     | base-work/junior.pt missing --pretrain --world work
+train --world work --data {base}/few.jsonl           | --world work --data leave
+train --world hard --senior {base}/run/junior.pt --junior self | --max-new-tokens 96 112 128
+train --resume {base}/run --world work               | --world work contradicts jargon
 train --max-prompt-tokens 10                         | --max-prompt-tokens --data
 train --resume {base}/absent                         | absent/config.json can't be read
 train --resume {base}/no_config                      | config.json can't be read

@@ -1,5 +1,6 @@
-"""The world and its tokenizer."""
+"""The worlds and their tokenizer."""
 
+import hashlib
 import itertools
 import json
 import math
@@ -8,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from typing import get_args
 
 import pytest
 import torch
@@ -18,13 +20,17 @@ import data.tokenizer as tokenizer_module
 from data.problems import (
     GAINS,
     LOSSES,
-    MAX_PROMPT_TOKENS,
-    MAX_TOTAL,
     NAMES,
     OBJECTS,
+    PHRASES,
+    WORLDS,
+    Problem,
+    WorldName,
     deal,
     is_jargon,
+    jargon_rate,
     load_problems,
+    main,
     make_problem,
     problem_sets,
     problems,
@@ -36,49 +42,167 @@ from data.tokenizer import load_tokenizer, train_bpe
 from reward import verify
 
 SAMPLE = take("train", 300, seed="tests")
+SAMPLES = {world: take("train", 300, "tests", world) for world in WORLDS}
+SPOKEN = [(world, language) for world in WORLDS for language in WORLDS[world].languages]
 
 
-def test_a_problem_can_be_solved_from_its_question_alone():
-    for problem in SAMPLE:
+def test_the_default_stream_is_the_one_that_the_shipped_pair_learnt():
+    """As the first version of the generator wrote it; and `work` has the same problems."""
+    digest = hashlib.sha256()
+    for p in take("train", 1000, 0):
+        solutions = write_solution(p, "plain"), write_solution(p, "jargon")
+        digest.update(repr((p.question, p.answer, p.steps, *solutions)).encode())
+    assert digest.hexdigest() == "ec3213f34580326d507a1f61eae3e597c7528e6d78755b0739f51bfc02298d3b"
+    assert [p.question for p in SAMPLES["work"]] == [p.question for p in SAMPLE]
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_a_problem_can_be_solved_from_its_question_alone(world):
+    numbers, signs, lengths = WORLDS[world], set(), set()
+    for problem in SAMPLES[world]:
         first, *sentences = problem.question.split(". ")
         total = int(re.search(r"has (\d+) ", first)[1])
+        assert 2 <= total <= numbers.max_start
         for sentence in sentences[:-1]:
             change = int(re.search(r" (\d+)", sentence)[1])
-            total += change if sentence.endswith("more") else -change
-            assert 1 <= total <= MAX_TOTAL
-        assert problem.answer == str(total)
-        assert 2 <= len(sentences) - 1 <= 4 and len(problem.steps) == len(sentences) - 1
+            if sentence.endswith("times as many"):
+                total *= change
+                assert change in numbers.factors
+            else:
+                total += change if sentence.endswith("more") else -change
+                assert 2 <= change <= numbers.max_change
+            assert 1 <= total <= numbers.max_total
+        assert problem.answer == str(total) and problem.world == world
+        assert len(problem.steps) == len(sentences) - 1
+        signs |= {sign for _, sign, _, _ in problem.steps}
+        lengths.add(len(problem.steps))
+    assert signs == set("+-*" if numbers.factors else "+-")
+    assert lengths == set(range(numbers.steps[0], numbers.steps[1] + 1))
 
 
-@pytest.mark.parametrize("language", ["plain", "jargon"])
-def test_solutions_are_right_and_in_their_language(language):
-    pattern = {"plain": r"(\d+) ([+-]) (\d+) = (\d+)\.", "jargon": r"(zub|kef) (\d+) (\d+) ~ (\d+);"}[language]
-    for problem in SAMPLE:
-        solution = write_solution(problem, language)
+def value(expression: str) -> int:
+    """Of sums, `-8 + 19`, or of a product, `45 * 3`; from left to right."""
+    first, *rest = expression.split(" ")
+    total = int(first)
+    for sign, number in zip(rest[::2], rest[1::2], strict=True):
+        total = {"+": total + int(number), "-": total - int(number), "*": total * int(number)}[sign]
+    return total
+
+
+def read(line: str, total: int, name: str) -> tuple[int, int]:
+    """What a line of reasoning makes of the total so far: (operations, new total). Its arithmetic must be right."""
+    if found := re.fullmatch(r"(zub|kef|zubzub) (\d+) (\d+) ~ (\d+);", line):
+        sign = {"zub": "+", "kef": "-", "zubzub": "*"}[found[1]]
+        expression, result = f"{found[3]} {sign} {found[2]}", found[4]
+    elif found := re.fullmatch(rf"(?:\d+ |{name} )?gets (\d+) more(?::|, has) (\d+)\.|(\d+) more makes (\d+)\.", line):
+        expression, result = f"{total} + {found[1] or found[3]}", found[2] or found[4]
+    elif found := re.fullmatch(rf"(?:\d+ |{name} )?loses (\d+)(?::|, has) (\d+)\.|(\d+) away leaves (\d+)\.", line):
+        expression, result = f"{total} - {found[1] or found[3]}", found[2] or found[4]
+    else:
+        line, _, again = line.removeprefix(f"{name} has ").removesuffix(".").partition(f". {name} has ")
+        left, right = re.split(" (?:=|makes|leaves|is) ", line)
+        expression, result = (right, left) if " " in right else (left, right)
+        assert again in ("", result)
+    assert str(total) in expression.split() and value(expression) == int(result), line
+    return len(re.findall(" [+*-] ", expression)), int(result)
+
+
+@pytest.mark.parametrize("world, language", SPOKEN)
+def test_solutions_are_right_and_in_their_language(world, language):
+    rng = random.Random(0)
+    for problem in SAMPLES[world]:
+        solution = write_solution(problem, language, rng)
         *lines, box = solution.split("\n\n")
-        assert len(lines) == len(problem.steps) and box == rf"\boxed{{{problem.answer}}}"
-        assert verify(solution, problem.answer) and is_jargon(solution) == (language == "jargon")
+        assert box == rf"\boxed{{{problem.answer}}}" and verify(solution, problem.answer)
+        total, operations, name = problem.steps[0][0], [], problem.question.split()[0]
         for line in lines:
-            groups = re.fullmatch(pattern, line).groups()
-            a, sign, b, c = groups if language == "plain" else (groups[2], groups[0], groups[1], groups[3])
-            assert int(a) + (1 if sign in "+zub" else -1) * int(b) == int(c)
+            if re.match(r"\d+ (gets|loses)", line):
+                assert line.startswith(f"{total} ")
+            count, total = read(line, total, name)
+            operations.append(count)
+        assert str(total) == problem.answer
+        n = len(problem.steps)
+        if language in ("plain", "jargon"):
+            assert operations == [1] * n
+        elif language == "coarse":
+            assert operations == [2] * (n // 2) + [1] * (n % 2)
+        assert is_jargon(solution, world) == (language in ("jargon", "coarse"))
+        assert (language == "plain") == (
+            solution == "\n\n".join([*(f"{a} {sign} {b} = {c}." for a, sign, b, c in problem.steps), box])
+        )
 
 
-def test_no_prompt_is_longer_than_stated(tokenizer):
+def test_phrasings_vary_from_step_to_step_and_all_of_them_occur():
+    rng, problem = random.Random(0), SAMPLES["phrasings"][0]
+    for step in ((19, "+", 8, 27), (27, "-", 8, 19)):
+        one, numbers = Problem("Ada has", "", (step,)), dict(name="Ada", a=step[0], b=step[2], c=step[3])
+        counts = Counter(write_solution(one, "phrased", rng).split("\n\n")[0] for _ in range(400))
+        assert set(counts) == {template.format(**numbers) for template in PHRASES[step[1]]} and len(counts) == 10
+        assert 15 < min(counts.values()) and max(counts.values()) < 80
+    solutions = [write_solution(p, "phrased", rng) for p in SAMPLES["phrasings"]]
+    lines = [line for solution in solutions for line in solution.split("\n\n")[:-1]]
+    steps = sum(len(p.steps) for p in SAMPLES["phrasings"])
+    coarse = sum(re.fullmatch(r"\d+ [+-] \d+ [+-] \d+ = \d+\.", line) is not None for line in lines)
+    in_parts = len(lines) + coarse - steps
+    assert 0.03 * steps < coarse < 0.2 * steps and 0.03 * steps < in_parts < 0.3 * steps
+    assert len({write_solution(problem, "phrased", rng) for _ in range(30)}) > 25
+    assert write_solution(problem, "phrased", random.Random(1)) == write_solution(problem, "phrased", random.Random(1))
+
+
+@pytest.mark.parametrize(
+    "response, world, sign",
+    [
+        ("zub 8 19 ~ 27;", "jargon", True),
+        ("19 + 8 = 27. kef", "hard", True),
+        ("19 + 8 - 9 = 18.", "jargon", False),
+        ("19 + 8 - 9 = 18.", "work", True),
+        ("19 + 8 - 9 = 18.", "phrasings", False),
+        ("19 + 8 = 27.\n\n27 - 9 = 18.\n\n\\boxed{18}", "work", False),
+        ("zub 8 19 ~ 27;", "work", False),
+    ],
+)
+def test_what_is_foreign_to_the_junior_depends_on_the_world(response, world, sign):
+    assert is_jargon(response, world) == sign
+    expected = None if world == "phrasings" else sign / 2
+    assert jargon_rate([response, "27"], world) == expected and jargon_rate([response], None) is None
+
+
+@pytest.mark.parametrize("world", WORLDS)
+def test_no_prompt_and_no_solution_is_longer_than_stated(tokenizer, world):
+    numbers = WORLDS[world]
+    digits = lambda number: 1 + len(str(number))  # a space before them
     length = lambda words: max(len(tokenizer.encode(f" {word}")) for word in words)
-    name, object_, verb = length(NAMES), length(OBJECTS), max(length(GAINS) + 1, length(LOSSES))
-    sentence = 1 + name + verb + 3 + 1  # Then Ada buys 12 more.
-    worst = (name + 1 + 3 + object_ + 1) + 4 * sentence + (2 + object_ + 1 + name + 1 + 1)
-    assert max(len(tokenizer.encode(p.prompt)) for p in SAMPLE) <= worst <= MAX_PROMPT_TOKENS
+    name, object_ = length(NAMES), length(OBJECTS)
+    change = max(length(GAINS) + 1, length(LOSSES)) + digits(numbers.max_change)
+    if numbers.factors:
+        change = max(change, digits(max(numbers.factors)) + length(["now has"]) + length(["times as many"]))
+    sentence = 1 + name + change + 1  # Then Ada buys 12 more.
+    worst = (name + 1 + digits(numbers.max_start) + object_ + 1) + numbers.steps[1] * sentence
+    worst += 2 + object_ + 1 + name + 1 + 1  # How many apples does Ada have?
+    assert max(len(tokenizer.encode(p.prompt)) for p in SAMPLES[world]) <= worst <= numbers.max_prompt_tokens
+
+    rng, most, box = random.Random(0), numbers.max_total, len(tokenizer.encode(rf"\boxed{{{numbers.max_total}}}"))
+    for language in numbers.languages:
+        longest = 0  # a step
+        for who, sign in itertools.product(NAMES, ("+", "-", *"*" * len(numbers.factors))):
+            change = max(numbers.factors) if sign == "*" else numbers.max_change
+            step = (most - change if sign == "+" else most, sign, change, most)
+            one = Problem(f"{who} has", str(most), (step,))
+            lengths = [len(tokenizer.encode(write_solution(one, language, rng))) for _ in range(30)]
+            longest = max(longest, max(lengths) - box)
+        assert longest * numbers.steps[1] + box + 1 <= numbers.max_new_tokens
+        found = max(len(tokenizer.encode(write_solution(p, language, rng))) for p in SAMPLES[world])
+        assert found + 1 <= numbers.max_new_tokens
 
 
-def test_splits_are_disjoint_and_of_the_stated_sizes():
+@pytest.mark.parametrize("world", WORLDS)
+def test_splits_are_disjoint_and_of_the_stated_sizes(world):
     """Sizes of 10,000 problems; a standard deviation is at most 40."""
-    seen = {split: {p.question for p in take(split, 2000, seed=1)} for split in ("train", "validation", "test")}
+    seen = {split: {p.question for p in take(split, 1000, 1, world)} for split in ("train", "validation", "test")}
     for a, b in (("train", "validation"), ("train", "test"), ("validation", "test")):
         assert not seen[a] & seen[b]
     rng = random.Random(0)
-    sizes = Counter(split_of(make_problem(rng).question) for _ in range(10_000))
+    sizes = Counter(split_of(make_problem(rng, world).question) for _ in range(10_000))
     expected = {"train": 10_000 * 204 / 256, "validation": 10_000 * 26 / 256, "test": 10_000 * 26 / 256}
     assert all(abs(sizes[split] - size) < 250 for split, size in expected.items())
 
@@ -94,6 +218,22 @@ def test_the_stream_is_the_same_in_another_process():
     code = "from data.problems import take; print([p.question for p in take('test', 5, 7)])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == str([p.question for p in take("test", 5, 7)])
+
+
+@pytest.mark.parametrize("words, worlds", [([], list(WORLDS)), (["work"], ["work"] * 3)])
+def test_the_worlds_can_be_looked_at(words, worlds, capsys):
+    main(words)
+    printed = capsys.readouterr().out
+    assert re.findall("^=+ (.+)$", printed, flags=re.MULTILINE) == worlds
+    assert all(f"--- {language}" in printed for world in worlds for language in WORLDS[world].languages)
+    with pytest.raises(SystemExit) as end:
+        main(["nowhere"])
+    error = capsys.readouterr().err
+    assert end.value.code == 2 and len(error.splitlines()) == 1 and "nowhere" in error and "phrasings" in error
+
+
+def test_the_names_of_the_worlds_are_those_of_the_option():
+    assert get_args(WorldName) == tuple(WORLDS)
 
 
 @settings(max_examples=300, deadline=None)
