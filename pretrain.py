@@ -46,8 +46,8 @@ JARGON_SENIOR = Recipe(
 PLAIN_JUNIOR = Recipe(
     GPTConfig(n_layers=2, d_model=64, d_ff=176), steps=1600, early={"plain": 1.0}, late={"plain": 1.0}, stop_at=0.92
 )
-LARGE = dict(head_dim=64, max_seq_len=256)
-RECIPES: dict[WorldName, tuple[Recipe, Recipe | None]] = {  # (senior, junior); None: it is a copy of the senior
+LARGE = dict(head_dim=64, max_seq_len=256)  # of `hard`, whose recipes are for a GPU
+RECIPES: dict[WorldName, tuple[Recipe, Recipe | None]] = {  # (senior, junior); None: a frozen copy of the senior
     "jargon": (JARGON_SENIOR, PLAIN_JUNIOR),
     "work": (
         replace(JARGON_SENIOR, early={"coarse": 0.5, "plain": 0.5}, late={"coarse": 0.92, "plain": 0.08}),
