@@ -1,8 +1,7 @@
-"""Several processes for one run: `torchrun --nproc_per_node=2 train.py …`. In a single process nothing here does anything.
+"""Several processes for one run: `torchrun --nproc_per_node=2 train.py …`. In a single one nothing here does anything.
 
-Every rank (process) has both models and sees every row of a batch, but writes, verifies and reads again only a share of
-the rows. What they found is gathered, gradients are added up, and so all take the same step: no rank leads another.
-The first one alone writes files and speaks.
+Every rank (process) holds both models and sees whole batches, but writes, verifies and reads again only its share of the
+rows. What they found is gathered, gradients are added up: so all take the same step. The first alone writes and speaks.
 """
 
 import contextlib
@@ -17,28 +16,25 @@ import torch
 import torch.distributed as dist
 
 import cli
-from cli import UserError
 
 
 def join() -> None:
     """Join the others that torchrun started, if it did. From here on only the first rank's words are shown."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return
-    try:  # gathering goes over the CPU, so that it needs no GPU's time; one rank's death ends the others, not a timeout
-        backends = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    backends = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    try:  # a rank's death ends the others at once, by torchrun: no timeout need do it, which a long wait might meet
         dist.init_process_group(backends, timeout=datetime.timedelta(days=1))
     except (ValueError, RuntimeError) as error:
         why = str(error).splitlines()[0]
-        raise UserError(f"WORLD_SIZE is set, but no others are found ({why}); use torchrun, or unset it") from None
-    if rank() > 0:
-        sys.excepthook = lambda *error: traceback.print_exception(
-            *error, file=sys.__stderr__
-        )  # but what crashes says so
+        raise cli.UserError(f"WORLD_SIZE is set, but there is no group ({why}); use torchrun, or unset it") from None
+    if rank() > 0:  # but what crashes says so
+        sys.excepthook = lambda *error: traceback.print_exception(*error, file=sys.__stderr__)
         sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
 
 
 def leave() -> None:
-    """At the end of it all."""
+    """At the end of a run that went well."""
     if size() > 1:
         dist.destroy_process_group()
 
@@ -49,20 +45,20 @@ def size() -> int:
 
 
 def rank() -> int:
-    """Which of them this is: 0 is the first."""
+    """Which of them this is; 0 is the first."""
     return dist.get_rank() if size() > 1 else 0
 
 
 def pick_device(name: str) -> torch.device:
     """cli.pick_device, with a GPU for every rank of this machine."""
-    local, GPUs = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-    if size() > 1 and GPUs and name in ("auto", "cuda"):
-        if (needed := int(os.environ.get("LOCAL_WORLD_SIZE", "1"))) > GPUs:
-            raise UserError(f"{needed} processes need a GPU each, of {GPUs}: torchrun --nproc_per_node={GPUs}")
-        torch.cuda.set_device(local)
+    gpus, here = torch.cuda.device_count(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if size() > 1 and gpus and name in ("auto", "cuda"):
+        if here > gpus:
+            raise cli.UserError(f"{here} processes need a GPU each, and there are {gpus}: --nproc_per_node={gpus}")
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     device = cli.pick_device(name)
     if size() > 1 and device.type == "mps":
-        raise UserError("MPS serves a single process; use --device cpu, or no torchrun")
+        raise cli.UserError("MPS serves a single process; use --device cpu, or no torchrun")
     return device
 
 
@@ -80,7 +76,7 @@ def parts(total: int, most: int) -> list[range]:
 def gather(work: Callable[..., list], *arguments) -> list:
     """The lists that `work(*arguments)` gives on the ranks, one after the other, on all of them.
 
-    A FloatingPointError on one is raised on all. What else ends one ends the others: torchrun sees to it.
+    A FloatingPointError of one is raised on all, so that all do the same about it.
     """
     if size() == 1:
         return work(*arguments)
@@ -88,24 +84,21 @@ def gather(work: Callable[..., list], *arguments) -> list:
         own = work(*arguments)
     except FloatingPointError as error:
         own = error
-    buffer, everyone = io.BytesIO(), [b""] * size()
+    buffer, everyones = io.BytesIO(), [b""] * size()
     torch.save(own, buffer)
     with _talking():
-        dist.all_gather_object(everyone, buffer.getvalue())
-    # Tensors of another's GPU are put on this one's.
-    here = lambda storage, place: storage if place == "cpu" else storage.cuda()
-    found = [torch.load(io.BytesIO(data), map_location=here, weights_only=False) for data in everyone]
-    for theirs in found:
-        if isinstance(theirs, FloatingPointError):
-            raise theirs
+        dist.all_gather_object(everyones, buffer.getvalue())
+    place = lambda storage, saved: storage if saved == "cpu" else storage.cuda()  # on this rank's GPU, not on theirs
+    found = [torch.load(io.BytesIO(data), map_location=place, weights_only=False) for data in everyones]
+    if faults := [theirs for theirs in found if isinstance(theirs, FloatingPointError)]:
+        raise faults[0]
     return [item for theirs in found for item in theirs]
 
 
 def add_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
-    """Each gradient becomes the sum of all ranks'.
+    """Each gradient becomes the sum of all ranks': the whole's, as their losses have one denominator, its Σ w.
 
-    The losses of the ranks have one denominator, the whole's count of tokens, so that this is the gradient of the whole.
-    DistributedDataParallel's mean would be that of losses which each have a count of their own.
+    DistributedDataParallel takes the mean instead, as if every rank had as many tokens.
     """
     for parameter in parameters if size() > 1 else ():
         if parameter.grad is None:  # this rank had no row to read

@@ -42,7 +42,7 @@ def together(tmp_path: Path, work, *arguments, size: int = 2) -> tuple[list[int]
     They are forks of one that has imported all there is, which takes longer than the work.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["test_ranks"])
+    context.set_forkserver_preload(["test_ranks", "torch._dynamo"])  # which the first optimizer would import
     paths = [str(ROOT), str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
     logs, port = [tmp_path / f"rank{rank}.log" for rank in range(size)], free_port()
     started = [
