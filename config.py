@@ -79,6 +79,8 @@ class Config:
     """of matrix products and attention; bfloat16 is for GPUs (weights stay float32; see update_ratio_error)"""
     micro_tokens: int = 4096
     """tokens, padding included, that an update reads at a time; less takes less memory, for the same gradient"""
+    rollout_rows: int = 512
+    """responses that are written at a time; less takes less memory, for the same responses"""
 
     eval_problems: int = 100
     """test problems measured before and after"""
@@ -113,7 +115,7 @@ class Config:
         self.mini_batches = (2 if grpo else 1) if self.mini_batches is None else self.mini_batches
         self.clip = (0.2 if grpo else None) if self.clip is None else self.clip
         at_least_1 = "max_gap chunk steps prompts group_size max_new_tokens mini_batches eval_problems eval_samples"
-        for name in [*at_least_1.split(), "micro_tokens", "save_every"]:
+        for name in [*at_least_1.split(), "micro_tokens", "rollout_rows", "save_every"]:
             _require(getattr(self, name) >= 1, name, "at least 1", self)
         if self.data is not None and self.world != "jargon":
             raise ValueError(f"--world {self.world} generates problems, --data has its own; leave one of them out")

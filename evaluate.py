@@ -20,12 +20,13 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+import ranks
 import reward
 from cli import UserError, command, parse, pick_device, say_device
 from data.problems import Problem, jargon_rate
 from data.tokenizer import Tokenizer
 from model import GPT, autocast
-from rollout import Rollout, generate, log_probs, render, response_logits
+from rollout import Rollout, generate_in_parts, log_probs, render, response_logits
 from runs import load_pair, problems_of, read_json, read_metrics, write_json
 from tandem import Handoff, Schedule, kl_exact
 
@@ -110,28 +111,25 @@ def respond(
         delimiter=tokenizer.delimiter(senior.config.vocab_size),
     )
     asked = [problem for problem in problems for _ in range(how.samples)]  # a row each
-    generator, responses = seeded(how.seed, "evaluate", schedule), []
-    for first in range(0, len(asked), how.batch_size):
-        part = asked[first : first + how.batch_size]
-        rollout = generate(
-            senior,
-            None if schedule == "solo" else junior,
-            [tokenizer.prompt(problem.question) for problem in part],
-            handoff,
-            end=tokenizer.end,
-            pad=tokenizer.pad,
-            max_new_tokens=how.max_new_tokens,
-            temperature=how.temperature,
-            top_p=how.top_p,
-            top_k=how.top_k,
-            max_turns=how.max_turns if schedule == "step" else None,
-            generator=generator,
-        )
-        texts = rollout.text(tokenizer)
-        verdicts = reward.verify_batch(texts, [problem.answer for problem in part])
-        responses += map(Response, part, [rollout] * len(part), range(len(part)), texts, verdicts)
-        bar.update(len(part))
-    return responses
+    rollout = generate_in_parts(
+        senior,
+        None if schedule == "solo" else junior,
+        [tokenizer.prompt(problem.question) for problem in asked],
+        handoff,
+        most=how.batch_size,
+        end=tokenizer.end,
+        pad=tokenizer.pad,
+        max_new_tokens=how.max_new_tokens,
+        temperature=how.temperature,
+        top_p=how.top_p,
+        top_k=how.top_k,
+        max_turns=how.max_turns if schedule == "step" else None,
+        generator=seeded(how.seed, "evaluate", schedule),
+        bar=bar,
+    )
+    texts, own = rollout.text(tokenizer), ranks.share(len(asked))
+    verdicts = ranks.gather(reward.verify_batch, texts[own], [problem.answer for problem in asked[own]])
+    return list(map(Response, asked, [rollout] * len(asked), range(len(asked)), texts, verdicts))
 
 
 def pass_rates(responses: list[Response], samples: int) -> dict[str, float]:
@@ -161,9 +159,9 @@ def evaluate(
         }
     measures = {name: pass_rates(answers, how.samples) for name, answers in responses.items()}
     alone = responses["solo"]
-    rollouts = {id(response.rollout): response.rollout for response in alone}.values()
+    parts = [alone[0].rollout.rows(torch.tensor(part)) for part in ranks.parts(rows, how.batch_size)]
     with autocast(how.precision, senior.device):
-        compared = [drift_and_legibility(senior, junior, rollout) for rollout in rollouts]
+        compared = ranks.gather(lambda: [drift_and_legibility(senior, junior, part) for part in parts])
     kl, acceptance, cross_entropy = (
         torch.cat([c[key] for c in compared]).mean().item() for key in ("kl", "acceptance", "cross_entropy")
     )
@@ -360,6 +358,7 @@ def measure_again(directory: Path, options: Options) -> dict:
         top_k=options.top_k,
         max_new_tokens=config.max_new_tokens,
         max_gap=config.max_gap,
+        batch_size=config.rollout_rows,
         precision=config.precision,
     )
     _, problems, _ = problems_of(config, options.problems or 100, tokenizer, senior, junior)

@@ -15,7 +15,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm import tqdm
 
+import ranks
 from cli import UserError, command, parse, pick_device, say_device
 from model import GPT, KVCache
 from tandem import Handoff, Schedule
@@ -37,6 +39,27 @@ class Rollout:
     def text(self, tokenizer) -> list[str]:
         """The responses as N strings."""
         return [tokenizer.decode(row[kept].tolist()) for row, kept in zip(self.tokens, self.mask, strict=True)]
+
+    def rows(self, index: Tensor) -> "Rollout":
+        """These rows alone, (M,) indices, without the counts of draws."""
+        return Rollout([self.prompts[i] for i in index.tolist()], *(getattr(self, name)[index] for name in COLUMNS))
+
+
+COLUMNS = ("tokens", "authorship", "mask", "logprobs", "partner_logprobs")  # the tensors of a Rollout
+
+
+def join(rollouts: list[Rollout], pad: int) -> Rollout:
+    """The rows of all of these, one after the other."""
+    T = max(rollout.tokens.shape[1] for rollout in rollouts)
+
+    def column(name: str) -> Tensor:
+        """(N, T)"""
+        fill = pad if name == "tokens" else 0
+        tensors = [getattr(rollout, name) for rollout in rollouts]
+        return torch.cat([F.pad(x, (0, T - x.shape[1]), value=fill) for x in tensors])
+
+    draws, senior_draws = (sum(getattr(r, name) for r in rollouts) for name in ("draws", "senior_draws"))
+    return Rollout([prompt for r in rollouts for prompt in r.prompts], *map(column, COLUMNS), draws, senior_draws)
 
 
 def log_probs(logits: Tensor, temperature: float, top_p: float | None = None, top_k: int | None = None) -> Tensor:
@@ -85,14 +108,17 @@ def generate(
     top_k: int | None = None,
     max_turns: int | None = None,
     generator: torch.Generator | None = None,
+    share: tuple[int, int] | None = None,
 ) -> Rollout:
     """Let senior and junior answer each prompt together, authors as `handoff` says: the paper's rollout.
 
     A response ends with the token `end`, whoever writes it, after max_new_tokens, or when max_turns turns are over.
     Random numbers come from `generator` alone (torch's own if None; it may be on another device), one a row and token,
     so that a row doesn't depend on how long others run. junior=None needs the schedule solo. Temperature 0 is argmax;
-    it, top_p and top_k apply to both models. Raises ValueError for empty prompts, bad numbers, two vocabularies, and
-    more tokens than a context holds; FloatingPointError if a logit is NaN or infinite.
+    it, top_p and top_k apply to both models. share=(first, total): these prompts are the rows from `first` on of a batch
+    of `total`, and the random numbers of a row are those that it gets when the whole batch is written at once. Raises
+    ValueError for empty prompts, bad numbers, two vocabularies, and more tokens than a context holds; FloatingPointError
+    if a logit is NaN or infinite.
     """
     prompts = [list(prompt) for prompt in prompts]
     models = [senior] if junior is None else [senior, junior]
@@ -113,6 +139,9 @@ def generate(
             f"the context of {context} (max_seq_len)"
         )
     device, N = senior.device, len(prompts)
+    first, total = share or (0, N)
+    if not 0 <= first <= total - N:
+        raise ValueError(f"share is {share}: there are no {N} rows from {first} on in a batch of {total}")
 
     # Each distinct prompt is read once, then its cache rows are copied to the whole group.
     distinct = {tuple(prompt): i for i, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
@@ -132,14 +161,14 @@ def generate(
         torch.zeros_like(tokens, dtype=torch.float),
         torch.zeros_like(tokens, dtype=torch.float),
     )
-    author = handoff.start(N, generator, device)  # (B,)
+    author = handoff.start(total, generator, device, torch.arange(first, first + N))  # (B,)
     rows = torch.arange(N, device=device)  # (B,) those still being written; B shrinks as they end
     done = torch.zeros(N, dtype=torch.bool, device=device)  # (B,)
     turns = torch.ones(N, dtype=torch.long, device=device)  # (B,)
     draw_on = generator.device if generator is not None else device
     finite = torch.ones(len(models), dtype=torch.bool, device=device)  # so far; looked at once, at the end
     for t in range(max_new_tokens):
-        uniform = torch.rand(N, generator=generator, device=draw_on).to(device)[rows]  # (B,)
+        uniform = torch.rand(total, generator=generator, device=draw_on)[first : first + N].to(device)[rows]  # (B,)
         finite = finite & torch.stack([x.sum(dtype=torch.float) for x in logits]).isfinite()  # (models,)
         known = [log_probs(x, temperature, top_p, top_k) for x in logits]  # a (B, V) for each model
         own = known[0] if junior is None else torch.where(author[:, None], *known)  # (B, V) of each row's author
@@ -149,7 +178,7 @@ def generate(
         logprobs[rows, t] = chances[0] if junior is None else torch.where(author, *chances)
         if junior is not None:
             partner_logprobs[rows, t] = torch.where(author, *reversed(chances))
-        previous, author = author, handoff.next(token)
+        previous, author = author, handoff.next(token, ~done)
         turns = turns + (author != previous)
         done = done | (token == end)
         if max_turns is not None:
@@ -173,6 +202,36 @@ def generate(
     T = int(mask.any(dim=0).sum())
     columns = (x[:, :T] for x in (tokens, authorship, mask, logprobs, partner_logprobs))
     return Rollout(prompts, *columns, int(handoff.draws), int(handoff.senior_draws))
+
+
+def generate_in_parts(
+    senior: GPT,
+    junior: GPT | None,
+    prompts: list[list[int]],
+    handoff: Handoff,
+    *,
+    most: int,
+    generator: torch.Generator,
+    bar: tqdm | None = None,
+    **how,
+) -> Rollout:
+    """What `generate` writes, `most` rows at a time: the same responses in less memory. Several ranks share the parts."""
+
+    def write(rows: range) -> Rollout:
+        rollout = generate(
+            senior,
+            junior,
+            prompts[rows.start : rows.stop],
+            handoff,
+            generator=generator.clone_state(),  # each part begins at the beginning, and takes the numbers of its rows
+            share=(rows.start, len(prompts)),
+            **how,
+        )
+        if bar is not None:
+            bar.update(len(rows) * ranks.size())
+        return rollout
+
+    return join(ranks.gather(lambda: [write(rows) for rows in ranks.parts(len(prompts), most)]), how["pad"])
 
 
 def response_logits(model: GPT, rollout: Rollout, select: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from typing import BinaryIO
 from filelock import FileLock, Timeout  # torch's own dependency
 
 import checkpoint
+import ranks
 from cli import Terminated, UserError, handling, interrupt
 from config import MAY_CHANGE, Config
 from data.foreign import directory_tokenizer
@@ -132,7 +133,8 @@ def finishing_first() -> Iterator[list[type]]:
         if asked:
             interrupt(number, frame)
         asked.append(KeyboardInterrupt if number == signal.SIGINT else Terminated)
-        os.write(2, b"\nstopping after this step; once more stops at once\n")  # print may be what was interrupted
+        if ranks.rank() == 0:
+            os.write(2, b"\nstopping after this step; once more stops at once\n")  # print may be what was interrupted
 
     with handling(note):
         yield asked

@@ -32,7 +32,8 @@ class Handoff:
     | solo        | nothing: always the senior                                | senior       |
 
     boundary, delimiter: (V,) bool over the vocabulary, which tokens begin a word, which end a step.
-    `draws` and `senior_draws` count, since `start`, the draws made and those that fell to the senior.
+    `draws` and `senior_draws` count, since `start`, the draws made and those that fell to the senior, row by row: those
+    of a batch's parts add up to its own.
     Raises ValueError naming the argument that is wrong.
     """
 
@@ -64,15 +65,19 @@ class Handoff:
         self.boundary, self.delimiter = boundary, delimiter
         self.drawn = schedule in ("word", "token")
 
-    def start(self, batch_size: int, generator: torch.Generator | None = None, device=None) -> Tensor:
+    def start(
+        self, batch_size: int, generator: torch.Generator | None = None, device=None, rows: Tensor | None = None
+    ) -> Tensor:
         """The author of each row's first token.  (B,) bool
 
         All randomness comes from `generator` (torch's own if None), which may be on another device than the rows.
+        `rows` (B,): only these of the batch are written here; their draws are what they are in the whole.
         """
         self.generator, self.device, self.batch_size = generator, torch.device(device or "cpu"), batch_size
         masks = (self.boundary, self.delimiter)
         self.boundary, self.delimiter = (mask if mask is None else mask.to(self.device) for mask in masks)  # (V,)
-        self.rows = torch.arange(batch_size, device=self.device)  # (B,) where a row stood at the start
+        # Where a row stood at the start  (B,)
+        self.rows = torch.arange(batch_size, device=self.device) if rows is None else rows.to(self.device)
         self.gap = torch.zeros_like(self.rows)  # (B,) tokens since the last trigger
         self.draws = self.senior_draws = torch.zeros((), dtype=torch.long, device=self.device)
         self.author = everyone = torch.ones_like(self.rows, dtype=torch.bool)  # (B,)
@@ -80,13 +85,17 @@ class Handoff:
             self.author = self._draw(everyone)
         return self.author
 
-    def next(self, tokens: Tensor) -> Tensor:
-        """The author of each row's next token, given the tokens (B,) just emitted.  (B,) bool"""
+    def next(self, tokens: Tensor, going: Tensor | None = None) -> Tensor:
+        """The author of each row's next token, given the tokens (B,) just emitted.  (B,) bool
+
+        `going` (B,) bool: the rows whose draws count, as the others have ended before this token; all if None.
+        """
         self.gap = self.gap + 1  # (B,)
         triggered = self._triggered(tokens)  # (B,) bool
         self.gap = self.gap.masked_fill(triggered, 0)
         if self.drawn:
-            self.author = torch.where(triggered, self._draw(triggered), self.author)
+            counted = triggered if going is None else triggered & going  # (B,)
+            self.author = torch.where(triggered, self._draw(counted), self.author)
         else:
             self.author = self.author ^ triggered
         return self.author

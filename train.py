@@ -6,6 +6,7 @@
     python train.py --resume runs/word                 # go on with a run that was stopped or killed, to the bit
     python train.py --pretrain                         # train the base pair again from nothing
     python train.py --world work                       # another world, once --pretrain --world work made its pair
+    torchrun --nproc_per_node=2 train.py               # the same run on two GPUs, or in two processes
 
 One batch down the page: problems -> generate -> verify -> advantages -> policy_loss -> optimizer.
 Only the senior is trained, and only on the tokens that it wrote.
@@ -24,8 +25,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+import ranks
 import reward
-from cli import UserError, command, parse, pick_device, say_device
+from cli import UserError, command, parse, say_device
 from config import MAY_CHANGE, Config
 from data.foreign import save_tokenizer
 from data.problems import Problem, deal, jargon_rate, take
@@ -34,7 +36,7 @@ from evaluate import Sampling, evaluate, seeded, show_responses, table
 from model import GPT, autocast, save_model
 from pretrain import RECIPES, pretrain
 from pretrained import check_export, save_pretrained
-from rollout import Rollout, generate, log_probs, render, response_logits
+from rollout import Rollout, generate_in_parts, log_probs, render, response_logits
 from runs import (
     GROWING,
     claimed,
@@ -71,19 +73,18 @@ class Batch:
 
     def rows(self, index: Tensor) -> "Batch":
         """The part of these rows, (M,) indices."""
-        r = self.rollout
-        tensors = (x[index] for x in (r.tokens, r.authorship, r.mask, r.logprobs, r.partner_logprobs))
-        rollout = Rollout([r.prompts[i] for i in index.tolist()], *tensors)
-        return Batch(rollout, self.rewards[index], self.advantages[index], self.weights[index])
+        return Batch(self.rollout.rows(index), self.rewards[index], self.advantages[index], self.weights[index])
 
 
 def micro_batches(rollout: Rollout, budget: int) -> list[Tensor]:
     """Which rows to read together: (M,) indices each, rows of like length, at most `budget` tokens with the padding.
 
-    Activations take memory in proportion to the budget, and rows of like length need little padding.
+    Activations take memory in proportion to the budget, and rows of like length need little padding. Of several ranks,
+    each has its own: as many rows as the others, and as long.
     """
     lengths = torch.tensor([len(prompt) for prompt in rollout.prompts]) + rollout.mask.sum(dim=1).cpu()  # (N,)
     order, parts = lengths.argsort(descending=True, stable=True), []  # (N,)
+    order = order[ranks.rank() :: ranks.size()]
     while len(order):
         rows = max(1, budget // int(lengths[order[0]]))  # a single row may be longer than the budget
         parts.append(order[:rows])
@@ -181,7 +182,8 @@ class Trainer:
             return dict.fromkeys(METRICS) | {"step": step, "skipped_updates": config.mini_batches}, None, problems
         clock.append(time.perf_counter())
         texts = rollout.text(self.tokenizer)
-        verdicts = reward.verify_batch(texts, [p.answer for p in problems for _ in range(config.group_size)])
+        answers, own = [p.answer for p in problems for _ in range(config.group_size)], ranks.share(len(texts))
+        verdicts = ranks.gather(reward.verify_batch, texts[own], answers[own])
         clock.append(time.perf_counter())
         rewards = torch.tensor(verdicts, dtype=torch.float, device=self.senior.device)  # (N,)
         batch = self.judge(rollout, rewards)
@@ -212,11 +214,12 @@ class Trainer:
     def roll_out(self, problems: list[Problem], step: int) -> Rollout:
         """G responses to every problem, senior and junior together; the authors are counted and checked."""
         config = self.config
-        rollout = generate(
+        rollout = generate_in_parts(
             self.senior,
             None if config.schedule == "solo" else self.junior,
             [ids for p in problems for ids in [self.tokenizer.prompt(p.question)] * config.group_size],
             self.handoff,
+            most=config.rollout_rows,
             end=self.tokenizer.end,
             pad=self.tokenizer.pad,
             max_new_tokens=config.max_new_tokens,
@@ -276,12 +279,8 @@ class Trainer:
                 skipped += 1
                 continue
             self.optimizer.zero_grad(set_to_none=True)
-            parts = []
-            for rows in micro_batches(part.rollout, config.micro_tokens):
-                with autocast(config.precision, self.senior.device):
-                    loss, stats = objective(self.senior, self.junior, part.rows(rows), config, weight)
-                loss.backward()
-                parts.append(stats)
+            parts = ranks.gather(self.backward, part, weight)
+            ranks.add_gradients(self.senior.parameters())
             stats = {name: sum(s[name] for s in parts) for name in parts[0]}
             stats["ratio_error"] = max(s["ratio_error"] for s in parts)
             stats["entropy"] = stats["entropy"] / (part.weights != 0).sum()
@@ -298,6 +297,16 @@ class Trainer:
         means = {name: sum(d[name] for d in done) / len(done) if done else 0.0 for name in names}
         means["entropy"] = means["entropy"] if done else None  # not known where nothing was read
         return {**means, "update_ratio_error": done[0]["ratio_error"] if done else 0.0}, skipped
+
+    def backward(self, batch: Batch, weight: Tensor) -> list[dict[str, Tensor]]:
+        """Add this rank's part of a mini-batch's gradient to `p.grad`; the diagnostics of each of its micro-batches."""
+        parts = []
+        for rows in micro_batches(batch.rollout, self.config.micro_tokens):
+            with autocast(self.config.precision, self.senior.device):
+                loss, stats = objective(self.senior, self.junior, batch.rows(rows), self.config, weight)
+            loss.backward()
+            parts.append(stats)
+        return parts
 
 
 def starting_pair(config: Config) -> tuple[GPT, GPT, Tokenizer]:
@@ -369,33 +378,42 @@ def sampling(config: Config) -> Sampling:
         max_new_tokens=config.max_new_tokens,
         p_senior=0.5,
         max_gap=config.max_gap,
+        batch_size=config.rollout_rows,
         precision=config.precision,
     )
+
+
+def set_up(config: Config, directory: Path | None) -> tuple[Trainer, list[Problem], str, dict | None]:
+    """The trainer of a run, the problems to measure on, a note about these, and the state from which a run goes on."""
+    if config.prompts % ranks.size():
+        raise UserError(
+            f"{ranks.size()} processes can't share --prompts {config.prompts} evenly; change one of the two"
+        )
+    senior, junior, tokenizer, state = resumed_pair(config, directory) if directory else (*starting_pair(config), None)
+    if config.export:
+        check_export(senior, config.export)
+    problems, held_out, note = problems_of(config, config.eval_problems, tokenizer, senior, junior)
+    device = ranks.pick_device(config.device)
+    trainer = Trainer(config, senior.to(device), junior.to(device), tokenizer, problems)
+    if state:
+        trainer.load_state(state["trainer"])
+    return trainer, held_out, note, state
 
 
 def train(config: Config) -> Path:
     """A whole run, or the rest of one: measure, train, measure again. Returns the directory with everything in it."""
     how, color = sampling(config), sys.stdout.isatty()
     with contextlib.ExitStack() as stack:
-        if config.resume:
-            out = stack.enter_context(claimed(Path(config.resume)))
-            senior, junior, tokenizer, state = resumed_pair(config, out)
-        else:
-            senior, junior, tokenizer, state = *starting_pair(config), None
-        if config.export:
-            check_export(senior, config.export)
-        problems, held_out, note = problems_of(config, config.eval_problems, tokenizer, senior, junior)
-        device = pick_device(config.device)
-        trainer = Trainer(config, senior.to(device), junior.to(device), tokenizer, problems)
-        if state:
-            trainer.load_state(state["trainer"])
+        out = stack.enter_context(claimed(Path(config.resume))) if config.resume else None
+        trainer, held_out, note, state = set_up(config, out)
+        senior, junior, tokenizer = trainer.senior, trainer.junior, trainer.tokenizer
         if not config.resume:  # nothing is written before all is known to be good
             out = stack.enter_context(claimed(new_directory(config.out, Path("runs") / config.schedule)))
             refuse_a_run(out)  # which another process may have begun and ended meanwhile
         stack.enter_context(says_how_to_go_on(out))
 
         write_json(out / "config.json", config.record())
-        say_device(device)
+        say_device(senior.device)
         print(note)
         print("senior in cyan, junior in yellow" if color else "what the junior wrote is in ⟦brackets⟧", end="")
         print(" (¶ is a blank line)")
@@ -421,6 +439,20 @@ def train(config: Config) -> Path:
         columns = table({"before": state["before"], "after": after})
         print(f"\n{len(held_out)} test problems × {how.samples} responses\n\n{columns}")
     return out
+
+
+def follow(config: Config) -> None:
+    """What the other ranks do meanwhile: their share of the measurements and of every step. They write no file."""
+    trainer, held_out, _, state = set_up(config, Path(config.resume) if config.resume else None)
+    measured = trainer.senior, trainer.junior, held_out, trainer.tokenizer, sampling(config)
+    if state is None:
+        evaluate(*measured)
+    with finishing_first() as asked:
+        for step in range(state["step"] if state else 0, config.steps):
+            trainer.step(step)
+            if stop := ranks.gather(list, asked):
+                raise stop[0]
+    evaluate(*measured)
 
 
 def go_on(trainer: Trainer, state: dict, out: Path, color: bool) -> None:
@@ -471,11 +503,12 @@ def go_on(trainer: Trainer, state: dict, out: Path, color: bool) -> None:
                     files["samples.txt"].write(shown.encode())
                 if step == 4 and all(row["skipped_updates"] == config.mini_batches for row in read_metrics(out)):
                     tqdm.write(no_signal(metrics["reward"]))
-            if (step + 1) % config.save_every == 0 or step == config.steps - 1 or asked:
+            stop = ranks.gather(list, asked)  # all stop after the same step, whichever was asked
+            if (step + 1) % config.save_every == 0 or step == config.steps - 1 or stop:
                 save(step + 1)
-            if asked:
+            if stop:
                 bar.close()
-                break
+                raise stop[0]
 
 
 def no_signal(reward_mean: float) -> str:
@@ -491,15 +524,23 @@ def no_signal(reward_mean: float) -> str:
 
 @command
 def main(argv: list[str]) -> None:
+    ranks.join()
     config = parse(Config, argv, __doc__, resumed)
     started = time.perf_counter()
     if config.pretrain:
-        device = pick_device(config.device)
+        if ranks.size() > 1:
+            raise UserError("--pretrain is one process's work; start it without torchrun")
+        device = ranks.pick_device(config.device)
         with claimed(new_directory(config.out or f"runs/base-{config.world}", Path())) as out:
             say_device(device)
             return pretrain(out, config.seed, device, load_tokenizer(), config.world)
-    out = train(config)
-    print(f"\n{time.perf_counter() - started:.0f} s; everything is in {out}: python rollout.py {out} shows more of it")
+    if ranks.rank() > 0:
+        follow(config)
+    else:
+        out = train(config)
+        print(
+            f"\n{time.perf_counter() - started:.0f} s; everything is in {out}: python rollout.py {out} shows more of it"
+        )
 
 
 if __name__ == "__main__":

@@ -198,6 +198,7 @@ train --eval-problems 0                              | --eval-problems at least 
 train --eval-samples 0                               | --eval-samples at least 1
 train --eval-temperature nan                         | --eval-temperature nan
 train --save-every 0                                 | --save-every at least 1
+train --rollout-rows 0                               | --rollout-rows at least 1
 train --on-nonfinite ignore                          | --on-nonfinite stop skip
 train --device abacus                                | --device abacus auto
 train --out {base}/text.pt                           | text.pt --out

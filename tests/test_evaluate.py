@@ -62,11 +62,13 @@ def test_evaluation_is_seeded_batched_and_leaves_other_generators_alone(tokenize
     assert set(first["solo"]) == {"pass@1", "pass@2"}
 
 
-def test_batches_of_any_size_measure_the_same_at_temperature_0(tokenizer):
+def test_batches_of_any_size_measure_the_same(tokenizer):
     senior, junior = small_pair(tokenizer)
-    how = dict(samples=2, max_new_tokens=10, temperature=0)
-    whole, _ = evaluate(senior, junior, take("test", 5, seed=0), tokenizer, Sampling(**how))
-    parts, _ = evaluate(senior, junior, take("test", 5, seed=0), tokenizer, Sampling(**how, batch_size=3))
+    how = dict(samples=2, max_new_tokens=10)
+    whole, responses = evaluate(senior, junior, take("test", 5, seed=0), tokenizer, Sampling(**how))
+    parts, same = evaluate(senior, junior, take("test", 5, seed=0), tokenizer, Sampling(**how, batch_size=3))
+    for name in responses:
+        assert [(r.problem, r.row, r.text) for r in responses[name]] == [(r.problem, r.row, r.text) for r in same[name]]
     assert whole["drift"] == pytest.approx(parts["drift"], rel=1e-5)
     assert whole["response_length"] == parts["response_length"]
 
@@ -78,7 +80,7 @@ def test_what_is_asked_for_is_what_is_sampled(tokenizer, monkeypatch):
         calls.append((handoff, junior, arguments))
         return generate(senior, junior, prompts, handoff, **arguments)
 
-    monkeypatch.setattr("evaluate.generate", recorded)
+    monkeypatch.setattr("rollout.generate", recorded)
     senior, junior = small_pair(tokenizer)
     how = Sampling(samples=1, temperature=0.6, top_p=0.8, top_k=20, max_new_tokens=9, max_turns=5, max_gap=3)
     _, responses = evaluate(senior, junior, take("test", 2, 0), tokenizer, how)
@@ -111,7 +113,7 @@ def test_right_answers_are_counted(tokenizer, monkeypatch):
         mask = torch.tensor([[i < len(row) for i in range(longest)] for row in ids])
         return Rollout(prompts, tokens, mask, mask, torch.zeros(tokens.shape), torch.zeros(tokens.shape))
 
-    monkeypatch.setattr("evaluate.generate", answering)
+    monkeypatch.setattr("rollout.generate", answering)
     measures, _ = evaluate(senior, junior, problems, tokenizer, Sampling(samples=2))
     assert measures["solo"] == measures["handoff"] == {"pass@1": 0.5, "pass@2": 1.0}
     assert measures["jargon_rate"] == 0  # of the senior's solo responses

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import benchmark
 import rollout as rollout_module
-from rollout import Rollout, draw, generate, log_probs, render, response_logits
+from rollout import COLUMNS, Rollout, draw, generate, join, log_probs, render, response_logits
 from tandem import Handoff
 
 V, END, PAD = 37, 35, 36
@@ -127,6 +127,44 @@ def test_rows_that_have_ended_do_not_disturb_others():
             torch.testing.assert_close(ended.logprobs[row, :length], endless.logprobs[row, :length], atol=1e-4, rtol=0)
         going.append(length)
     assert min(ending) > 4 and max(going) > 8
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sampled_from(SCHEDULES),
+    st.integers(0, 10_000),
+    st.lists(st.integers(1, 14), max_size=4, unique=True),
+    st.sampled_from([None, 3]),
+    st.sampled_from([1, 12, 30]),
+)
+def test_the_parts_of_a_batch_are_its_rows(schedule, seed, cuts, max_turns, new):
+    """Tokens, authors and counts of draws, some rows ending early (of 30 tokens, a third), wherever it is cut."""
+    senior, junior, prompts = tiny(0), tiny(1), PROMPTS * 3
+    how = dict(schedule=schedule, seed=seed, max_turns=max_turns, new=new)
+    whole = roll(senior, junior, prompts, **how)
+    edges = [0, *sorted(cuts), len(prompts)]
+    parts = [roll(senior, junior, prompts[a:b], share=(a, 15), **how) for a, b in itertools.pairwise(edges)]
+    joined = join(parts, PAD)
+    for name in COLUMNS:
+        torch.testing.assert_close(getattr(joined, name), getattr(whole, name), rtol=0, atol=1e-5)
+    assert joined.prompts == prompts
+    assert (joined.draws, joined.senior_draws) == (whole.draws, whole.senior_draws)
+
+
+@pytest.mark.parametrize("schedule", ["word", "token"])
+def test_draws_are_counted_until_a_row_ends_and_not_after(schedule):
+    """Recounted along each row's own tokens; how long the others go on doesn't matter."""
+    rollout, draws = roll(tiny(0), tiny(1), PROMPTS * 8, schedule, new=30), 0
+    assert len(set(rollout.mask.sum(dim=1).tolist())) > 5
+    for tokens, mask in zip(rollout.tokens.tolist(), rollout.mask.tolist(), strict=True):
+        draws, gap = draws + 1, 0
+        for token in tokens[: sum(mask)]:
+            gap += 1
+            if schedule == "token" or BOUNDARY[token] or gap == 4:
+                draws, gap = draws + 1, 0
+    assert rollout.draws == draws
+    if schedule == "token":  # each draw but the one after the last token is to be seen
+        assert 0 <= rollout.senior_draws - rollout.authorship.sum() <= len(PROMPTS) * 8
 
 
 def test_temperature_0_is_the_likeliest_token_of_the_author():
@@ -263,6 +301,9 @@ def test_bad_requests_name_what_is_wrong():
         roll(senior, None, schedule="solo", top_p=0.0)
     with pytest.raises(ValueError, match="top_k"):
         roll(senior, None, schedule="solo", top_k=0)
+    for share in ((11, 15), (-1, 15), (0, 4)):
+        with pytest.raises(ValueError, match="share"):
+            roll(senior, None, schedule="solo", share=share)
     with pytest.raises(ValueError, match="vocabular"):
         roll(senior, tiny(1, vocab_size=38))
 

@@ -71,6 +71,19 @@ def test_micro_batches_have_the_gradient_and_the_diagnostics_of_the_whole(tokeni
         torch.testing.assert_close(p.grad, q.grad, atol=1e-6, rtol=1e-3)
 
 
+def test_a_batch_that_is_written_in_parts_is_the_same_batch(tokenizer, monkeypatch):
+    """The parts cut through groups; so do those of the measurements (see test_evaluate)."""
+    monkeypatch.setattr(train.reward, "verify_batch", lambda texts, _: [len(text) % 2 == 0 for text in texts])
+    whole, parts = (trainer(tokenizer, prompts=4, rollout_rows=rows) for rows in (512, 3))
+    for step in range(2):
+        (a, one, _), (b, other, _) = whole.step(step), parts.step(step)
+        timeless = [{name: value for name, value in m.items() if "second" not in name} for m in (a, b)]
+        assert timeless[0] == pytest.approx(timeless[1], abs=1e-5) and a["skipped_updates"] == 0
+        assert torch.equal(one.rollout.tokens, other.rollout.tokens) and one.rollout.prompts == other.rollout.prompts
+        assert whole.authors == parts.authors
+    assert train.sampling(Config(rollout_rows=3)).batch_size == 3
+
+
 def test_micro_batches_hold_every_row_once_and_keep_to_their_budget(tokenizer):
     rollout = batch_of(trainer(tokenizer)).rollout
     lengths = torch.tensor([len(prompt) for prompt in rollout.prompts]) + rollout.mask.sum(dim=1)
@@ -324,7 +337,7 @@ def test_options_reach_the_sampler(tokenizer, monkeypatch):
         seen.update(arguments, junior=junior, handoff=handoff)
         return generate(senior, junior, prompts, handoff, **arguments)
 
-    monkeypatch.setattr(train, "generate", recorded)
+    monkeypatch.setattr(rollout, "generate", recorded)
     options = dict(schedule="chunk", p_senior=0.3, max_gap=7, chunk=5, temperature=0.9, max_new_tokens=11)
     made = trainer(tokenizer, **options)
     batch_of(made)
