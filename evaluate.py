@@ -29,6 +29,8 @@ from rollout import Rollout, generate, log_probs, render, response_logits
 from runs import load_pair, problems_of, read_json, read_metrics, write_json
 from tandem import Handoff, Schedule, kl_exact
 
+LOGITS = 2**28  # that are compared at a time, a GB in float32: a vocabulary of 150,000 makes one of 1,800 tokens
+
 
 @dataclass
 class Sampling:
@@ -150,7 +152,7 @@ def evaluate(
 
     Returns the measures, as eval.json has them, and the responses behind them: solo, handoff, handoff_word.
     """
-    rows = len(problems) * how.samples
+    rows, V = len(problems) * how.samples, senior.config.vocab_size
     with (
         autocast(how.precision, senior.device),
         tqdm(total=3 * rows, desc=f"evaluating {label}".strip(), unit="response", leave=False) as bar,
@@ -162,8 +164,13 @@ def evaluate(
     measures = {name: pass_rates(answers, how.samples) for name, answers in responses.items()}
     alone = responses["solo"]
     rollouts = {id(response.rollout): response.rollout for response in alone}.values()
+    parts = [
+        rollout.rows(index)
+        for rollout in rollouts
+        for index in torch.arange(len(rollout.mask)).split(max(1, LOGITS // (rollout.mask.shape[1] * V)))
+    ]
     with autocast(how.precision, senior.device):
-        compared = [drift_and_legibility(senior, junior, rollout) for rollout in rollouts]
+        compared = [drift_and_legibility(senior, junior, part) for part in parts]
     kl, acceptance, cross_entropy = (
         torch.cat([c[key] for c in compared]).mean().item() for key in ("kl", "acceptance", "cross_entropy")
     )

@@ -38,6 +38,11 @@ class Rollout:
         """The responses as N strings."""
         return [tokenizer.decode(row[kept].tolist()) for row, kept in zip(self.tokens, self.mask, strict=True)]
 
+    def rows(self, index: Tensor) -> "Rollout":
+        """The part of these rows, (M,) indices; draws were counted for the whole."""
+        tensors = (x[index] for x in (self.tokens, self.authorship, self.mask, self.logprobs, self.partner_logprobs))
+        return Rollout([self.prompts[i] for i in index.tolist()], *tensors)
+
 
 def log_probs(logits: Tensor, temperature: float, top_p: float | None = None, top_k: int | None = None) -> Tensor:
     """The log of the distribution that is sampled, and that the loss must see.  (..., V) -> (..., V)

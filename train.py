@@ -25,17 +25,18 @@ from tqdm import tqdm
 
 import reward
 from cli import UserError, command, parse, pick_device, say_device
-from config import MAY_CHANGE, Config
+from config import MAY_CHANGE, PRESET_HELP, Config
 from data.foreign import save_tokenizer
 from data.problems import Problem, deal, is_jargon, take
 from data.tokenizer import Tokenizer, load_tokenizer
 from evaluate import Sampling, evaluate, seeded, show_responses, table
-from model import GPT, autocast, save_model
+from model import GPT, autocast, save_model, store_matrices
 from pretrained import check_export, save_pretrained
 from rollout import Rollout, generate, log_probs, render, response_logits
 from runs import (
     GROWING,
     claimed,
+    completed,
     continued,
     fingerprint,
     finishing_first,
@@ -46,7 +47,6 @@ from runs import (
     read_metrics,
     read_state,
     refuse_a_run,
-    resumed,
     says_how_to_go_on,
     write_json,
 )
@@ -69,10 +69,7 @@ class Batch:
 
     def rows(self, index: Tensor) -> "Batch":
         """The part of these rows, (M,) indices."""
-        r = self.rollout
-        tensors = (x[index] for x in (r.tokens, r.authorship, r.mask, r.logprobs, r.partner_logprobs))
-        rollout = Rollout([r.prompts[i] for i in index.tolist()], *tensors)
-        return Batch(rollout, self.rewards[index], self.advantages[index], self.weights[index])
+        return Batch(self.rollout.rows(index), self.rewards[index], self.advantages[index], self.weights[index])
 
 
 def micro_batches(rollout: Rollout, budget: int) -> list[Tensor]:
@@ -133,8 +130,13 @@ class Trainer:
     ):
         self.config, self.senior, self.junior, self.tokenizer = config, senior, junior.requires_grad_(False), tokenizer
         self.problems = problems
+        senior.checkpoint_activations = config.checkpoint_activations
         self.optimizer = torch.optim.AdamW(
-            senior.parameters(), lr=config.learning_rate, betas=(0.9, 0.999), weight_decay=config.weight_decay
+            senior.parameters(),
+            lr=config.learning_rate,
+            betas=(0.9, 0.999),
+            weight_decay=config.weight_decay,
+            foreach=False,  # a GPU's default holds a copy of all weights meanwhile
         )
         self.handoff = Handoff(
             config.schedule,
@@ -184,6 +186,7 @@ class Trainer:
         rewards = torch.tensor(verdicts, dtype=torch.float, device=self.senior.device)  # (N,)
         batch = self.judge(rollout, rewards)
         updates, skipped = self.update(batch, step)
+        self.optimizer.zero_grad()  # their memory is the caches' while responses are written
         clock.append(time.perf_counter())
 
         lengths = rollout.mask.sum(dim=1)  # (N,)
@@ -301,7 +304,8 @@ class Trainer:
 def starting_pair(config: Config) -> tuple[GPT, GPT, Tokenizer]:
     """Senior and junior before RL, two objects, on the CPU, and the tokenizer of both."""
     senior = config.senior or SHIPPED / "senior.pt"
-    return load_both(senior, senior if config.junior == "self" else config.junior or SHIPPED / "junior.pt")
+    junior = senior if config.junior == "self" else config.junior or SHIPPED / "junior.pt"
+    return load_both(senior, junior, config.prompt_template)
 
 
 def resumed_pair(config: Config, directory: Path) -> tuple[GPT, GPT, Tokenizer, dict | None]:
@@ -326,7 +330,7 @@ def resumed_pair(config: Config, directory: Path) -> tuple[GPT, GPT, Tokenizer, 
         raise UserError(
             f"{path} is of step {state['step']}, beyond the --steps {config.steps} of {directory}; give more"
         )
-    loaded = load_both(path, directory / "junior.pt")
+    loaded = load_both(path, directory / "junior.pt", config.prompt_template)
     for name, found in fingerprints(config, directory).items():
         if found != state["fingerprints"].get(name):
             raise UserError(f"{name} is not what it was when {directory} began; put that back, or begin a new run")
@@ -379,7 +383,7 @@ def train(config: Config) -> Path:
             check_export(senior, config.export)
         problems, held_out, note = problems_of(config, config.eval_problems, tokenizer, senior, junior)
         device = pick_device(config.device)
-        trainer = Trainer(config, senior.to(device), junior.to(device), tokenizer, problems)
+        trainer = Trainer(config, senior.to(device), junior, tokenizer, problems)
         if state:
             trainer.load_state(state["trainer"])
         if not config.resume:  # nothing is written before all is known to be good
@@ -393,10 +397,14 @@ def train(config: Config) -> Path:
         print("senior in cyan, junior in yellow" if color else "what the junior wrote is in ⟦brackets⟧", end="")
         print(" (¶ is a blank line)")
         if state is None:
-            save_model(junior, out / "junior.pt")
+            save_model(junior, out / "junior.pt")  # as it was given: in float32
             if not tokenizer.same_as(load_tokenizer()):
                 (out / "tokenizer").mkdir(exist_ok=True)
                 save_tokenizer(tokenizer, out / "tokenizer")
+        if config.precision == "bfloat16":
+            store_matrices(junior, torch.bfloat16)
+        junior.to(device)
+        if state is None:
             before, responses = evaluate(senior, junior, held_out, tokenizer, how, "before")
             print(f"before\n{show_responses(responses, tokenizer, color)}\n")
             lengths = dict.fromkeys(GROWING, 0)
@@ -405,10 +413,13 @@ def train(config: Config) -> Path:
             (out / "eval.json").replace(out / f"eval-step-{state['step']}.json")
         go_on(trainer, state, out, color)
 
-        after, responses = evaluate(senior, junior, held_out, tokenizer, how, "after")
+        after, responses = state["before"], None
+        if config.steps > 0:
+            after, responses = evaluate(senior, junior, held_out, tokenizer, how, "after")
         result = {"before": state["before"], "after": after, "problems": len(held_out), "samples": how.samples}
         write_json(out / "eval.json", result | {"config": config.record()})
-        print(f"\nafter\n{show_responses(responses, tokenizer, color)}")
+        if responses:
+            print(f"\nafter\n{show_responses(responses, tokenizer, color)}")
         if config.export:
             save_pretrained(senior, tokenizer, config.export)
         columns = table({"before": state["before"], "after": after})
@@ -419,7 +430,7 @@ def train(config: Config) -> Path:
 def go_on(trainer: Trainer, state: dict, out: Path, color: bool) -> None:
     """The loop, from the step of `state` on. A checkpoint at every instant stands for all that was written before it."""
     config, tokenizer, first = trainer.config, trainer.tokenizer, state["step"]
-    if config.baseline in ("group", "rloo") and not config.kl_coef:
+    if config.steps > first and config.baseline in ("group", "rloo") and not config.kl_coef:
         print("the loss is near 0 by construction (advantages average 0): its gradient teaches; watch the reward")
     with contextlib.ExitStack() as stack:
         asked = stack.enter_context(finishing_first())
@@ -484,7 +495,7 @@ def no_signal(reward_mean: float) -> str:
 
 @command
 def main(argv: list[str]) -> None:
-    config = parse(Config, argv, __doc__, resumed)
+    config = parse(Config, argv, f"{__doc__}\n{PRESET_HELP}", completed)
     started = time.perf_counter()
     if config.pretrain:
         from pretrain import pretrain
