@@ -17,10 +17,10 @@ PRESETS = {
         steps=500,
         prompts=64,
         group_size=16,
-        max_new_tokens=256,
+        max_new_tokens=96,
         learning_rate=1e-4,
         precision="bfloat16",
-        micro_tokens=65536,
+        micro_tokens=32768,
         eval_problems=500,
     ),
     "smollm2": dict(
@@ -50,7 +50,7 @@ PRESETS = {
 }
 PRESET_HELP = """presets (a GPU's memory is computed, its time was not measured):
     laptop     the defaults, with the shipped pair: 0.5 GB and 2 minutes on 2 cores
-    gpu        a pair of your own of about 20 and 8 million parameters: 16 GB
+    gpu        a pair of your own of about 25 and 8 million parameters: 12 GB
     smollm2    SmolLM2-135M and a frozen copy, on your --data: 24 GB
     paper      the paper's settings, for a --senior of Qwen3-4B's size and your --data: 141 GB, of which 64 are the
                senior's weights, gradients and Adam's moments

@@ -29,7 +29,9 @@ from rollout import Rollout, generate, log_probs, render, response_logits
 from runs import load_pair, problems_of, read_json, read_metrics, write_json
 from tandem import Handoff, Schedule, kl_exact
 
-LOGITS = 2**28  # that are compared at a time, a GB in float32: a vocabulary of 150,000 makes one of 1,800 tokens
+LOGITS = (
+    2**28
+)  # of each model that are compared at a time, a GB of them; a vocabulary of 150,000 makes it in 1,800 tokens
 
 
 @dataclass
@@ -77,7 +79,11 @@ def drift_and_legibility(senior: GPT, junior: GPT, rollout: Rollout) -> dict[str
     The models' own distributions are compared, temperature 1 and nothing cut off, whatever the responses were sampled
     with. The end token counts.
     """
-    select = rollout.mask
+    select, V = rollout.mask, senior.config.vocab_size  # (N, T)
+    if len(select) > (most := max(1, LOGITS // (select.shape[1] * V))):
+        rows = torch.arange(len(select)).split(most)
+        parts = [drift_and_legibility(senior, junior, rollout.rows(index)) for index in rows]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     own = log_probs(response_logits(senior, rollout, select), 1.0)  # (M, V)
     partner = log_probs(response_logits(junior, rollout, select), 1.0)  # (M, V)
     tokens = rollout.tokens[select][:, None]  # (M, 1)
@@ -152,7 +158,7 @@ def evaluate(
 
     Returns the measures, as eval.json has them, and the responses behind them: solo, handoff, handoff_word.
     """
-    rows, V = len(problems) * how.samples, senior.config.vocab_size
+    rows = len(problems) * how.samples
     with (
         autocast(how.precision, senior.device),
         tqdm(total=3 * rows, desc=f"evaluating {label}".strip(), unit="response", leave=False) as bar,
@@ -164,13 +170,8 @@ def evaluate(
     measures = {name: pass_rates(answers, how.samples) for name, answers in responses.items()}
     alone = responses["solo"]
     rollouts = {id(response.rollout): response.rollout for response in alone}.values()
-    parts = [
-        rollout.rows(index)
-        for rollout in rollouts
-        for index in torch.arange(len(rollout.mask)).split(max(1, LOGITS // (rollout.mask.shape[1] * V)))
-    ]
     with autocast(how.precision, senior.device):
-        compared = [drift_and_legibility(senior, junior, part) for part in parts]
+        compared = [drift_and_legibility(senior, junior, rollout) for rollout in rollouts]
     kl, acceptance, cross_entropy = (
         torch.cat([c[key] for c in compared]).mean().item() for key in ("kl", "acceptance", "cross_entropy")
     )

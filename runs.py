@@ -16,6 +16,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import BinaryIO
 
+import torch
 from filelock import FileLock, Timeout  # torch's own dependency
 
 import checkpoint
@@ -153,6 +154,11 @@ def says_how_to_go_on(directory: Path) -> Iterator[None]:
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         raise UserError(f"stopped: {error.strerror or error}{where}; {_how_to_go_on(directory)}") from None
+    except torch.OutOfMemoryError:
+        raise UserError(
+            "stopped: the GPU has too little memory: a new run needs less with --checkpoint-activations or with fewer "
+            f"--micro-tokens; {_how_to_go_on(directory)}"
+        ) from None
     except FloatingPointError as error:
         raise UserError(f"stopped: {error}; {_how_to_go_on(directory)}") from None
 
