@@ -8,12 +8,62 @@ from data.problems import WORLDS, WorldName
 from tandem import Baseline, Schedule
 
 # When a run is resumed: steps may only grow, and data and test_data must hold what they held.
-MAY_CHANGE = ("steps", "save_every", "device", "on_nonfinite", "data", "test_data", "export")
+MAY_CHANGE = "steps save_every device on_nonfinite checkpoint_activations data test_data export".split()
+
+BOXED = "{question} Put the final answer in \\boxed{}."
+# What --preset stands for; what the command line says counts before it. Clip and mini-batches follow from grpo.
+PRESETS = {
+    "laptop": {},
+    "gpu": dict(
+        world="hard",
+        steps=500,
+        prompts=64,
+        group_size=16,
+        learning_rate=1e-4,
+        precision="bfloat16",
+        micro_tokens=32768,
+        eval_problems=500,
+    ),
+    "smollm2": dict(
+        senior="smollm2",
+        junior="self",
+        prompt_template=BOXED,
+        max_prompt_tokens=512,
+        steps=200,
+        max_new_tokens=256,
+        learning_rate=1e-5,
+        precision="bfloat16",
+        micro_tokens=8192,
+    ),
+    "paper": dict(
+        junior="self",
+        prompt_template=BOXED,
+        max_prompt_tokens=1024,
+        steps=200,
+        max_new_tokens=3000,
+        temperature=0.6,
+        objective="grpo",
+        learning_rate=1e-6,
+        precision="bfloat16",
+        checkpoint_activations=True,
+        micro_tokens=8192,
+    ),
+}
+PRESET_HELP = """presets (a GPU's memory is computed, its time was not measured):
+    laptop     the defaults, with the shipped pair: 0.5 GB and 2 minutes on 2 cores
+    gpu        a pair of your own of about 25 and 8 million parameters: 12 GB
+    smollm2    SmolLM2-135M and a frozen copy, on your --data: 24 GB
+    paper      the paper's settings, for a --senior of Qwen3-4B's size and your --data: 141 GB, of which 64 are the
+               senior's weights, gradients and Adam's moments
+"""
 
 
 @dataclass
 class Config:
     """Everything that a run depends on."""
+
+    preset: Literal["laptop", "gpu", "smollm2", "paper"] = "laptop"
+    """values for the other options, by what there is to compute on (see above); what else is given counts before them"""
 
     schedule: Schedule = "word"
     """who writes the next token: word (the paper's), token, step, chunk, alternate, or solo, the control"""
@@ -34,11 +84,13 @@ class Config:
     """JSON Lines file of problems, {"question": …, "answer": …} each; the world's own if not given"""
     test_data: str | None = None
     """file of the problems to measure on; if not given, a tenth of --data is held out"""
+    prompt_template: str | None = None
+    """what is asked, with {question} in it: '{question} Put the final answer in \\boxed{}.'; the question, if not given"""
     max_prompt_tokens: int | None = None
     """leave out the problems of --data with longer prompts; if not given, one too long for the context is an error"""
 
     steps: int = 250
-    """RL steps, a batch of rollouts each"""
+    """RL steps, a batch of rollouts each; 0 only measures the pair"""
     prompts: int = 16
     """problems a step"""
     group_size: int = 8
@@ -76,7 +128,9 @@ class Config:
     on_nonfinite: Literal["stop", "skip"] = "stop"
     """at a loss, gradient or logit that is NaN or infinite: stop, or drop the update (three in a row stop)"""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """of matrix products and attention; bfloat16 is for GPUs (weights stay float32; see update_ratio_error)"""
+    """of matrix products and attention; bfloat16 is for GPUs (what is trained stays float32; see update_ratio_error)"""
+    checkpoint_activations: bool = False
+    """an update keeps a state a layer and computes the rest again: much less memory, a third more time"""
     micro_tokens: int = 4096
     """tokens, padding included, that an update reads at a time; less takes less memory, for the same gradient"""
     rollout_rows: int = 512
@@ -106,6 +160,10 @@ class Config:
 
     def __post_init__(self):
         check_types(self)
+        for name in {"smollm2": ["data"], "paper": ["senior", "data"]}.get(self.preset, []):
+            if getattr(self, name) is None:
+                what = {"data": "a file of problems", "senior": "a model, such as Qwen3-4B's directory"}[name]
+                raise ValueError(f"--preset {self.preset} brings no --{name}; give {what}")
         if self.max_new_tokens is None:
             self.max_new_tokens = WORLDS[self.world].max_new_tokens
         grpo = self.objective == "grpo"
@@ -114,9 +172,12 @@ class Config:
         self.normalize_std = grpo if self.normalize_std is None else self.normalize_std
         self.mini_batches = (2 if grpo else 1) if self.mini_batches is None else self.mini_batches
         self.clip = (0.2 if grpo else None) if self.clip is None else self.clip
-        at_least_1 = "max_gap chunk steps prompts group_size max_new_tokens mini_batches eval_problems eval_samples"
+        at_least_1 = "max_gap chunk prompts group_size max_new_tokens mini_batches eval_problems eval_samples"
         for name in [*at_least_1.split(), "micro_tokens", "rollout_rows", "save_every"]:
             _require(getattr(self, name) >= 1, name, "at least 1", self)
+        _require(self.steps >= 0, "steps", "at least 0, which only measures", self)
+        if self.prompt_template is not None and "{question}" not in self.prompt_template:
+            raise ValueError("--prompt-template has no {question} in it, where the question is put; write it there")
         if self.data is not None and self.world != "jargon":
             raise ValueError(f"--world {self.world} generates problems, --data has its own; leave one of them out")
         for name in ("test_data", "max_prompt_tokens"):

@@ -30,6 +30,10 @@ from rollout import Rollout, generate_in_parts, log_probs, render, response_logi
 from runs import load_pair, problems_of, read_json, read_metrics, write_json
 from tandem import Handoff, Schedule, kl_exact
 
+LOGITS = (
+    2**28
+)  # of each model that are compared at a time, a GB of them; a vocabulary of 150,000 makes it in 1,800 tokens
+
 
 @dataclass
 class Sampling:
@@ -76,7 +80,11 @@ def drift_and_legibility(senior: GPT, junior: GPT, rollout: Rollout) -> dict[str
     The models' own distributions are compared, temperature 1 and nothing cut off, whatever the responses were sampled
     with. The end token counts.
     """
-    select = rollout.mask
+    select, V = rollout.mask, senior.config.vocab_size  # (N, T)
+    if len(select) > (most := max(1, LOGITS // (select.shape[1] * V))):
+        rows = torch.arange(len(select)).split(most)
+        parts = [drift_and_legibility(senior, junior, rollout.rows(index)) for index in rows]
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     own = log_probs(response_logits(senior, rollout, select), 1.0)  # (M, V)
     partner = log_probs(response_logits(junior, rollout, select), 1.0)  # (M, V)
     tokens = rollout.tokens[select][:, None]  # (M, 1)

@@ -6,11 +6,13 @@ first, then `Attention.forward`: everything else serves these two.
 
 import math
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
+import torch.utils.checkpoint
 from torch import Tensor, nn
 
 import checkpoint
@@ -196,6 +198,7 @@ class GPT(nn.Module):
         if config.tie_embeddings:
             self.head.weight = self.embedding.weight
         self.rope = Rope(config)
+        self.checkpoint_activations = False  # keep a layer's input alone for the gradient, and compute the rest again
         for name, parameter in self.named_parameters():
             if parameter.dim() == 2:  # what adds to the residual stream starts smaller the more layers add to it
                 residual = name.endswith(("out.weight", "down.weight"))
@@ -228,8 +231,11 @@ class GPT(nn.Module):
             # As what is added to the scores, here and once: from a mask of booleans every layer would make its own.
             mask = x.new_zeros(seen.shape).masked_fill(~seen, -torch.inf)  # (B, 1, T, S)
         rope = self.rope(positions)
+        call = nn.Module.__call__
+        if self.checkpoint_activations and torch.is_grad_enabled() and cache is None:
+            call = partial(torch.utils.checkpoint.checkpoint, use_reentrant=False, preserve_rng_state=False)
         for layer, block in enumerate(self.blocks):
-            x = block(x, rope, mask, cache, layer)  # (B, T, C)
+            x = call(block, x, rope, mask, cache, layer)  # (B, T, C)
         if cache is not None:
             cache.length += T
         return self.norm(x)
@@ -251,6 +257,17 @@ def autocast(precision: Literal["float32", "bfloat16"], device: torch.device):
     An update of 1e-5 would vanish in weights of bfloat16, which have 8 bits.
     """
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+
+
+def store_matrices(model: GPT, dtype: torch.dtype) -> None:
+    """Keep what autocast converts at every token in its precision: for a model that is never trained, the same logits.
+
+    The norms and the embedding, which begins the float32 sum of the layers, stay what they are; a tied head is copied.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            for name, parameter in module.named_parameters(recurse=False):
+                setattr(module, name, nn.Parameter(parameter.detach().to(dtype), requires_grad=False))
 
 
 def save_model(model: GPT, path: str | Path, previous: Path | None = None, **more) -> None:

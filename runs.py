@@ -16,12 +16,13 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import BinaryIO
 
+import torch
 from filelock import FileLock, Timeout  # torch's own dependency
 
 import checkpoint
 import ranks
 from cli import Terminated, UserError, handling, interrupt
-from config import MAY_CHANGE, Config
+from config import MAY_CHANGE, PRESETS, Config
 from data.foreign import directory_tokenizer
 from data.problems import WORLDS, Problem, problem_sets
 from data.tokenizer import Tokenizer, load_tokenizer
@@ -155,6 +156,11 @@ def says_how_to_go_on(directory: Path) -> Iterator[None]:
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         raise UserError(f"stopped: {error.strerror or error}{where}; {_how_to_go_on(directory)}") from None
+    except torch.OutOfMemoryError:
+        raise UserError(
+            "stopped: the GPU has too little memory: a new run needs less with --checkpoint-activations or with fewer "
+            f"--micro-tokens; {_how_to_go_on(directory)}"
+        ) from None
     except FloatingPointError as error:
         raise UserError(f"stopped: {error}; {_how_to_go_on(directory)}") from None
 
@@ -194,21 +200,22 @@ def load_any(path: str | Path) -> tuple[GPT, Tokenizer]:
     return model, tokenizer
 
 
-def load_both(senior: str | Path, junior: str | Path) -> tuple[GPT, GPT, Tokenizer]:
-    """Two models of one vocabulary, and its tokenizer; they are two objects even if they are one file."""
+def load_both(senior: str | Path, junior: str | Path, template: str | None = None) -> tuple[GPT, GPT, Tokenizer]:
+    """Two models of one vocabulary, and its tokenizer, which asks in a run's `template`; two objects even of one file."""
     first, tokenizer = load_any(senior)
     second, other = load_any(junior) if junior != senior else (copy.deepcopy(first), tokenizer)
     if not tokenizer.same_as(other):
         raise UserError(
             f"{senior} and {junior} have different vocabularies, and can't write one text; try --junior self"
         )
+    tokenizer.template = template or "{question}"
     return first, second, tokenizer
 
 
 def load_pair(directory: Path) -> tuple[Config, GPT, GPT, Tokenizer]:
     """A run's (config, senior as of its last checkpoint, frozen junior, tokenizer)."""
-    config = read_config(directory)
-    return config, *load_both(last_checkpoint(directory) or directory / "checkpoint.pt", directory / "junior.pt")
+    config, senior = read_config(directory), last_checkpoint(directory) or directory / "checkpoint.pt"
+    return config, *load_both(senior, directory / "junior.pt", config.prompt_template)
 
 
 def problems_of(
@@ -216,7 +223,8 @@ def problems_of(
 ) -> tuple[list[Problem] | None, list[Problem], str]:
     """What problem_sets gives, n problems to measure on, if prompts and responses fit the context."""
     context = min(model.config.max_seq_len for model in pair)
-    prompt = config.max_prompt_tokens or (1 if config.data else WORLDS[config.world].max_prompt_tokens)
+    world = WORLDS[config.world].max_prompt_tokens + tokenizer.count("") - 1  # of its prompts the blank line is one
+    prompt = config.max_prompt_tokens or (1 if config.data else world)
     room = context - config.max_new_tokens
     if prompt > room:
         raise UserError(
@@ -237,10 +245,10 @@ def read_config(directory: Path) -> Config:
         raise UserError(f"{path} is not what train.py wrote ({error}); restore it, or begin a new run") from None
 
 
-def resumed(given: dict) -> dict:
-    """The options of a run: those given, or, with `resume` among them, its saved ones, which they may not contradict."""
+def completed(given: dict) -> dict:
+    """All options of a run: those given over their preset's, or over the saved ones of `resume`, if they may change."""
     if "resume" not in given:
-        return given
+        return PRESETS[given.get("preset", "laptop")] | given
     directory = Path(given["resume"])
     saved = asdict(read_config(directory))
     for name, value in given.items():

@@ -28,18 +28,19 @@ from tqdm import tqdm
 import ranks
 import reward
 from cli import UserError, command, parse, say_device
-from config import MAY_CHANGE, Config
+from config import MAY_CHANGE, PRESET_HELP, Config
 from data.foreign import save_tokenizer
 from data.problems import Problem, deal, jargon_rate, take
 from data.tokenizer import Tokenizer, load_tokenizer
 from evaluate import Sampling, evaluate, seeded, show_responses, table
-from model import GPT, autocast, save_model
+from model import GPT, autocast, save_model, store_matrices
 from pretrain import RECIPES, pretrain
 from pretrained import check_export, save_pretrained
 from rollout import Rollout, generate_in_parts, log_probs, render, response_logits
 from runs import (
     GROWING,
     claimed,
+    completed,
     continued,
     fingerprint,
     finishing_first,
@@ -50,7 +51,6 @@ from runs import (
     read_metrics,
     read_state,
     refuse_a_run,
-    resumed,
     says_how_to_go_on,
     write_json,
 )
@@ -136,8 +136,13 @@ class Trainer:
     ):
         self.config, self.senior, self.junior, self.tokenizer = config, senior, junior.requires_grad_(False), tokenizer
         self.problems = problems
+        senior.checkpoint_activations = config.checkpoint_activations
         self.optimizer = torch.optim.AdamW(
-            senior.parameters(), lr=config.learning_rate, betas=(0.9, 0.999), weight_decay=config.weight_decay
+            senior.parameters(),
+            lr=config.learning_rate,
+            betas=(0.9, 0.999),
+            weight_decay=config.weight_decay,
+            foreach=False,  # a GPU's default holds a copy of all weights meanwhile
         )
         self.handoff = Handoff(
             config.schedule,
@@ -150,6 +155,12 @@ class Trainer:
         self.running_mean: float | None = None  # of the rewards (baseline ema)
         self.authors = {"senior_tokens": 0, "junior_tokens": 0, "draws": 0, "senior_draws": 0}
         self.faults = 0  # updates dropped in a row
+
+    def settle_junior(self) -> None:
+        """Put the junior, once it is saved, beside the senior, its matrices in the precision in which they are used."""
+        if self.config.precision == "bfloat16":
+            store_matrices(self.junior, torch.bfloat16)
+        self.junior.to(self.senior.device)
 
     def state(self) -> dict:
         """What a checkpoint needs beside the weights."""
@@ -188,6 +199,7 @@ class Trainer:
         rewards = torch.tensor(verdicts, dtype=torch.float, device=self.senior.device)  # (N,)
         batch = self.judge(rollout, rewards)
         updates, skipped = self.update(batch, step)
+        self.optimizer.zero_grad()  # their memory is the caches' while responses are written
         clock.append(time.perf_counter())
 
         lengths = rollout.mask.sum(dim=1)  # (N,)
@@ -317,7 +329,7 @@ def starting_pair(config: Config) -> tuple[GPT, GPT, Tokenizer]:
     for path in (senior, junior):
         if isinstance(path, Path) and base != SHIPPED and not path.exists():
             raise UserError(f"{path} is missing; python train.py --pretrain --world {config.world} makes it")
-    return load_both(senior, senior if junior == "self" else junior)
+    return load_both(senior, senior if junior == "self" else junior, config.prompt_template)
 
 
 def resumed_pair(config: Config, directory: Path) -> tuple[GPT, GPT, Tokenizer, dict | None]:
@@ -342,7 +354,7 @@ def resumed_pair(config: Config, directory: Path) -> tuple[GPT, GPT, Tokenizer, 
         raise UserError(
             f"{path} is of step {state['step']}, beyond the --steps {config.steps} of {directory}; give more"
         )
-    loaded = load_both(path, directory / "junior.pt")
+    loaded = load_both(path, directory / "junior.pt", config.prompt_template)
     for name, found in fingerprints(config, directory).items():
         if found != state["fingerprints"].get(name):
             raise UserError(f"{name} is not what it was when {directory} began; put that back, or begin a new run")
@@ -394,7 +406,7 @@ def set_up(config: Config, directory: Path | None) -> tuple[Trainer, list[Proble
         check_export(senior, config.export)
     problems, held_out, note = problems_of(config, config.eval_problems, tokenizer, senior, junior)
     device = ranks.pick_device(config.device)
-    trainer = Trainer(config, senior.to(device), junior.to(device), tokenizer, problems)
+    trainer = Trainer(config, senior.to(device), junior, tokenizer, problems)
     if state:
         trainer.load_state(state["trainer"])
     return trainer, held_out, note, state
@@ -418,10 +430,12 @@ def train(config: Config) -> Path:
         print("senior in cyan, junior in yellow" if color else "what the junior wrote is in ⟦brackets⟧", end="")
         print(" (¶ is a blank line)")
         if state is None:
-            save_model(junior, out / "junior.pt")
+            save_model(junior, out / "junior.pt")  # as it was given: in float32
             if not tokenizer.same_as(load_tokenizer()):
                 (out / "tokenizer").mkdir(exist_ok=True)
                 save_tokenizer(tokenizer, out / "tokenizer")
+        trainer.settle_junior()
+        if state is None:
             before, responses = evaluate(senior, junior, held_out, tokenizer, how, "before")
             print(f"before\n{show_responses(responses, tokenizer, color)}\n")
             lengths = dict.fromkeys(GROWING, 0)
@@ -430,10 +444,13 @@ def train(config: Config) -> Path:
             (out / "eval.json").replace(out / f"eval-step-{state['step']}.json")
         go_on(trainer, state, out, color)
 
-        after, responses = evaluate(senior, junior, held_out, tokenizer, how, "after")
+        after, responses = state["before"], None
+        if config.steps > 0:
+            after, responses = evaluate(senior, junior, held_out, tokenizer, how, "after")
         result = {"before": state["before"], "after": after, "problems": len(held_out), "samples": how.samples}
         write_json(out / "eval.json", result | {"config": config.record()})
-        print(f"\nafter\n{show_responses(responses, tokenizer, color)}")
+        if responses:
+            print(f"\nafter\n{show_responses(responses, tokenizer, color)}")
         if config.export:
             save_pretrained(senior, tokenizer, config.export)
         columns = table({"before": state["before"], "after": after})
@@ -444,6 +461,7 @@ def train(config: Config) -> Path:
 def follow(config: Config) -> None:
     """What the other ranks do meanwhile: their share of the measurements and of every step. They write no file."""
     trainer, held_out, _, state = set_up(config, Path(config.resume) if config.resume else None)
+    trainer.settle_junior()
     measured = trainer.senior, trainer.junior, held_out, trainer.tokenizer, sampling(config)
     if state is None:
         evaluate(*measured)
@@ -452,13 +470,14 @@ def follow(config: Config) -> None:
             trainer.step(step)
             if stop := ranks.gather(list, asked):
                 raise stop[0]
-    evaluate(*measured)
+    if config.steps > 0:
+        evaluate(*measured)
 
 
 def go_on(trainer: Trainer, state: dict, out: Path, color: bool) -> None:
     """The loop, from the step of `state` on. A checkpoint at every instant stands for all that was written before it."""
     config, tokenizer, first = trainer.config, trainer.tokenizer, state["step"]
-    if config.baseline in ("group", "rloo") and not config.kl_coef:
+    if config.steps > first and config.baseline in ("group", "rloo") and not config.kl_coef:
         print("the loss is near 0 by construction (advantages average 0): its gradient teaches; watch the reward")
     with contextlib.ExitStack() as stack:
         asked = stack.enter_context(finishing_first())
@@ -525,7 +544,7 @@ def no_signal(reward_mean: float) -> str:
 @command
 def main(argv: list[str]) -> None:
     ranks.join()
-    config = parse(Config, argv, __doc__, resumed)
+    config = parse(Config, argv, f"{__doc__}\n{PRESET_HELP}", completed)
     started = time.perf_counter()
     if config.pretrain:
         if ranks.size() > 1:

@@ -35,7 +35,7 @@ class Tokenizer:
     before anything is merged. special: ids that have a name and no text. added: ids that have text, which no text is
     encoded to. nfc: text is normalized first. turn: what a model reads before it answers a `{question}`, from which white
     space is stripped if `trim`; in it alone the names of special and added tokens stand for these. chat_template: where
-    the turn is from, kept for an export.
+    the turn is from, kept for an export. The attribute `template` is a run's own: what it asks with a `{question}`.
     """
 
     def __init__(
@@ -64,6 +64,7 @@ class Tokenizer:
             trim,
             chat_template,
         )
+        self.template = "{question}"
         self._ids = list(tokens.values())  # by rank
         self.vocab_size = vocab_size or 1 + max(*self._ids, *special.values(), *self.added.values())
         self._bytes = [b""] * self.vocab_size  # special tokens have no text
@@ -91,7 +92,11 @@ class Tokenizer:
         return [self._ids[rank] for rank in self.encoding.encode_ordinary(text)]
 
     def prompt(self, question: str) -> list[int]:
-        """Ids of what a model reads before it answers: its own chat template for one turn, or question and blank line."""
+        """Ids of what a model reads before it answers: its own chat template for one turn, or question and blank line.
+
+        What is asked in it is the run's template with the question in it.
+        """
+        question = self.template.replace("{question}", question)
         question = question.strip() if self.trim else question
         parts = [[p] if isinstance(p, int) else self.encode(p.replace("{question}", question)) for p in self._turn]
         return list(itertools.chain.from_iterable(parts))

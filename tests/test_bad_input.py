@@ -156,8 +156,17 @@ train --shedule word                                 | unknown option --shedule;
 train --schedule words                               | --schedule choose
 train --steps many                                   | --steps many
 train --steps 1.5                                    | --steps 1.5
-train --steps 0                                      | --steps at least 1
-train --steps -3                                     | --steps at least 1
+train --steps -1                                     | --steps at least 0
+train --preset giant                                 | --preset laptop paper
+train --preset smollm2                               | --preset smollm2 --data
+train --preset paper                                 | --preset paper --senior
+train --preset paper --senior {base}/run/junior.pt   | --preset paper --data
+train --resume {base}/run --preset paper             | --preset paper contradicts laptop
+train --resume {base}/run --prompt-template {question} | --prompt-template contradicts None
+train --prompt-template question                     | --prompt-template {question}
+train --prompt-template=                             | --prompt-template empty
+train --prompt-template {question}{question}{question}aaaaaaaaaaaaaa! --max-new-tokens 66 | --max-new-tokens 66 128
+train --checkpoint-activations=maybe                 | --checkpoint-activations maybe true
 train --steps                                        | --steps expected
 train stray                                          | stray
 train --p-senior 1.5                                 | --p-senior 1.5

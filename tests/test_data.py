@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import data.tokenizer as tokenizer_module
+from cli import UserError
 from data.problems import (
     GAINS,
     LOSSES,
@@ -350,3 +351,28 @@ def test_every_pass_deals_every_problem_once(n, size, seed):
     passes = [dealt[i : i + size] for i in range(0, len(dealt), size)]
     assert all(sorted(p.question for p in one) == sorted(p.question for p in cards) for one in passes)
     assert all(len(hand) == n for hand in steps)
+
+
+def test_a_question_is_asked_in_the_template_of_the_run():
+    tokenizer = load_tokenizer()
+    plain = tokenizer.prompt("1 + 1?")
+    tokenizer.template = "1 + 2? \\boxed{3}\n\n{question} ({question}) Put it in \\boxed{}."
+    question = "{x} and {question}?"  # which is not put into itself
+    expected = f"1 + 2? \\boxed{{3}}\n\n{question} ({question}) Put it in \\boxed{{}}.\n\n"
+    assert tokenizer.prompt(question) == tokenizer.encode(expected)
+    assert tokenizer.count(question) == len(tokenizer.encode(expected)) > 2 * len(plain)
+    tokenizer.trim, tokenizer.template = True, " {question} "  # a chat that strips what is asked
+    assert tokenizer.prompt("1 + 1?") == plain
+
+
+def test_lengths_and_splits_of_a_file_are_of_what_is_asked_and_of_the_question_alone(tmp_path):
+    rows = [{"question": f"What is {i} + {i}?", "answer": 2 * i} for i in range(300)]
+    path, tokenizer = written(tmp_path / "some.jsonl", *rows), load_tokenizer()
+    limits = dict(room=1000, max_prompt_tokens=tokenizer.count("What is 99 + 99?") + 3)
+    train, test, _ = problem_sets(path, None, 300, count=tokenizer.count, **limits)
+    assert len(train + test) == 300
+    tokenizer.template = "{question} 1"
+    with pytest.raises(UserError, match="no problem of up to"):
+        problem_sets(path, None, 100, count=tokenizer.count, **limits | {"max_prompt_tokens": 3})
+    fewer, held_out, note = problem_sets(path, None, 300, count=tokenizer.count, **limits)
+    assert set(fewer) < set(train) and set(held_out) <= set(test) and "left out" in note

@@ -9,7 +9,7 @@ from conftest import tiny
 
 from data.problems import take
 from evaluate import Sampling, drift_and_legibility, evaluate, pass_at_k, seeded, table
-from rollout import Rollout, generate
+from rollout import Rollout, generate, response_logits
 from tandem import Handoff
 
 
@@ -90,6 +90,19 @@ def test_what_is_asked_for_is_what_is_sampled(tokenizer, monkeypatch):
         assert (partner is None) == (handoff.schedule == "solo") and (handoff.p_senior, handoff.max_gap) == (0.5, 3)
         assert [arguments[name] for name in ("temperature", "top_p", "top_k", "max_new_tokens")] == [0.6, 0.8, 20, 9]
         assert arguments["max_turns"] == (5 if handoff.schedule == "step" else None)
+
+
+def test_models_are_compared_on_as_many_rows_at_a_time_as_fit(monkeypatch):
+    pair, prompts, read = (tiny(0), tiny(1)), [[1, 2, 3], [4], [5, 6, 7, 8, 9, 10], [4]] * 4, []
+    arguments = dict(end=35, pad=36, max_new_tokens=15, temperature=0.7, generator=torch.Generator().manual_seed(0))
+    rollout = generate(pair[0], None, prompts, Handoff("solo"), **arguments)
+    whole, T = drift_and_legibility(*pair, rollout), rollout.mask.shape[1]
+    monkeypatch.setattr("evaluate.response_logits", lambda m, r, s: read.append(len(s)) or response_logits(m, r, s))
+    for most in (1, 5 * T * 37 + 1):
+        monkeypatch.setattr("evaluate.LOGITS", most)
+        for name, values in drift_and_legibility(*pair, rollout).items():
+            torch.testing.assert_close(values, whole[name], atol=1e-5, rtol=1e-5)
+    assert read == [1] * 32 + [5, 5, 5, 5, 5, 5, 1, 1]
 
 
 def test_a_model_measured_against_itself_has_not_drifted(tokenizer):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from conftest import tiny
 
-from model import GPT, GPTConfig, KVCache, autocast, load_model, save_model
+from model import GPT, GPTConfig, KVCache, autocast, load_model, save_model, store_matrices
 
 PROMPTS = [3, 1, 7, 5]  # lengths, ragged
 
@@ -196,3 +196,53 @@ def test_under_autocast_the_cache_has_its_precision_and_gives_the_same_logits():
         torch.testing.assert_close(cached.float(), model(tokens), atol=0.15, rtol=0.02)
     with autocast("float32", model.device):
         assert KVCache(model.config, 3, 12, like=model.embedding.weight).k[0].dtype == torch.float32
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_checkpointed_activations_give_the_same_gradient_from_a_state_a_layer(precision):
+    tokens, losses, gradients, kept = torch.arange(60).view(2, 30) % 37, [], [], []
+    for again in (False, True):
+        model, saved = tiny(0, n_layers=6), {}
+        model.checkpoint_activations = again
+        weights = {parameter.data_ptr() for parameter in model.parameters()}
+
+        def keep(tensor, saved=saved, weights=weights):
+            if tensor.data_ptr() not in weights:
+                saved[tensor.data_ptr()] = tensor
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast(precision, model.device):
+            loss = model(tokens)[:, :-1].float().log_softmax(dim=-1).gather(2, tokens[:, 1:, None]).mean()
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append([parameter.grad for parameter in model.parameters()])
+        kept.append(sum(tensor.nbytes for tensor in saved.values()))
+    assert losses[0] == losses[1] and all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
+    states = 6 * tokens.numel() * 16 * 4  # the layers' inputs, which the hooks don't see
+    assert kept[1] + states < kept[0] / 4
+
+
+def test_a_cache_is_written_once_whatever_is_kept_for_a_gradient():
+    model, tokens = tiny(0), torch.arange(8).view(1, 8)
+    whole, model.checkpoint_activations = model(tokens), True
+    cache = KVCache(model.config, 1, 8, like=model.embedding.weight)
+    parts = torch.cat([model(tokens[:, :5], cache), model(tokens[:, 5:], cache)], dim=1)
+    assert cache.length == 8
+    torch.testing.assert_close(parts, whole, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("sizes", [{}, dict(tie_embeddings=False, qkv_bias=True), dict(qk_norm=True)])
+def test_matrices_kept_in_bfloat16_give_the_logits_of_autocast_to_the_bit(sizes):
+    model, tokens = tiny(0, **sizes), torch.arange(40).view(2, 20) % 37
+    whole = sum(parameter.nbytes for parameter in model.parameters())
+    with torch.no_grad(), autocast("bfloat16", model.device):
+        for name, parameter in model.named_parameters():
+            if name.endswith("bias"):
+                parameter.normal_()
+        expected = model(tokens)
+        store_matrices(model, torch.bfloat16)
+        assert torch.equal(model(tokens), expected)
+    kinds = {name: parameter.dtype for name, parameter in model.named_parameters()}
+    assert all((kind == torch.float32) == ("norm" in name or "embedding" in name) for name, kind in kinds.items())
+    assert kinds["head.weight"] == torch.bfloat16 and not model.head.weight.requires_grad
+    assert sum(parameter.nbytes for parameter in model.parameters()) < 0.75 * whole

@@ -597,6 +597,16 @@ def test_a_fault_can_be_skipped_but_not_three_in_a_row(tmp_path, monkeypatch, ca
     assert "step 5" in (error := capsys.readouterr().err) and "third time in a row" in error
 
 
+def test_a_gpu_without_memory_left_is_a_clear_end(tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr(train, "objective", full)
+    assert main(*SHORT, "--out", tmp_path / "run") == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert "--micro-tokens" in error and "--checkpoint-activations" in error and "of step 0" in error
+
+
 def test_weights_that_are_not_finite_are_never_saved(tmp_path, monkeypatch, capsys):
     update = train.Trainer.update
 

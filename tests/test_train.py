@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 import torch
@@ -17,10 +18,12 @@ import rollout
 import tandem
 import train
 from cli import UserError, field_docs, parse
+from config import PRESET_HELP, PRESETS
 from data.problems import take
 from evaluate import Options
 from model import load_model, save_model
 from rollout import generate, response_logits
+from runs import completed, load_pair
 from tandem import policy_loss
 from train import Config, Trainer, objective
 
@@ -222,12 +225,52 @@ def test_bfloat16_computes_coarsely_and_keeps_its_weights_in_float32(tokenizer, 
         trainer(tokenizer, precision=precision, learning_rate=1e-5, warmup=0, monkeypatch=monkeypatch)
         for precision in ("bfloat16", "float32")
     )
-    before = copy.deepcopy(made.senior.state_dict())
+    before, step = copy.deepcopy(made.senior.state_dict()), made.optimizer.step
+    monkeypatch.setattr(
+        made.optimizer, "step", lambda: step() if made.senior.norm.weight.grad.dtype == torch.float32 else None
+    )
     error = made.step(0)[0]["update_ratio_error"]
     assert exact.step(0)[0]["update_ratio_error"] < 1e-4 < error < 0.5
     moved = [(a - b).abs() for a, b in zip(before.values(), made.senior.state_dict().values(), strict=True)]
-    assert all(p.dtype == p.grad.dtype == torch.float32 for p in made.senior.parameters())
+    assert all(p.dtype == torch.float32 for p in made.senior.parameters())
     assert all(0 < step.max() < 2e-5 for step in moved)
+
+
+def test_no_gradient_takes_memory_while_responses_are_written(tokenizer, monkeypatch):
+    made = trainer(tokenizer, monkeypatch=monkeypatch)
+    metrics, _, _ = made.step(0)
+    assert metrics["grad_norm"] > 0 and all(p.grad is None for p in made.senior.parameters())
+
+
+def test_a_run_in_bfloat16_keeps_its_junior_in_it_and_computes_the_same(tmp_path, monkeypatch, capsys):
+    """As if the junior's weights were float32, and converted at every token; and with activations computed twice."""
+    small, kinds = [*SMALL, "--precision=bfloat16"], []
+
+    def spied(senior, junior, *rest):
+        kinds.append((senior.head.weight.dtype, junior.head.weight.dtype, junior.embedding.weight.dtype))
+        return evaluate.evaluate(senior, junior, *rest)
+
+    monkeypatch.setattr(train, "evaluate", spied)
+    train.main([*small, f"--out={tmp_path / 'run'}"])
+    assert kinds == [(torch.float32, torch.bfloat16, torch.float32)] * 2
+    kept, given = load_model(tmp_path / "run" / "junior.pt"), load_model(ROOT / "data" / "junior.pt")
+    assert all(torch.equal(a, b) for a, b in zip(kept.parameters(), given.parameters(), strict=True))
+    train.main([f"--resume={tmp_path / 'run'}", "--steps=3", "--checkpoint-activations"])
+    assert kinds.pop()[1] == torch.bfloat16
+    monkeypatch.setattr(train, "store_matrices", lambda *_: None)
+    train.main([*small, "--steps=3", f"--out={tmp_path / 'float32'}"])
+    assert without_timings(tmp_path / "run") == without_timings(tmp_path / "float32")
+    both = [json.loads((tmp_path / name / "eval.json").read_text()) for name in ("run", "float32")]
+    assert both[0]["before"] == both[1]["before"] and both[0]["after"] == both[1]["after"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_checkpointed_activations_change_no_update(tokenizer, precision):
+    pair = [trainer(tokenizer, checkpoint_activations=on, precision=precision, warmup=0) for on in (False, True)]
+    batch = batch_of(pair[0])
+    (stats, _), (again, _) = (made.update(batch, 0) for made in pair)
+    assert pair[1].senior.checkpoint_activations and stats == again and stats["grad_norm"] > 0
+    assert all(torch.equal(a, b) for a, b in zip(*(made.senior.parameters() for made in pair), strict=True))
 
 
 def test_gradients_are_clipped_and_weights_decay_only_if_asked(tokenizer):
@@ -473,6 +516,83 @@ def test_a_run_on_problems_of_a_file_knows_no_jargon(tmp_path, capsys):
     assert json.loads((out / "eval-4x4-t0.7-p1-kall.json").read_text())["problems"] == 4
 
 
+def test_a_run_asks_in_its_template_wherever_it_asks(tmp_path, monkeypatch, capsys):
+    seen, template = [], "Think. {question} Put the final answer in \\boxed{}."
+
+    def recorded(senior, junior, prompts, *rest, **arguments):
+        seen.extend(prompts)
+        return generate(senior, junior, prompts, *rest, **arguments)
+
+    for module in (train, evaluate, rollout):
+        monkeypatch.setattr(module, "generate", recorded)
+    run = str(tmp_path / "run")
+    train.main([*SMALL, "--max-new-tokens=20", f"--prompt-template={template}", "--out", run])
+    evaluate.main([run, "--problems=2", "--figure", str(tmp_path / "x.png")])
+    train.main(["--resume", run, "--steps=3"])
+    train.main([*SMALL[2:], "--resume", run])  # finished
+    *_, own = load_pair(tmp_path / "run")
+    before, after = (own.encode(part) for part in ("Think.", " Put the final answer in \\boxed{}.\n\n"))
+    shown = len(seen)
+    rollout.main([run, "--prompt", "Ada has 5 hats. How many hats does Ada have?"])
+    assert (
+        seen[shown] == own.encode("Think. Ada has 5 hats. How many hats does Ada have?")[:-1] + own.encode("?") + after
+    )
+    assert len(seen) > 60 and all(p[: len(before)] == before and p[-len(after) :] == after for p in seen)
+    with pytest.raises(SystemExit):
+        train.main(["--resume", run, "--prompt-template={question}!"])
+    assert "--prompt-template {question}! contradicts" in capsys.readouterr().err
+
+
+def test_the_generated_worlds_longest_prompt_counts_the_template(monkeypatch, capsys):
+    with pytest.raises(SystemExit):
+        train.main([*SMALL, "--prompt-template", "word " * 20 + "{question}"])
+    error = capsys.readouterr().err
+    assert "exceed the context of 128" in error and "of up to 60 " not in error
+
+
+def test_zero_steps_measure_the_pair_once(tmp_path, monkeypatch, capsys):
+    labels = []
+    monkeypatch.setattr(train, "evaluate", lambda *given: labels.append(given[-1]) or evaluate.evaluate(*given))
+    train.main([*SMALL, "--steps=0", f"--out={tmp_path / 'run'}"])
+    found = json.loads((tmp_path / "run" / "eval.json").read_text())
+    assert labels == ["before"] and found["before"] == found["after"]
+    assert "before |    after |" in capsys.readouterr().out
+    saved, given = load_model(tmp_path / "run" / "checkpoint.pt"), load_model(ROOT / "data" / "senior.pt")
+    assert all(torch.equal(a, b) for a, b in zip(saved.parameters(), given.parameters(), strict=True))
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == b""
+    train.main([f"--resume={tmp_path / 'run'}", "--steps=1"])
+    assert labels == ["before", "after"] and len(without_timings(tmp_path / "run")) == 1
+    assert json.loads((tmp_path / "run" / "eval-step-0.json").read_text()) == found
+
+
+def test_presets_are_options_that_the_command_line_overrides():
+    needed = {"senior": "model", "data": "some.jsonl"}
+    for name, values in PRESETS.items():
+        config = parse(Config, [f"--preset={name}", *(f"--{k}={v}" for k, v in needed.items())], "", completed)
+        assert config.preset == name
+        assert config.record() | values | needed == config.record()
+    assert set(get_args(get_type_hints(Config)["preset"])) == set(PRESETS)
+    assert parse(Config, [], "", completed) == Config() == parse(Config, ["--preset=laptop"], "", completed)
+    words = "--preset paper --senior model --data some.jsonl --group-size 16 --checkpoint-activations false".split()
+    config = parse(Config, words, "", completed)
+    assert (config.group_size, config.checkpoint_activations, config.junior) == (16, False, "self")
+    paper = (config.objective, config.clip, config.mini_batches, config.learning_rate, config.temperature)
+    assert paper == ("grpo", 0.2, 2, 1e-6, 0.6) and config.normalize_std
+    assert (config.prompts, config.max_new_tokens, config.max_prompt_tokens) == (16, 3000, 1024)
+    assert "{question}" in config.prompt_template and "\\boxed{}" in config.prompt_template
+    assert parse(Config, [*words, "--objective", "reinforce"], "", completed).clip is None
+
+
+def test_a_preset_is_kept_with_its_values_and_resumed_from_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(PRESETS, "gpu", {"max_new_tokens": 20, "seed": 3})
+    train.main([*SMALL, "--preset=gpu", "--seed=4", f"--out={tmp_path / 'run'}"])
+    saved = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (saved["preset"], saved["max_new_tokens"], saved["seed"]) == ("gpu", 20, 4)
+    monkeypatch.setitem(PRESETS, "gpu", {"max_new_tokens": 30})  # another version of the code
+    train.main([f"--resume={tmp_path / 'run'}", "--preset=gpu"])
+    assert json.loads((tmp_path / "run" / "config.json").read_text()) == saved
+
+
 def test_a_figure_leaves_out_what_a_skipped_step_does_not_know(finished, tmp_path):
     pytest.importorskip("matplotlib")
     measures = json.loads((finished[0] / "eval.json").read_text())["after"] | {"jargon_rate": None}
@@ -524,6 +644,9 @@ def test_help_explains_every_option(script, options):
     for field in fields(options):
         assert field.name in shown or f"--{field.name.replace('_', '-')}" in shown
         assert field_docs(options)[field.name] in shown
+    assert script != "train" or (
+        PRESET_HELP in done.stdout and all(f"\n    {name} " in PRESET_HELP for name in PRESETS)
+    )
 
 
 def test_options_take_both_spellings_and_bare_booleans():
