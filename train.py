@@ -25,11 +25,12 @@ from tqdm import tqdm
 
 import reward
 from cli import UserError, command, parse, pick_device, say_device
+from compare import table
 from config import MAY_CHANGE, Config
 from data.foreign import save_tokenizer
 from data.problems import Problem, deal, is_jargon, take
 from data.tokenizer import Tokenizer, load_tokenizer
-from evaluate import Sampling, evaluate, seeded, show_responses, table
+from evaluate import Sampling, evaluate, seeded, show_responses
 from model import GPT, autocast, save_model
 from pretrained import check_export, save_pretrained
 from rollout import Rollout, generate, log_probs, render, response_logits
@@ -403,7 +404,7 @@ def train(config: Config) -> Path:
             state = {"step": 0, "before": before, "lengths": lengths, "fingerprints": fingerprints(config, out)}
         elif state["step"] < config.steps and (out / "eval.json").exists():  # it measured what the run then was
             (out / "eval.json").replace(out / f"eval-step-{state['step']}.json")
-        go_on(trainer, state, out, color)
+        go_on(trainer, state, held_out, out, color)
 
         after, responses = evaluate(senior, junior, held_out, tokenizer, how, "after")
         result = {"before": state["before"], "after": after, "problems": len(held_out), "samples": how.samples}
@@ -411,12 +412,12 @@ def train(config: Config) -> Path:
         print(f"\nafter\n{show_responses(responses, tokenizer, color)}")
         if config.export:
             save_pretrained(senior, tokenizer, config.export)
-        columns = table({"before": state["before"], "after": after})
+        columns = table({"before": [state["before"]], "after": [after]})
         print(f"\n{len(held_out)} test problems × {how.samples} responses\n\n{columns}")
     return out
 
 
-def go_on(trainer: Trainer, state: dict, out: Path, color: bool) -> None:
+def go_on(trainer: Trainer, state: dict, held_out: list[Problem], out: Path, color: bool) -> None:
     """The loop, from the step of `state` on. A checkpoint at every instant stands for all that was written before it."""
     config, tokenizer, first = trainer.config, trainer.tokenizer, state["step"]
     if config.baseline in ("group", "rloo") and not config.kl_coef:
@@ -443,7 +444,13 @@ def go_on(trainer: Trainer, state: dict, out: Path, color: bool) -> None:
                 trainer=trainer.state(),
             )
 
+        def note(step: int, measures: dict) -> None:
+            files["measures.jsonl"].write(json.dumps({"step": step} | measures).encode() + b"\n")
+            files["measures.jsonl"].flush()
+
         if first == 0:
+            if config.eval_every and not state["lengths"]["measures.jsonl"]:
+                note(0, state["before"])
             save(0)
         bar = tqdm(
             range(first, config.steps),
@@ -464,6 +471,9 @@ def go_on(trainer: Trainer, state: dict, out: Path, color: bool) -> None:
                     files["samples.txt"].write(shown.encode())
                 if step == 4 and all(row["skipped_updates"] == config.mini_batches for row in read_metrics(out)):
                     tqdm.write(no_signal(metrics["reward"]))
+            if config.eval_every and (step + 1) % config.eval_every == 0:
+                how, label = sampling(config), f"after step {step}"
+                note(step + 1, evaluate(trainer.senior, trainer.junior, held_out, tokenizer, how, label)[0])
             if (step + 1) % config.save_every == 0 or step == config.steps - 1 or asked:
                 save(step + 1)
             if asked:
