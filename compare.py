@@ -40,7 +40,7 @@ ROWS = (  # of the tables: what it is called, where it is in a measurement, the 
     ("jargon rate", ("jargon_rate",), 1.0),
     ("response length, tokens", ("response_length",), math.inf),
 )
-RATIOS = (("drift", "kl"), ("legibility", "cross_entropy"))  # differ by factors, so the second table has these too
+RATIOS = {"KL": ("drift", "kl"), "cross-entropy": ("legibility", "cross_entropy")}  # they differ by factors
 TENTHS = tuple(str(tenth / 10) for tenth in range(11))  # of the handoff curve
 # Options that don't change what is computed, or only by rounding: runs that differ in them are of one group.
 ASIDE = (
@@ -302,7 +302,11 @@ def _stem(run: Run) -> str:
 
 
 def _differing(config: dict, reference: dict) -> str:
-    changed = [f"{k}={v}" for k, v in config.items() if k != "schedule" and v != reference.get(k)]
+    changed = [
+        f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}"
+        for k, v in config.items()
+        if k != "schedule" and v != reference.get(k)
+    ]
     return " ".join([config["schedule"], *changed])
 
 
@@ -386,19 +390,18 @@ def differences(groups: dict[str, list[Run]], control: str | None) -> str:
                 continue
             mean, low, high = interval([ours - other for ours, other in values])
             column.append(f"{mean:+.3f} [{low:+.3f}, {high:+.3f}] {'*' if low > 0 or high < 0 else ' '}")
-        for path in RATIOS:
+        for path in RATIOS.values():
             ours, other = (statistics.fmean(look_up(pair[i], path) for pair in pairs) for i in (0, 1))
-            column.append(f"{other / ours:.3g} ×  " if ours else "-")
+            column.append(f"{float(f'{other / ours:.3g}'):,.10g} ×  " if ours else "-")
         columns[f"{name} (n={len(pairs)})"] = column
     if not columns:
         return ""
-    labels = {path: re.sub(r"[ ,]* nats|[↑↓]", "", label).strip() for label, path, _ in ROWS}
-    ratios = [f"{labels[path]}: {control} ÷" for path in RATIOS]
+    ratios = [f"{name}, {control} ÷ group" for name in RATIOS]
     head = f"minus {control}, paired by seed"
     return (
         markdown(head, [*(label for label, _, _ in ROWS), *ratios], columns) + "\n\nmean difference [95% confidence "
         "interval by Student's t over n seeds]; * the interval excludes 0 (row by row, not corrected for their number); "
-        "÷ is a ratio of means"
+        "÷ ratio of the means"
     )
 
 
@@ -433,52 +436,38 @@ def draw_figure(groups: dict[str, list[Run]], paths: list[Path]) -> bool:
         ("drift: KL to the junior, nats", ("drift", "kl"), math.inf),
         ("legibility: junior's cross-entropy, nats", ("legibility", "cross_entropy"), math.inf),
     )
-    panels = []  # (title, x axis, most, a {x: values over the seeds} a group), or (title, None, most, values a group)
+    # A panel: title, x axis, the most it can be, and of each group {x: values over the seeds}; bars have no x axis.
+    above, along, end = [], [], []
     for key, title in (("reward", "reward of the rollouts"), ("jargon_rate", "jargon rate of the rollouts")):
-        panels.append(
-            (title, "step", 1.0, [_by_x(enumerate(run.curve[key]) for run in runs) for runs in groups.values()])
-        )
-    for title, path, most in four:
-        along = [_by_x(((m["step"], look_up(m, path)) for m in run.along) for run in runs) for runs in groups.values()]
-        panels.append((f"{title}, along the way", "step", most, along))
-    for title, path, most in four:
-        panels.append((title, None, most, [[look_up(run.after, path) for run in runs] for runs in groups.values()]))
-    handed = [
+        width = max(1, max(len(run.curve[key]) for runs in groups.values() for run in runs) // 50)
+        lines = [_by_x(_thinned(run.curve[key], width) for run in runs) for runs in groups.values()]
+        above.append((f"{title}, means of {width} steps" if width > 1 else title, "step", 1.0, lines))
+    lines = [
         _by_x(((float(f), run.handoff_curve[f]) for f in TENTHS) for run in runs if run.handoff_curve)
         for runs in groups.values()
     ]
-    panels.append(("accuracy, the junior finishing", "share that the senior wrote", 1.0, handed))
-    panels = [panel for panel in panels if any(panel[3])]
+    above.append(("accuracy when the junior finishes", "share that the senior wrote before", 1.0, lines))
+    for title, path, most in four:
+        lines = [_by_x(((m["step"], look_up(m, path)) for m in run.along) for run in runs) for runs in groups.values()]
+        along.append((title, "step", most, lines))
+        bars = [{i: [look_up(run.after, path) for run in runs]} for i, runs in enumerate(groups.values())]
+        end.append((title, None, most, bars))
+    rows = [[panel for panel in row if any(panel[3])] for row in (above, along, end)]
+    rows = [row for row in rows if row]
 
-    across = 3 if len(panels) <= 6 else 4
-    down = math.ceil(len(panels) / across)
     with matplotlib.rc_context({"svg.hashsalt": "tandem", "font.size": 9, "axes.titlesize": 10}):
-        figure, axes = plt.subplots(down, across, figsize=(4 * across, 3 * down), layout="constrained", squeeze=False)
-        for axis, (title, x, most, drawn) in zip(axes.flat, panels, strict=False):
-            for i, values in enumerate(drawn):
-                if x is None:
-                    mean, low, high = interval(values, 0, most)
-                    whisker = None if len(values) == 1 else [[mean - low], [high - mean]]
-                    bar = axis.bar([i], [mean], color=f"C{i}", yerr=whisker, capsize=3)
-                    axis.bar_label(bar, fmt="%.3g", padding=2, fontsize=8)
-                elif values:
-                    means, lows, highs = zip(*(interval(seeds, 0, most) for seeds in values.values()), strict=True)
-                    axis.plot(list(values), means, color=f"C{i}", linewidth=1.2)
-                    axis.fill_between(list(values), lows, highs, color=f"C{i}", alpha=0.2, linewidth=0)
-            axis.set(title=title, xlabel=x or "")
-            if x is None:
-                axis.set_xticks([])
-                axis.margins(y=0.15)
-            elif most == 1.0:
-                axis.set_ylim(-0.03, 1.03)
-            else:
-                axis.set_yscale("log")
-            axis.spines[["top", "right"]].set_visible(False)
-        for axis in axes.flat[len(panels) :]:
-            axis.set_axis_off()
+        size = (16, 3 * len(rows))
+        figure, axes = plt.subplots(len(rows), 4, figsize=size, layout="constrained", squeeze=False)
+        for axis in axes.flat:
+            axis.set_axis_off()  # until something is drawn in it
+        for i, row in enumerate(rows):
+            for axis, panel in zip(axes[i], row, strict=False):
+                _draw(axis, *panel)
         patches = [matplotlib.patches.Patch(color=f"C{i}") for i in range(len(groups))]
         names = [f"{name} (n={len(runs)})" for name, runs in groups.items()]
-        figure.legend(patches, names, loc="outside upper center", ncols=min(len(names), across), frameon=False)
+        axes[0, len(rows[0])].legend(patches, names, loc="center left", frameon=False, fontsize=10)
+        figure.draw_without_rendering()  # the layout once for all files: one must not depend on what else is drawn
+        figure.set_layout_engine("none")
         try:
             for path in paths:
                 figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
@@ -487,6 +476,43 @@ def draw_figure(groups: dict[str, list[Run]], paths: list[Path]) -> bool:
         finally:
             plt.close(figure)
     return True
+
+
+def _draw(axis, title: str, x: str | None, most: float, groups: list[dict[float, list[float]]]) -> None:
+    """A panel: a line a group with its band, or, where there is no x axis, a bar a group with its whisker."""
+    axis.set_axis_on()
+    means = []
+    for color, values in enumerate(groups):
+        if not values:
+            continue
+        summary = [interval(seeds, 0, most) for seeds in values.values()]
+        mean, low, high = (list(numbers) for numbers in zip(*summary, strict=True))
+        means += mean
+        if x is None:
+            whisker = None if math.isnan(low[0]) else [[mean[0] - low[0]], [high[0] - mean[0]]]
+            bar = axis.bar(list(values), mean, color=f"C{color}", yerr=whisker, capsize=3)
+            axis.bar_label(bar, fmt="%.3g", padding=2, fontsize=8)
+        else:
+            axis.plot(list(values), mean, color=f"C{color}", linewidth=1.2)
+            axis.fill_between(list(values), low, high, color=f"C{color}", alpha=0.2, linewidth=0)
+    axis.set(title=title, xlabel=x or "after training")
+    if x is None:
+        beside = max(0.6, (4 - len(groups)) / 2)  # few bars needn't fill a panel
+        axis.set(xticks=[], xlim=(-beside, len(groups) - 1 + beside))
+        axis.set_ylim(0, 1.15 if most == 1 else 1.15 * axis.dataLim.y1 or 1)
+    elif most == 1:
+        axis.set_ylim(-0.03, 1.03)
+    elif max(means) > 10 * min(means) > 0:
+        axis.set_yscale("log")
+    else:
+        axis.set_ylim(0, 1.1 * axis.dataLim.y1 or 1)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _thinned(curve: list[float | None], width: int) -> list[tuple[float, float]]:
+    """The points (step, mean) of each `width` steps in turn: a few hundred noisy ones can't be told apart."""
+    parts = {first: [v for v in curve[first : first + width] if v is not None] for first in range(0, len(curve), width)}
+    return [(first + (width - 1) / 2, statistics.fmean(known)) for first, known in parts.items() if known]
 
 
 def _by_x(lines) -> dict[float, list[float]]:
