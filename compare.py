@@ -149,7 +149,7 @@ def read_run(directory: Path, options: "Options", starts: dict) -> Run:
             problems=content["problems"],
             samples=content["samples"],
             curve={key: [row[key] and round(row[key], 4) for row in metrics] for key in ("reward", "jargon_rate")},
-            along=read_lines(along, "step") if along.exists() else [],
+            along=read_lines(along, "step", *(path[0] for _, path, _ in ROWS)) if along.exists() else [],
             handoff_curve=content.get("handoff_curve"),
         )
     except (LookupError, TypeError, ValueError) as error:
