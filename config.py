@@ -142,6 +142,8 @@ class Config:
     """responses to each of them"""
     eval_temperature: float = 0.7
     """of both models while measuring"""
+    eval_every: int | None = None
+    """measure every so many steps too, into measures.jsonl; it changes nothing of the run; not at all if not given"""
 
     seed: int = 0
     """of everything random"""
@@ -185,7 +187,8 @@ class Config:
                 raise ValueError(
                     f"--{name.replace('_', '-')} belongs to --data; the generated world has its own problems"
                 )
-        _require(self.max_prompt_tokens is None or self.max_prompt_tokens >= 1, "max_prompt_tokens", "at least 1", self)
+        for name in ("max_prompt_tokens", "eval_every"):
+            _require(getattr(self, name) is None or getattr(self, name) >= 1, name, "at least 1", self)
         _require(
             0.01 <= self.temperature < float("inf"),
             "temperature",

@@ -1,8 +1,10 @@
-"""The paper's four measures of a senior and its junior, and the table and figure that compare runs.
+"""The paper's four measures of a senior and its junior, and the command that compares runs by them (compare.py).
 
     python evaluate.py runs/word runs/solo                          # side by side, from their eval.json
+    python evaluate.py runs/*                                       # runs that differ in their seed are a group
     python evaluate.py runs/word --problems 500 --samples 8         # measure again, on more problems
-    python evaluate.py runs/word --json
+    python evaluate.py runs/word --handoff-curve                    # and where the junior takes over for good
+    python evaluate.py runs/* --json > results.json                 # python evaluate.py results.json shows it again
 
 solo        the senior alone: pass@k
 handoff     the two take turns, a reasoning step each (`step`; also under `word`): pass@k of the team
@@ -11,28 +13,22 @@ legibility  on the same: the junior's cross-entropy a token, given the prompt
 """
 
 import hashlib
-import json
 import math
-import sys
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 from tqdm import tqdm
 
 import ranks
 import reward
-from cli import UserError, command, parse, pick_device, say_device
+from cli import command, parse
 from data.problems import Problem, jargon_rate
 from data.tokenizer import Tokenizer
 from model import GPT, autocast
-from rollout import Rollout, generate_in_parts, log_probs, render, response_logits
-from runs import load_pair, problems_of, read_json, read_metrics, write_json
+from rollout import Rollout, generate, generate_in_parts, log_probs, render, response_logits
 from tandem import Handoff, Schedule, kl_exact
 
-LOGITS = (
-    2**28
-)  # of each model that are compared at a time, a GB of them; a vocabulary of 150,000 makes it in 1,800 tokens
+LOGITS = 2**28  # of each model, compared at a time: a GB; a vocabulary of 150,000 makes it in 1,800 tokens
 
 
 @dataclass
@@ -195,45 +191,6 @@ def mean(values: list) -> float:
     return sum(values) / len(values)
 
 
-ROWS = (  # of the table: what it is called, where it is in a measurement, which way is better
-    ("solo pass@1 ↑", ("solo", "pass@1")),
-    ("handoff pass@1, step by step ↑", ("handoff", "pass@1")),
-    ("handoff pass@1, word by word ↑", ("handoff_word", "pass@1")),
-    ("drift: KL to the junior, nats ↓", ("drift", "kl")),
-    ("drift: acceptance ↑", ("drift", "acceptance")),
-    ("legibility: junior's cross-entropy, nats ↓", ("legibility", "cross_entropy")),
-    ("jargon rate", ("jargon_rate",)),
-    ("response length, tokens", ("response_length",)),
-)
-
-
-def look_up(measures: dict, path: tuple[str, ...]) -> float | None:
-    """One number of a measurement, None where it doesn't apply."""
-    for key in path:
-        measures = measures[key]
-    return measures
-
-
-def cell(measures: dict, path: tuple[str, ...]) -> str:
-    """One number of a measurement as the table shows it."""
-    value = look_up(measures, path)
-    return "-" if value is None else f"{value:.3f}"
-
-
-def table(columns: dict[str, dict]) -> str:
-    """Measurements side by side: a column a measurement, a row a measure; Markdown, so that it can be pasted."""
-    width = max(len(label) for label, _ in ROWS)
-    names = [f"{name:>8}" for name in columns]
-    lines = [
-        f"| {'':{width}} | {' | '.join(names)} |",
-        f"| {'-' * width} | {' | '.join('-' * (len(n) - 1) + ':' for n in names)} |",
-    ]
-    for label, path in ROWS:
-        cells = [f"{cell(column, path):>{len(name)}}" for name, column in zip(names, columns.values(), strict=True)]
-        lines.append(f"| {label:{width}} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def show_responses(responses: dict[str, list[Response]], tokenizer: Tokenizer, color: bool) -> str:
     """A right and a wrong response, where there are such: the senior's alone, and of the two turn by turn."""
     lines = []
@@ -246,147 +203,56 @@ def show_responses(responses: dict[str, list[Response]], tokenizer: Tokenizer, c
     return "\n".join(lines)
 
 
-def draw_figure(runs: dict[str, tuple[dict, list[dict]]], path: Path) -> bool:
-    """One figure of (measures, metrics) by run: reward and jargon rate over steps, then the four measures, arm by arm.
+@torch.no_grad()
+def handoff_curve(
+    junior: GPT, solo: list[Response], tokenizer: Tokenizer, how: Sampling, label: str = ""
+) -> dict[str, float]:
+    """Accuracy against the share of its solo response that the senior writes before the junior takes over for good.
 
-    False, and no figure, where matplotlib isn't installed.
+    Of a response of L tokens, the end token included, the senior writes the first ⌊f·L⌋; the junior alone finishes it
+    within what is left of max_new_tokens. "0.0" is the junior alone, "1.0" the senior: its response as it is.
     """
-    try:
-        import matplotlib
-    except ImportError:
-        return False
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(2, 3, figsize=(12, 6.5), layout="constrained")
-    for axis, key, title in zip(
-        axes[0], ("reward", "jargon_rate"), ("reward of the rollouts", "jargon rate"), strict=False
+    accuracy = {}
+    with (
+        autocast(how.precision, junior.device),
+        tqdm(total=10 * len(solo), desc=f"handoff curve {label}".strip(), unit="response", leave=False) as bar,
     ):
-        for name, (_, metrics) in runs.items():
-            axis.plot([m["step"] for m in metrics], [m[key] for m in metrics], label=name)
-        axis.set(title=title, xlabel="step", ylim=(-0.03, 1.03))
-    axes[0, 0].legend(frameon=False)
-    bars = [
-        (axes[0, 2], "solo pass@1", ("solo", "pass@1")),
-        (axes[1, 0], "handoff pass@1 (step by step)", ("handoff", "pass@1")),
-        (axes[1, 1], "drift: KL to the junior (nats a token)", ("drift", "kl")),
-        (axes[1, 2], "legibility: junior's cross-entropy (nats)", ("legibility", "cross_entropy")),
-    ]
-    for axis, title, key in bars:
-        values = [look_up(measures, key) for measures, _ in runs.values()]
-        drawn = axis.bar(list(runs), values, color=[f"C{i}" for i in range(len(runs))])
-        axis.bar_label(drawn, fmt="%.3g")
-        axis.set(title=title)
-        axis.margins(y=0.15)
-    for axis in axes.flat:
-        axis.spines[["top", "right"]].set_visible(False)
-    try:
-        figure.savefig(path, dpi=150)
-    except (OSError, ValueError) as error:
-        raise UserError(f"--figure {path} can't be drawn ({error}); give the path of a .png or .svg") from None
-    finally:
-        plt.close(figure)
-    return True
-
-
-@dataclass
-class Options:
-    """What `python evaluate.py` takes."""
-
-    runs: list[str]
-    """directories that train.py wrote"""
-    problems: int | None = None
-    """measure the trained pairs again, on this many test problems"""
-    samples: int | None = None
-    """measure the trained pairs again, with this many responses to a problem"""
-    temperature: float | None = None
-    """measure the trained pairs again, with both models at this temperature (0.7 where another setting is given)"""
-    top_p: float | None = None
-    """measure the trained pairs again, with both models cut to this nucleus (the paper: 0.8)"""
-    top_k: int | None = None
-    """measure the trained pairs again, with both models cut to this many likeliest tokens (the paper: 20)"""
-    json: bool = False
-    """print the measurements as JSON"""
-    figure: str | None = None
-    """where to draw the figure, if matplotlib is installed; comparison.png beside the first run if not given"""
-    device: str = "auto"
-    """auto (CUDA, then MPS, then the CPU), cuda, mps or cpu"""
-
-    def __post_init__(self):
-        for name in ("problems", "samples", "top_k"):
-            if getattr(self, name) is not None and getattr(self, name) < 1:
-                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1")
-        if not 0 <= (self.temperature or 0) < float("inf") or not 0 < (1 if self.top_p is None else self.top_p) <= 1:
-            raise ValueError("--temperature must be at least 0, --top-p above 0 and at most 1")
+        for tenth in range(10):
+            by_cut, right = {}, 0  # rows with a prefix of one length have one budget left
+            for response in solo:
+                cut = tenth * int(response.rollout.mask[response.row].sum()) // 10
+                by_cut.setdefault(cut, []).append(response)
+            generator = seeded(how.seed, "handoff curve", tenth)
+            for cut, responses in sorted(by_cut.items()):
+                for first in range(0, len(responses), how.batch_size):
+                    part = responses[first : first + how.batch_size]
+                    prefixes = [r.rollout.tokens[r.row, :cut].tolist() for r in part]
+                    rollout = generate(
+                        junior,
+                        None,
+                        [r.rollout.prompts[r.row] + prefix for r, prefix in zip(part, prefixes, strict=True)],
+                        Handoff("solo"),
+                        end=tokenizer.end,
+                        pad=tokenizer.pad,
+                        max_new_tokens=how.max_new_tokens - cut,
+                        temperature=how.temperature,
+                        top_p=how.top_p,
+                        top_k=how.top_k,
+                        generator=generator,
+                    )
+                    written = [row[kept].tolist() for row, kept in zip(rollout.tokens, rollout.mask, strict=True)]
+                    texts = [tokenizer.decode(ours + theirs) for ours, theirs in zip(prefixes, written, strict=True)]
+                    right += sum(reward.verify_batch(texts, [r.problem.answer for r in part]))
+                    bar.update(len(part))
+            accuracy[str(tenth / 10)] = right / len(solo)
+    return accuracy | {"1.0": mean([response.right for response in solo])}
 
 
 @command
 def main(argv: list[str]) -> None:
-    options = parse(Options, argv, __doc__)
-    settings = (options.problems, options.samples, options.temperature, options.top_p, options.top_k)
-    columns, starts, found, directories = {}, [], {}, {}
-    for directory in dict.fromkeys(Path(run).resolve() for run in options.runs):
-        name = directory.name if directory.name not in found else str(directory)
-        if any(value is not None for value in settings):
-            found[name] = measure_again(directory, options)
-        else:
-            found[name] = read_measures(directory / "eval.json")
-            before = found[name]["before"]
-            shown = [cell(before, path) for _, path in ROWS]
-            if shown not in starts:  # one column for all runs that began with the same pair
-                starts.append(shown)
-                columns[f"before {name}" if columns else "before"] = before
-        columns[name], directories[name] = found[name]["after"], directory
-    print(json.dumps(found, indent=2) if options.json else table(columns))
-    figure = Path(options.figure) if options.figure else Path(options.runs[0]).resolve().parent / "comparison.png"
-    curves = {name: (run["after"], read_metrics(directories[name])) for name, run in found.items()}
-    drawn = draw_figure(curves, figure)
-    print(f"figure: {figure}" if drawn else "no figure: pip install matplotlib draws one", file=sys.stderr)
+    import compare  # it reads runs, and prints and draws what was measured here
 
-
-def read_measures(path: Path) -> dict:
-    """A run's eval.json, or a UserError that says what to do."""
-    content = read_json(path, "before", "after")
-    try:
-        table({name: content[name] for name in ("before", "after")})
-    except (LookupError, TypeError, ValueError):
-        raise UserError(
-            f"{path} is not what train.py wrote: measures are missing; --resume {path.parent} mends it"
-        ) from None
-    return content
-
-
-def measure_again(directory: Path, options: Options) -> dict:
-    """Measure a run's trained pair on more problems or otherwise; kept in the run, in an eval-*.json of that name."""
-    config, senior, junior, tokenizer = load_pair(directory)
-    how = Sampling(
-        samples=options.samples or 4,
-        temperature=0.7 if options.temperature is None else options.temperature,
-        top_p=options.top_p,
-        top_k=options.top_k,
-        max_new_tokens=config.max_new_tokens,
-        max_gap=config.max_gap,
-        batch_size=config.rollout_rows,
-        precision=config.precision,
-    )
-    _, problems, _ = problems_of(config, options.problems or 100, tokenizer, senior, junior)
-    device = pick_device(options.device)
-    say_device(device)
-    measures, _ = evaluate(senior.to(device), junior.to(device), problems, tokenizer, how, directory.name)
-    n = len(problems)
-    result = {
-        "after": measures,
-        "problems": n,
-        "samples": how.samples,
-        "sampling": asdict(how),
-        "config": config.record(),
-    }
-    path = directory / f"eval-{n}x{how.samples}-t{how.temperature}-p{how.top_p or 1}-k{how.top_k or 'all'}.json"
-    try:
-        write_json(path, result)
-    except OSError as error:
-        print(f"{path} can't be written ({error.strerror}); the measurement is only printed", file=sys.stderr)
-    return result
+    compare.compare(parse(compare.Options, argv, __doc__))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A run's directory, and how nothing in it is lost: claimed by one process, written whole, continued to the byte.
 
-config.json, metrics.jsonl (a line a step), samples.txt, checkpoint.pt (previous.pt: the one before it), junior.pt and
-eval.json are all that evaluating, showing or resuming a run needs, here or on another machine.
+config.json, metrics.jsonl (a line a step), samples.txt, measures.jsonl (of --eval-every), checkpoint.pt (previous.pt: the
+one before it), junior.pt and eval.json are all that evaluating, showing or resuming a run needs, here or elsewhere.
 """
 
 import contextlib
@@ -29,7 +29,11 @@ from data.tokenizer import Tokenizer, load_tokenizer
 from model import GPT, load_model
 from pretrained import load_pretrained
 
-GROWING = ("metrics.jsonl", "samples.txt")  # what the steps add to; a checkpoint knows how long they were
+GROWING = (
+    "metrics.jsonl",
+    "samples.txt",
+    "measures.jsonl",
+)  # what the steps add to; a checkpoint knows how long they were
 A_RUN = ("config.json", "checkpoint.pt", "previous.pt", "junior.pt", "senior.pt", "eval.json", *GROWING)
 
 
@@ -279,17 +283,21 @@ def read_json(path: Path, *keys: str) -> dict:
 
 def read_metrics(directory: Path) -> list[dict]:
     """The steps of a run so far, a dictionary each."""
-    path = directory / "metrics.jsonl"
+    return read_lines(directory / "metrics.jsonl", "step", "reward", "jargon_rate", "skipped_updates")
+
+
+def read_lines(path: Path, *keys: str) -> list[dict]:
+    """A file of a run's with a dictionary a line, all of which have these keys, or a UserError that says what to do."""
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        if all(row.keys() >= {"step", "reward", "jargon_rate", "skipped_updates"} for row in rows):
+        if all(row.keys() >= set(keys) for row in rows):
             return rows
-        raise ValueError("not the metrics of a step")
+        raise ValueError(f"{', '.join(keys)} expected")
     except OSError as error:
-        raise UserError(f"{path} can't be read ({error.strerror}); is {directory} a run of train.py?") from None
+        raise UserError(f"{path} can't be read ({error.strerror}); is {path.parent} a run of train.py?") from None
     except (ValueError, AttributeError, RecursionError) as error:
         raise UserError(
-            f"{path} has a broken line ({error}); --resume {directory} drops what was half written"
+            f"{path} has a broken line ({error}); --resume {path.parent} drops what was half written"
         ) from None
 
 

@@ -28,11 +28,12 @@ from tqdm import tqdm
 import ranks
 import reward
 from cli import UserError, command, parse, say_device
+from compare import table
 from config import MAY_CHANGE, PRESET_HELP, Config
 from data.foreign import save_tokenizer
 from data.problems import Problem, deal, jargon_rate, take
 from data.tokenizer import Tokenizer, load_tokenizer
-from evaluate import Sampling, evaluate, seeded, show_responses, table
+from evaluate import Sampling, evaluate, seeded, show_responses
 from model import GPT, autocast, save_model, store_matrices
 from pretrain import RECIPES, pretrain
 from pretrained import check_export, save_pretrained
@@ -442,7 +443,7 @@ def train(config: Config) -> Path:
             state = {"step": 0, "before": before, "lengths": lengths, "fingerprints": fingerprints(config, out)}
         elif state["step"] < config.steps and (out / "eval.json").exists():  # it measured what the run then was
             (out / "eval.json").replace(out / f"eval-step-{state['step']}.json")
-        go_on(trainer, state, out, color)
+        go_on(trainer, state, held_out, out, color)
 
         after, responses = state["before"], None
         if config.steps > 0:
@@ -453,7 +454,7 @@ def train(config: Config) -> Path:
             print(f"\nafter\n{show_responses(responses, tokenizer, color)}")
         if config.export:
             save_pretrained(senior, tokenizer, config.export)
-        columns = table({"before": state["before"], "after": after})
+        columns = table({"before": [state["before"]], "after": [after]})
         print(f"\n{len(held_out)} test problems × {how.samples} responses\n\n{columns}")
     return out
 
@@ -468,13 +469,15 @@ def follow(config: Config) -> None:
     with finishing_first() as asked:
         for step in range(state["step"] if state else 0, config.steps):
             trainer.step(step)
+            if config.eval_every and (step + 1) % config.eval_every == 0:
+                evaluate(*measured)
             if stop := ranks.gather(list, asked):
                 raise stop[0]
     if config.steps > 0:
         evaluate(*measured)
 
 
-def go_on(trainer: Trainer, state: dict, out: Path, color: bool) -> None:
+def go_on(trainer: Trainer, state: dict, held_out: list[Problem], out: Path, color: bool) -> None:
     """The loop, from the step of `state` on. A checkpoint at every instant stands for all that was written before it."""
     config, tokenizer, first = trainer.config, trainer.tokenizer, state["step"]
     if config.steps > first and config.baseline in ("group", "rloo") and not config.kl_coef:
@@ -501,7 +504,13 @@ def go_on(trainer: Trainer, state: dict, out: Path, color: bool) -> None:
                 trainer=trainer.state(),
             )
 
+        def note(step: int, measures: dict) -> None:
+            files["measures.jsonl"].write(json.dumps({"step": step} | measures).encode() + b"\n")
+            files["measures.jsonl"].flush()
+
         if first == 0:
+            if config.eval_every and not state["lengths"]["measures.jsonl"]:
+                note(0, state["before"])
             save(0)
         bar = tqdm(
             range(first, config.steps),
@@ -522,6 +531,9 @@ def go_on(trainer: Trainer, state: dict, out: Path, color: bool) -> None:
                     files["samples.txt"].write(shown.encode())
                 if step == 4 and all(row["skipped_updates"] == config.mini_batches for row in read_metrics(out)):
                     tqdm.write(no_signal(metrics["reward"]))
+            if config.eval_every and (step + 1) % config.eval_every == 0:
+                how, label = sampling(config), f"after step {step}"
+                note(step + 1, evaluate(trainer.senior, trainer.junior, held_out, tokenizer, how, label)[0])
             stop = ranks.gather(list, asked)  # all stop after the same step, whichever was asked
             if (step + 1) % config.save_every == 0 or step == config.steps - 1 or stop:
                 save(step + 1)

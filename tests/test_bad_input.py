@@ -101,6 +101,12 @@ def base(tmp_path_factory) -> Path:
     edited(base, "no_measures", "eval.json", lambda _: b'{"before": {}, "after": {}}')
     edited(base, "worded_measures", "eval.json", lambda data: data.replace(b'"kl": ', b'"kl": "a", "k": '))
     edited(base, "other_metrics", "metrics.jsonl", lambda data: b"{}\n[1]\n" + data)
+    edited(base, "no_json_eval", "eval.json", lambda data: data[:-9])
+    edited(base, "no_options_eval", "eval.json", lambda data: data.replace(b'"config"', b'"options"'))
+    edited(base, "half_along", "measures.jsonl", lambda _: b'{"step": 2}\n{"st')
+    edited(base, "other_along", "measures.jsonl", lambda _: b'{"step": 2}\n')
+    (base / "other.json").write_text('[{"name": "x", "after": {}}]')
+    (base / "list.json").write_text("[]")
     edited(base, "lost", "checkpoint.pt", lambda _: None)
     (base / "lost" / "previous.pt").unlink()
     state = checkpoint.read(base / "run" / "checkpoint.pt")
@@ -331,6 +337,20 @@ evaluate {base}/flipped --problems 2                 | checkpoint.pt damaged
 evaluate {base}/no_junior --problems 2               | junior.pt can't be read
 evaluate {base}/other_metrics                        | metrics.jsonl broken
 evaluate {base}/run --figure {base}/absent/x.png     | --figure absent/x.png
+evaluate {base}/run --control solo                   | --control solo run
+evaluate {base}/no_json_eval                         | eval.json no JSON
+evaluate {base}/no_options_eval                      | eval.json measures config --resume
+evaluate {base}/half_along                           | measures.jsonl broken
+evaluate {base}/other_along                          | measures.jsonl broken solo expected
+evaluate {base}/absent.json                          | absent.json can't be read
+evaluate {base}/broken.jsonl                         | broken.jsonl evaluate.py --json
+evaluate {base}/run/config.json                      | config.json evaluate.py --json
+evaluate {base}/other.json                           | other.json evaluate.py --json missing
+evaluate {base}/list.json                            | no runs
+evaluate {base}/other.json --problems 3              | other.json directories
+evaluate {base}/no_junior --handoff-curve            | junior.pt can't be read
+train --eval-every 0                                 | --eval-every at least 1
+train --resume {base}/run --eval-every 2             | --eval-every contradicts
 rollout {base}/absent                                | absent/config.json can't be read
 rollout {base}/cut                                   | checkpoint.pt damaged
 rollout {base}/run --samples 0                       | --samples

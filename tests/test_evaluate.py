@@ -2,13 +2,15 @@
 
 import itertools
 import math
+from fractions import Fraction
 
 import pytest
 import torch
 from conftest import tiny
 
+from compare import table
 from data.problems import take
-from evaluate import Sampling, drift_and_legibility, evaluate, pass_at_k, seeded, table
+from evaluate import Sampling, drift_and_legibility, evaluate, handoff_curve, pass_at_k, seeded, solo_accuracy
 from rollout import Rollout, generate, response_logits
 from tandem import Handoff
 
@@ -112,6 +114,48 @@ def test_a_model_measured_against_itself_has_not_drifted(tokenizer):
     assert measures["drift"]["acceptance"] == pytest.approx(1, abs=1e-5)
 
 
+def judged_by_their_text(texts, answers) -> list[bool]:
+    """Verdicts on what random models write, which are never right; every letter counts."""
+    return [sum((text + answer).encode()) % 3 == 0 for text, answer in zip(texts, answers, strict=True)]
+
+
+def test_the_handoff_curve_is_that_of_a_loop_over_single_responses(tokenizer, monkeypatch):
+    monkeypatch.setattr("evaluate.reward.verify_batch", judged_by_their_text)
+    senior, junior = small_pair(tokenizer)
+    for model in (senior, junior):
+        model.embedding.weight.data[tokenizer.end] *= 2.5  # so that some responses end
+    problems, how = take("test", 12, 0), Sampling(samples=1, max_new_tokens=17, temperature=0, batch_size=5)
+    _, responses = evaluate(senior, junior, problems, tokenizer, how)
+    found, lengths = handoff_curve(junior, responses["solo"], tokenizer, how), set()
+    for tenth in range(11):
+        texts = []
+        for problem, response in zip(problems, responses["solo"], strict=True):
+            whole = response.rollout.tokens[response.row][response.rollout.mask[response.row]].tolist()
+            lengths.add(len(whole))
+            written = whole[: math.floor(Fraction(tenth, 10) * len(whole))]
+            while len(written) < 17 and tokenizer.end not in written:
+                with torch.no_grad():
+                    logits = junior(torch.tensor([tokenizer.prompt(problem.question) + written]))
+                written.append(int(logits[0, -1].argmax()))
+                if tenth == 10 and len(whole) == len(written):
+                    break
+            texts.append(tokenizer.decode(written))
+        right = judged_by_their_text(texts, [problem.answer for problem in problems])
+        assert found[str(tenth / 10)] == sum(right) / 12, tenth
+    assert len(lengths) > 2 and max(lengths) == 17 and len(set(found.values())) > 3
+
+
+def test_the_handoff_curve_begins_with_the_junior_alone_and_ends_with_the_senior_alone(tokenizer, monkeypatch):
+    monkeypatch.setattr("evaluate.reward.verify_batch", judged_by_their_text)
+    senior, junior = small_pair(tokenizer)
+    problems, how = take("test", 8, 0), Sampling(samples=4, max_new_tokens=8)
+    measures, responses = evaluate(senior, junior, problems, tokenizer, how)
+    found = handoff_curve(junior, responses["solo"], tokenizer, how)
+    assert list(found) == [str(i / 10) for i in range(11)] and found["1.0"] == measures["solo"]["pass@1"]
+    monkeypatch.setattr("evaluate.seeded", lambda seed, *_: seeded(seed, "handoff curve", 0))
+    assert found["0.0"] == solo_accuracy(junior, problems, tokenizer, how)[0] != found["1.0"]
+
+
 def test_right_answers_are_counted(tokenizer, monkeypatch):
     """A model can't be made right by hand, but responses can: half of the samples of each problem are."""
     problems = take("test", 4, 0)
@@ -142,6 +186,6 @@ def test_the_table_has_a_row_a_measure_and_a_dash_for_what_is_unknown():
     numbers = {"pass@1": 0.5}
     measures = {"solo": numbers, "handoff": numbers, "handoff_word": numbers, "drift": {"kl": 12.3456, "acceptance": 1}}
     measures |= {"legibility": {"cross_entropy": 0.25}, "jargon_rate": None, "response_length": 40}
-    lines = table({"before": measures, "a run": measures}).splitlines()
+    lines = table({"before": [measures], "a run": [measures]}).splitlines()
     assert len({len(line) for line in lines}) == 1 and len(lines) == 10
     assert "12.346" in lines[5] and lines[8].rstrip(" |").endswith("-")

@@ -173,6 +173,28 @@ def test_stopped_while_measuring_it_says_how_to_go_on(whole, tmp_path, number, c
     assert lines(out) == 0
 
 
+def test_what_is_measured_along_the_way_is_neither_lost_nor_there_twice(tmp_path, monkeypatch):
+    """Killed after a measurement that no checkpoint stands for, and stopped by hand."""
+    small, step = [*SHORT, "--steps", 6, "--eval-every", 2, "--max-new-tokens", 12], train.Trainer.step
+    assert main(*small, "--out", tmp_path / "whole") == 0
+    for number, fault in ((0, OSError(28, "No space")), (4, OSError(28, "No space")), (3, KeyboardInterrupt())):
+
+        def ended(self, at, number=number, fault=fault):
+            if at == number:
+                raise fault
+            return step(self, at)
+
+        monkeypatch.setattr(train.Trainer, "step", ended)
+        where = ["--resume", tmp_path / "run"] if (tmp_path / "run").exists() else [*small, "--out", tmp_path / "run"]
+        assert main(*where) in (2, 130)
+    monkeypatch.setattr(train.Trainer, "step", step)
+    assert main("--resume", tmp_path / "run") == 0
+    assert_same_run(tmp_path / "run", tmp_path / "whole")
+    written = (tmp_path / "whole" / "measures.jsonl").read_text()
+    assert [json.loads(line)["step"] for line in written.splitlines()] == [0, 2, 4, 6]
+    assert (tmp_path / "run" / "measures.jsonl").read_text() == written
+
+
 def test_a_second_interrupt_stops_at_once_and_leaves_the_checkpoint_good(whole, tmp_path, monkeypatch):
     """The first comes in a step, the second while its consequence is being saved."""
     out, step, fsync = tmp_path / "run", train.Trainer.step, os.fsync

@@ -13,6 +13,7 @@ import pytest
 import torch
 from conftest import tiny
 
+import compare
 import evaluate
 import rollout
 import tandem
@@ -20,7 +21,6 @@ import train
 from cli import UserError, field_docs, parse
 from config import PRESET_HELP, PRESETS
 from data.problems import take
-from evaluate import Options
 from model import load_model, save_model
 from rollout import generate, response_logits
 from runs import completed, load_pair
@@ -490,10 +490,13 @@ def test_runs_can_be_compared_measured_again_and_shown(finished, tmp_path):
     three = (directory, tmp_path / "solo", tmp_path / "self")
     compared = run(ROOT / "evaluate.py", *three, "--figure", tmp_path / "figure.png")
     header = [cell.strip() for cell in compared.stdout.splitlines()[0].split("|")[2:-1]]
-    assert compared.returncode == 0 and header == ["before", "word", "solo", "before self", "self"]
+    assert compared.returncode == 0 and header == ["before", "word (n=1)", "solo (n=1)", "before self", "self (n=1)"]
     assert "no figure" in compared.stderr or (tmp_path / "figure.png").stat().st_size > 10_000
     as_json = run(ROOT / "evaluate.py", "--json", directory, directory, "--figure", tmp_path / "figure.png")
-    assert json.loads(as_json.stdout)["word"] == json.loads((directory / "eval.json").read_text())
+    (row,), measured = json.loads(as_json.stdout), json.loads((directory / "eval.json").read_text())
+    assert row["name"] == "word" and all(
+        row[key] == measured[key] for key in ("before", "after", "problems", "samples")
+    )
     again = run(ROOT / "evaluate.py", directory, "--problems=2", "--samples", "2", "--figure", tmp_path / "figure.png")
     assert again.returncode == 0 and "pass@2" in (directory / "eval-2x2-t0.7-p1-kall.json").read_text()
     shown = run(ROOT / "rollout.py", directory, "--samples=2")
@@ -596,8 +599,9 @@ def test_a_preset_is_kept_with_its_values_and_resumed_from_them(tmp_path, monkey
 def test_a_figure_leaves_out_what_a_skipped_step_does_not_know(finished, tmp_path):
     pytest.importorskip("matplotlib")
     measures = json.loads((finished[0] / "eval.json").read_text())["after"] | {"jargon_rate": None}
-    rows = [{"step": 0, "reward": 0.5, "jargon_rate": None}, {"step": 1, "reward": None, "jargon_rate": None}]
-    assert evaluate.draw_figure({"a run": (measures, rows)}, tmp_path / "x.png")
+    curve = {"reward": [0.5, None], "jargon_rate": [None, None]}
+    run = compare.Run("a run", 0, {}, None, measures, 2, 1, curve, [], None)
+    assert compare.draw_figure({"a run": [run]}, [tmp_path / "x.png"])
 
 
 def test_bad_input_as_a_user_meets_it(finished, tmp_path):
@@ -636,7 +640,9 @@ def test_without_matplotlib_the_table_is_all_there_is(finished, monkeypatch, cap
     assert "solo pass@1" in printed.out and "pip install matplotlib" in printed.err and not any(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("script, options", [("train", Config), ("evaluate", Options), ("rollout", rollout.Options)])
+@pytest.mark.parametrize(
+    "script, options", [("train", Config), ("evaluate", compare.Options), ("rollout", rollout.Options)]
+)
 def test_help_explains_every_option(script, options):
     done = run(ROOT / f"{script}.py", "--help")
     shown = " ".join(done.stdout.split())

@@ -1,0 +1,590 @@
+"""What runs came to, side by side: groups of seeds, tables with their uncertainty, one figure.
+
+evaluate.py has the measures and the command, `python evaluate.py runs/*`. Here runs, or the results that --json printed of
+them, are read; runs that differ in nothing but their seed are a group, and a group is a column: the mean over its seeds
+and a 95% confidence interval by Student's t. A second table has the differences from the control, paired by seed.
+"""
+
+import contextlib
+import json
+import math
+import re
+import statistics
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import checkpoint
+from cli import UserError, check_types, pick_device, say_device
+from config import Config
+from evaluate import Sampling, evaluate, handoff_curve
+from runs import (
+    fingerprint,
+    last_checkpoint,
+    load_pair,
+    problems_of,
+    read_config,
+    read_json,
+    read_lines,
+    read_metrics,
+    write_json,
+)
+
+ROWS = (  # of the tables: what it is called, where it is in a measurement, the most that it can be (the least is 0)
+    ("solo pass@1 ↑", ("solo", "pass@1"), 1.0),
+    ("handoff pass@1, step by step ↑", ("handoff", "pass@1"), 1.0),
+    ("handoff pass@1, word by word ↑", ("handoff_word", "pass@1"), 1.0),
+    ("drift: KL to the junior, nats ↓", ("drift", "kl"), math.inf),
+    ("drift: acceptance ↑", ("drift", "acceptance"), 1.0),
+    ("legibility: junior's cross-entropy, nats ↓", ("legibility", "cross_entropy"), math.inf),
+    ("jargon rate", ("jargon_rate",), 1.0),
+    ("response length, tokens", ("response_length",), math.inf),
+)
+RATIOS = {"KL": ("drift", "kl"), "cross-entropy": ("legibility", "cross_entropy")}  # they differ by factors
+TENTHS = tuple(str(tenth / 10) for tenth in range(11))  # of the handoff curve
+# Options that don't change what is computed, or only by rounding: runs that differ in them are of one group.
+ASIDE = (
+    "out",
+    "resume",
+    "device",
+    "save_every",
+    "on_nonfinite",
+    "export",
+    "rollout_rows",
+    "micro_tokens",
+    "eval_every",
+)
+
+
+@dataclass
+class Run:
+    """A run as the tables and the figure need it: what --json prints, and what a file of that is read into."""
+
+    name: str
+    seed: int
+    config: dict  # the other options, but for ASIDE
+    before: dict | None  # M of eval.json, of the pair that it began with; None if not measured on these problems
+    after: dict  # M of the trained pair
+    problems: int
+    samples: int
+    curve: dict  # reward and jargon_rate, a number (or None) a step each
+    along: list  # of --eval-every: M and the step, a dictionary each
+    handoff_curve: dict | None
+
+    def __post_init__(self):
+        """ValueError, TypeError or LookupError if it isn't that: from a file, it may be anything."""
+        check_types(self)
+        for measures in (self.after, *([self.before] if self.before else []), *self.along):
+            for label, path, _ in ROWS:
+                _require_numbers([look_up(measures, path)], label, unknown=path == ("jargon_rate",))
+        for key in ("reward", "jargon_rate"):
+            _require_numbers(self.curve[key], key, unknown=True)
+        _require_numbers([measures["step"] for measures in self.along], "step")
+        if self.handoff_curve is not None:
+            _require_numbers([self.handoff_curve[tenth] for tenth in TENTHS], "handoff_curve")
+        self.config = {k: v for k, v in (asdict(Config()) | self.config).items() if k not in ("seed", *ASIDE)}
+
+
+def _require_numbers(values: list, what: str, unknown: bool = False) -> None:
+    for value in values:
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not (number or (unknown and value is None)):
+            raise ValueError(f"{what} is {json.dumps(value)}, not a number")
+
+
+def look_up(measures: dict, path: tuple[str, ...]) -> float | None:
+    """One number of a measurement, None where it doesn't apply."""
+    for key in path:
+        measures = measures[key]
+    return measures
+
+
+# ---------------------------------------------------------------------------------------------------- reading
+
+
+def read_runs(options: "Options") -> list[Run]:
+    """The runs of all the directories and files that were given, each once, with names of their own."""
+    found, starts = {}, {}
+    for path in dict.fromkeys(Path(given).resolve() for given in options.runs):
+        if path.suffix in (".png", ".svg"):  # `runs/*` has the figure in it that was drawn there
+            continue
+        if path.suffix == ".json" or path.is_file():
+            if options.again:
+                raise UserError(f"{path} has results, which can't be measured again; give the directories of the runs")
+            runs = read_results(path)
+        else:
+            runs = [read_run(path, options, starts)]
+        for run in runs:
+            if run.name in found:
+                run.name = str(path / run.name if path.is_file() else path)
+            found[run.name] = run
+    if not found:
+        raise UserError("there are no runs to compare; give directories that train.py wrote")
+    return list(found.values())
+
+
+def read_results(path: Path) -> list[Run]:
+    """The runs of a file that --json printed."""
+    try:
+        return [Run(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+    except OSError as error:
+        raise UserError(f"{path} can't be read ({error.strerror}); check the path") from None
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise UserError(f"{path} is not what evaluate.py --json prints ({error}); print it again") from None
+
+
+def read_run(directory: Path, options: "Options", starts: dict) -> Run:
+    """A run from its directory: its eval.json, or what is measured again."""
+    path = directory / "eval.json"
+    content = measured_again(directory, options, starts) if options.again else read_json(path, "before", "after")
+    metrics = read_metrics(directory)
+    along = directory / "measures.jsonl"
+    try:
+        return Run(
+            name=directory.name,
+            seed=content["config"]["seed"],
+            config=content["config"],
+            before=content["before"],
+            after=content["after"],
+            problems=content["problems"],
+            samples=content["samples"],
+            curve={key: [row[key] and round(row[key], 4) for row in metrics] for key in ("reward", "jargon_rate")},
+            along=read_lines(along, "step", *(path[0] for _, path, _ in ROWS)) if along.exists() else [],
+            handoff_curve=content.get("handoff_curve"),
+        )
+    except (LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{path} is not what train.py wrote: measures are missing or no numbers ({error}); "
+            f"--resume {directory} mends it"
+        ) from None
+
+
+def measured_again(directory: Path, options: "Options", starts: dict) -> dict:
+    """A run's trained pair measured on more problems or otherwise; kept in the run, in an eval-*.json of that name.
+
+    What was so measured of the very same checkpoint isn't measured again. `starts` keeps what the pairs that runs began
+    with measure, as many of them began with the same.
+    """
+    import train  # which imports this file
+
+    config = read_config(directory)
+    how = Sampling(
+        samples=options.samples or 4,
+        temperature=0.7 if options.temperature is None else options.temperature,
+        top_p=options.top_p,
+        top_k=options.top_k,
+        max_new_tokens=config.max_new_tokens,
+        max_gap=config.max_gap,
+        batch_size=config.rollout_rows,
+        precision=config.precision,
+    )
+    asked = {"eval_problems": options.problems or 100, "eval_samples": how.samples, "eval_temperature": how.temperature}
+    last = last_checkpoint(directory) or directory / "checkpoint.pt"
+    files = {"checkpoint": fingerprint(last)} | train.fingerprints(config, directory)
+    key = {"problems": options.problems or 100, "sampling": asdict(how), "files": files}
+    for path in sorted(directory.glob("eval-*x*.json")):
+        with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):  # a broken one is written anew
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content.get("key") == key and (content.get("handoff_curve") or not options.handoff_curve):
+                return content
+
+    config, senior, junior, tokenizer = load_pair(directory)
+    _, problems, _ = problems_of(config, options.problems or 100, tokenizer, senior, junior)
+    device = pick_device(options.device)
+    say_device(device)
+    junior = junior.to(device)
+    measures, responses = evaluate(senior.to(device), junior, problems, tokenizer, how, directory.name)
+    n, curve = len(problems), None
+    if options.handoff_curve:
+        curve = handoff_curve(junior, responses["solo"], tokenizer, how, directory.name)
+    result = {
+        "before": start_again(config, last, how, problems, device, starts),
+        "after": measures,
+        "handoff_curve": curve,
+        "problems": n,
+        "samples": how.samples,
+        "sampling": asdict(how),
+        "config": config.record() | asked,
+        "key": key,
+    }
+    path = directory / f"eval-{n}x{how.samples}-t{how.temperature}-p{how.top_p or 1}-k{how.top_k or 'all'}.json"
+    try:
+        write_json(path, result)
+    except OSError as error:
+        print(f"{path} can't be written ({error.strerror}); the measurement is only printed", file=sys.stderr)
+    return result
+
+
+def start_again(config: Config, last: Path, how: Sampling, problems: list, device, starts: dict) -> dict | None:
+    """M, on these problems, of the pair that a run began with, if that is still to be had; the run doesn't keep it.
+
+    The pair that its options name must still measure what it measured when the run began, which its checkpoint knows.
+    """
+    import train
+
+    recorded = checkpoint.read(last)["before"]
+    pair = repr((recorded, how, config.senior, config.junior, config.data, config.test_data))
+    if pair not in starts:
+        starts[pair] = None
+        with contextlib.suppress(UserError):  # its files are gone
+            senior, junior, tokenizer = train.starting_pair(config)
+            _, own, _ = problems_of(config, config.eval_problems, tokenizer, senior, junior)
+            senior, junior = senior.to(device), junior.to(device)
+            found, _ = evaluate(senior, junior, own, tokenizer, train.sampling(config), "the start")
+            if cells([found]) == cells([recorded]):
+                starts[pair], _ = evaluate(senior, junior, problems, tokenizer, how, "before")
+    return starts[pair]
+
+
+# ---------------------------------------------------------------------------------------------------- uncertainty
+
+
+def t_quantile(df: int, level: float = 0.95) -> float:
+    """The t with P(|T| ≤ t) = level under Student's distribution of df ≥ 1 degrees of freedom.
+
+    By the finite sums for whole df (Abramowitz & Stegun 26.7.3 and 26.7.4) in the angle arctan(t/√df), and bisection.
+    """
+    low, high, odd = 0.0, math.pi / 2, df % 2
+    for _ in range(60):
+        angle = (low + high) / 2
+        total, term = 0.0, math.cos(angle) ** odd
+        for power in range(odd, df - 1, 2):
+            total += term
+            term *= math.cos(angle) ** 2 * (power + 1) / (power + 2)
+        total *= math.sin(angle)
+        inside = (angle + total) * 2 / math.pi if odd else total
+        low, high = (angle, high) if inside < level else (low, angle)
+    return math.sqrt(df) * math.tan(low)
+
+
+def interval(values: list[float], least: float = -math.inf, most: float = math.inf) -> tuple[float, float, float]:
+    """(mean, low, high): the 95% confidence interval of the mean, cut to what it can be; NaN and NaN for one value."""
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        return mean, math.nan, math.nan
+    half = t_quantile(len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values))
+    return mean, max(mean - half, least), min(mean + half, most)
+
+
+# ---------------------------------------------------------------------------------------------------- groups
+
+
+def grouped(runs: list[Run]) -> dict[str, list[Run]]:
+    """The runs that differ in nothing but their seed, by the name of their group, in the order of their first.
+
+    Where a seed comes twice, what differs is not in the options (the code, say): the names of the directories tell them
+    apart. A group is called as its directories are, without a number at the end, if no other is; else by its schedule
+    and the options in which it differs from the control, or the first.
+    """
+    groups = _split(runs, lambda run: json.dumps(run.config, sort_keys=True))
+    for finer in (_stem, lambda run: run.name):
+        alone = [len({run.seed for run in group}) == len(group) for group in groups]  # every seed once
+        groups = [
+            p for group, good in zip(groups, alone, strict=True) for p in ([group] if good else _split(group, finer))
+        ]
+    reference = next((group for group in groups if is_control(group)), groups[0])[0].config
+    firsts = [group[0].name for group in groups]
+    options = [_differing(group[0].config, reference) for group in groups]
+    stems = [stem.pop() if len(stem := {_stem(run) for run in group}) == 1 else "" for group in groups]
+    short = [stem if stem and stems.count(stem) == 1 else told for stem, told in zip(stems, options, strict=True)]
+    names = next(names for names in (short, options, firsts) if len(set(names)) == len(groups))
+    return dict(zip(firsts if len(runs) == len(groups) else names, groups, strict=True))
+
+
+def _split(runs: list[Run], key) -> list[list[Run]]:
+    parts = {}
+    for run in runs:
+        parts.setdefault(key(run), []).append(run)
+    return list(parts.values())
+
+
+def _stem(run: Run) -> str:
+    return re.sub(r"-\d+$", "", run.name)
+
+
+def _differing(config: dict, reference: dict) -> str:
+    changed = [
+        f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}"
+        for k, v in config.items()
+        if k != "schedule" and v != reference.get(k)
+    ]
+    return " ".join([config["schedule"], *changed])
+
+
+def is_control(group: list[Run]) -> bool:
+    """Whether it is plain RL: the senior writes alone, and nothing draws it to the junior."""
+    return group[0].config["schedule"] == "solo" and not group[0].config["kl_coef"]
+
+
+# ---------------------------------------------------------------------------------------------------- tables
+
+
+def cell(values: list[float | None], most: float = math.inf) -> str:
+    """What a table shows of a measure's values: the mean and its interval, or the number where there is one alone."""
+    if None in values:
+        return "-"
+    mean, low, high = interval(values, 0, most)
+    return f"{mean:.3f}" if len(values) == 1 else f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def cells(column: list[dict]) -> list[str]:
+    """A column of the table: the measurements of a group's runs, a cell a measure."""
+    return [cell([look_up(measures, path) for measures in column], most) for _, path, most in ROWS]
+
+
+def markdown(head: str, labels: list[str], columns: dict[str, list[str]]) -> str:
+    """A table in Markdown, so that it can be pasted, and padded, so that it can be read as it is."""
+    rows = [[head, *columns], *([label, *row] for label, *row in zip(labels, *columns.values(), strict=True))]
+    widths = [max(8 if i else 1, *(len(row[i]) for row in rows)) for i in range(len(rows[0]))]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    lines = [[f"{row[0]:{widths[0]}}", *map(str.rjust, row[1:], widths[1:])] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (lines[0], rule, *lines[1:]))
+
+
+def table(columns: dict[str, list[dict]]) -> str:
+    """Measurements side by side: a column a group of them, a row a measure."""
+    return markdown("", [label for label, _, _ in ROWS], {name: cells(column) for name, column in columns.items()})
+
+
+def results(groups: dict[str, list[Run]]) -> str:
+    """The table of all groups, a column for what they began with, and a line on how to read it."""
+    columns, starts, missing = {}, [], []
+    for name, runs in groups.items():
+        befores = [run.before for run in runs]
+        if None in befores:
+            missing.append(name)
+        else:
+            if all(cells([before]) == cells(befores[:1]) for before in befores):  # measured of one pair, not n times
+                befores = befores[:1]
+            if cells(befores) not in starts:  # one column for all that began with the same pair
+                starts.append(cells(befores))
+                columns[f"before {name}" if columns else "before"] = befores
+        columns[f"{name} (n={len(runs)})"] = [run.after for run in runs]
+    if missing:
+        print(
+            f"no column `before` of {', '.join(missing)}: on these problems it isn't known, and the pair that the run "
+            "began with is not to be had",
+            file=sys.stderr,
+        )
+    sizes = {name: f"{runs[0].problems} test problems × {runs[0].samples} responses" for name, runs in groups.items()}
+    distinct = set(sizes.values())
+    line = distinct.pop() if len(distinct) == 1 else "; ".join(f"{name}: {size}" for name, size in sizes.items())
+    if any(len(runs) > 1 for runs in groups.values()):
+        line += "; mean [95% confidence interval by Student's t over n seeds]"
+    return f"{table(columns)}\n\n{line}"
+
+
+def differences(groups: dict[str, list[Run]], control: str | None) -> str:
+    """The table of each group minus the control, over the seeds that both have; empty where they share less than two."""
+    columns = {}
+    if control is not None:
+        theirs = {run.seed: run.after for run in groups[control]}
+    for name, runs in groups.items() if control is not None else ():
+        pairs = [(run.after, theirs[run.seed]) for run in runs if run.seed in theirs]
+        if name == control or len(pairs) < 2:
+            continue
+        column = []
+        for _, path, _ in ROWS:
+            values = [(look_up(ours, path), look_up(other, path)) for ours, other in pairs]
+            if any(None in pair for pair in values):
+                column.append("-")
+                continue
+            mean, low, high = interval([ours - other for ours, other in values])
+            column.append(f"{mean:+.3f} [{low:+.3f}, {high:+.3f}] {'*' if low > 0 or high < 0 else ' '}")
+        for path in RATIOS.values():
+            ours, other = (statistics.fmean(look_up(pair[i], path) for pair in pairs) for i in (0, 1))
+            column.append(f"{float(f'{other / ours:.3g}'):,.10g} ×  " if ours else "-")
+        columns[f"{name} (n={len(pairs)})"] = column
+    if not columns:
+        return ""
+    ratios = [f"{name}, {control} ÷ group" for name in RATIOS]
+    head = f"minus {control}, paired by seed"
+    return (
+        markdown(head, [*(label for label, _, _ in ROWS), *ratios], columns) + "\n\nmean difference [95% confidence "
+        "interval by Student's t over n seeds]; * the interval excludes 0 (row by row, not corrected for their number); "
+        "÷ ratio of the means"
+    )
+
+
+def curves(groups: dict[str, list[Run]]) -> str:
+    """The table of the handoff curves; empty where none was measured."""
+    columns = {}
+    for name, runs in groups.items():
+        if all(run.handoff_curve for run in runs):
+            columns[f"{name} (n={len(runs)})"] = [cell([run.handoff_curve[f] for run in runs], 1.0) for f in TENTHS]
+    return markdown("the senior's share before the junior takes over", list(TENTHS), columns) if columns else ""
+
+
+# ---------------------------------------------------------------------------------------------------- figure
+
+
+def draw_figure(groups: dict[str, list[Run]], paths: list[Path]) -> bool:
+    """One figure of all groups: a line, or a bar, is a mean over seeds, its band, or whisker, the 95% interval.
+
+    Reward and jargon rate over the steps, the measures along the way and the handoff curve where there are such, and the
+    four measures in the end. The same runs give the same file. False, and no figure, where matplotlib isn't installed.
+    """
+    try:
+        import matplotlib
+    except ImportError:
+        return False
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    four = (  # title, where it is in a measurement, the most it can be
+        ("solo pass@1", ("solo", "pass@1"), 1.0),
+        ("handoff pass@1, step by step", ("handoff", "pass@1"), 1.0),
+        ("drift: KL to the junior, nats", ("drift", "kl"), math.inf),
+        ("legibility: junior's cross-entropy, nats", ("legibility", "cross_entropy"), math.inf),
+    )
+    # A panel: title, x axis, the most it can be, and of each group {x: values over the seeds}; bars have no x axis.
+    above, along, end = [], [], []
+    for key, title in (("reward", "reward of the rollouts"), ("jargon_rate", "jargon rate of the rollouts")):
+        width = max(1, max(len(run.curve[key]) for runs in groups.values() for run in runs) // 50)
+        lines = [_by_x(_thinned(run.curve[key], width) for run in runs) for runs in groups.values()]
+        above.append((f"{title}, means of {width} steps" if width > 1 else title, "step", 1.0, lines))
+    lines = [
+        _by_x(((float(f), run.handoff_curve[f]) for f in TENTHS) for run in runs if run.handoff_curve)
+        for runs in groups.values()
+    ]
+    above.append(("accuracy when the junior finishes", "share that the senior wrote before", 1.0, lines))
+    for title, path, most in four:
+        lines = [_by_x(((m["step"], look_up(m, path)) for m in run.along) for run in runs) for runs in groups.values()]
+        along.append((title, "step", most, lines))
+        bars = [{i: [look_up(run.after, path) for run in runs]} for i, runs in enumerate(groups.values())]
+        end.append((title, None, most, bars))
+    rows = [[panel for panel in row if any(panel[3])] for row in (above, along, end)]
+    rows = [row for row in rows if row]
+
+    with matplotlib.rc_context({"svg.hashsalt": "tandem", "font.size": 9, "axes.titlesize": 10}):
+        size = (16, 3 * len(rows))
+        figure, axes = plt.subplots(len(rows), 4, figsize=size, layout="constrained", squeeze=False)
+        for axis in axes.flat:
+            axis.set_axis_off()  # until something is drawn in it
+        for i, row in enumerate(rows):
+            for axis, panel in zip(axes[i], row, strict=False):
+                _draw(axis, *panel)
+        patches = [matplotlib.patches.Patch(color=f"C{i}") for i in range(len(groups))]
+        names = [f"{name} (n={len(runs)})" for name, runs in groups.items()]
+        axes[0, len(rows[0])].legend(patches, names, loc="center left", frameon=False, fontsize=10)
+        figure.draw_without_rendering()  # the layout once for all files: one must not depend on what else is drawn
+        figure.set_layout_engine("none")
+        try:
+            for path in paths:
+                figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
+        except (OSError, ValueError) as error:
+            raise UserError(f"--figure {path} can't be drawn ({error}); give the path of a .png or .svg") from None
+        finally:
+            plt.close(figure)
+    return True
+
+
+def _draw(axis, title: str, x: str | None, most: float, groups: list[dict[float, list[float]]]) -> None:
+    """A panel: a line a group with its band, or, where there is no x axis, a bar a group with its whisker."""
+    axis.set_axis_on()
+    means = []
+    for color, values in enumerate(groups):
+        if not values:
+            continue
+        summary = [interval(seeds, 0, most) for seeds in values.values()]
+        mean, low, high = (list(numbers) for numbers in zip(*summary, strict=True))
+        means += mean
+        if x is None:
+            whisker = None if math.isnan(low[0]) else [[mean[0] - low[0]], [high[0] - mean[0]]]
+            bar = axis.bar(list(values), mean, color=f"C{color}", yerr=whisker, capsize=3)
+            axis.bar_label(bar, fmt="%.3g", padding=2, fontsize=8)
+        else:
+            axis.plot(list(values), mean, color=f"C{color}", linewidth=1.2)
+            axis.fill_between(list(values), low, high, color=f"C{color}", alpha=0.2, linewidth=0)
+    axis.set(title=title, xlabel=x or "after training")
+    if x is None:
+        beside = max(0.6, (4 - len(groups)) / 2)  # few bars needn't fill a panel
+        axis.set(xticks=[], xlim=(-beside, len(groups) - 1 + beside))
+        axis.set_ylim(0, 1.15 if most == 1 else 1.15 * axis.dataLim.y1 or 1)
+    elif most == 1:
+        axis.set_ylim(-0.03, 1.03)
+    elif max(means) > 10 * min(means) > 0:
+        axis.set_yscale("log")
+    else:
+        axis.set_ylim(0, 1.1 * axis.dataLim.y1 or 1)
+    axis.spines[["top", "right"]].set_visible(False)
+
+
+def _thinned(curve: list[float | None], width: int) -> list[tuple[float, float]]:
+    """The points (step, mean) of each `width` steps in turn: a few hundred noisy ones can't be told apart."""
+    parts = {first: [v for v in curve[first : first + width] if v is not None] for first in range(0, len(curve), width)}
+    return [(first + (width - 1) / 2, statistics.fmean(known)) for first, known in parts.items() if known]
+
+
+def _by_x(lines) -> dict[float, list[float]]:
+    """The known values of several lines of points, by where they are; {x: values}."""
+    found = {}
+    for line in lines:
+        for x, value in line:
+            if value is not None:
+                found.setdefault(x, []).append(value)
+    return dict(sorted(found.items()))
+
+
+# ---------------------------------------------------------------------------------------------------- the command
+
+
+@dataclass
+class Options:
+    """What `python evaluate.py` takes."""
+
+    runs: list[str]
+    """directories that train.py wrote, or files of results that --json printed"""
+    control: str | None = None
+    """group that the others are compared with; the first with --schedule solo and no --kl-coef if not given"""
+    problems: int | None = None
+    """measure the trained pairs again, on this many test problems"""
+    samples: int | None = None
+    """measure the trained pairs again, with this many responses to a problem"""
+    temperature: float | None = None
+    """measure the trained pairs again, with both models at this temperature (0.7 where another setting is given)"""
+    top_p: float | None = None
+    """measure the trained pairs again, with both models cut to this nucleus (the paper: 0.8)"""
+    top_k: int | None = None
+    """measure the trained pairs again, with both models cut to this many likeliest tokens (the paper: 20)"""
+    handoff_curve: bool = False
+    """measure again, and the accuracy where the junior takes over after 0, 10 … 100% of the senior's response too"""
+    json: bool = False
+    """print the results as JSON, a run a line"""
+    figure: str | None = None
+    """where to draw the figure, if matplotlib is installed, a .png or .svg, or both where it has no such ending;
+    comparison beside the first run if not given"""
+    device: str = "auto"
+    """auto (CUDA, then MPS, then the CPU), cuda, mps or cpu"""
+
+    def __post_init__(self):
+        for name in ("problems", "samples", "top_k"):
+            if getattr(self, name) is not None and getattr(self, name) < 1:
+                raise ValueError(f"--{name.replace('_', '-')} is {getattr(self, name)}; it must be at least 1")
+        if not 0 <= (self.temperature or 0) < float("inf") or not 0 < (1 if self.top_p is None else self.top_p) <= 1:
+            raise ValueError("--temperature must be at least 0, --top-p above 0 and at most 1")
+
+    @property
+    def again(self) -> bool:
+        """Whether the pairs are to be measured again, rather than what their runs measured shown."""
+        settings = (self.problems, self.samples, self.temperature, self.top_p, self.top_k)
+        return self.handoff_curve or any(value is not None for value in settings)
+
+
+def compare(options: Options) -> None:
+    """Read the runs, print the tables or the JSON, draw the figure."""
+    runs = read_runs(options)
+    groups = grouped(runs)
+    control = options.control or next((name for name, group in groups.items() if is_control(group)), None)
+    if control not in (None, *groups):
+        raise UserError(f"--control {control} is no group; choose from {', '.join(groups)}")
+    if options.json:
+        print("[\n" + ",\n".join(json.dumps(asdict(run)) for run in runs) + "\n]")
+    else:
+        tables = (results(groups), differences(groups, control), curves(groups))
+        print("\n\n".join(table for table in tables if table))
+    figure = Path(options.figure or Path(options.runs[0]).resolve().parent / "comparison")
+    paths = [figure] if figure.suffix else [figure.with_suffix(".png"), figure.with_suffix(".svg")]
+    drawn = draw_figure(groups, paths)
+    note = f"figure: {' and '.join(map(str, paths))}" if drawn else "no figure: pip install matplotlib draws one"
+    print(note, file=sys.stderr)

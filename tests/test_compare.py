@@ -1,0 +1,252 @@
+"""Groups, intervals and differences against numbers worked out by hand; the command over runs and results files."""
+
+import copy
+import json
+import math
+import shutil
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+import compare
+import evaluate
+import train
+from checkpoint import read
+from compare import Run, differences, grouped, interval, results, t_quantile
+from config import Config
+
+SMALL = "--steps 3 --prompts 2 --group-size 4 --max-new-tokens 12 --eval-problems 3 --eval-samples 1".split()
+
+
+def made(name: str, seed: int = 0, *, solo: float = 0.5, kl: float = 2.0, jargon=0.5, before=None, **options) -> Run:
+    """A run of these measures, all others 1."""
+    after = {"solo": {"pass@1": solo}, "handoff": {"pass@1": 1.0}, "handoff_word": {"pass@1": 1.0}}
+    after |= {"drift": {"kl": kl, "acceptance": 1.0}, "legibility": {"cross_entropy": 1.0}}
+    after |= {"jargon_rate": jargon, "response_length": 1.0}
+    config = asdict(Config(**({"schedule": "word"} | options)))
+    curve = {"reward": [0.25, None, 0.75], "jargon_rate": [None] * 3}
+    return Run(name, seed, config, before or after, after, 10, 2, curve, [], None)
+
+
+@pytest.mark.parametrize(
+    "df, level, tabulated",
+    [
+        (1, 0.95, 12.706), (2, 0.95, 4.303), (3, 0.95, 3.182), (4, 0.95, 2.776), (5, 0.95, 2.571), (7, 0.95, 2.365),
+        (9, 0.95, 2.262), (30, 0.95, 2.042), (120, 0.95, 1.980), (1, 0.5, 1.000), (4, 0.99, 4.604), (15, 0.9, 1.753),
+    ],
+)  # fmt: skip
+def test_the_quantiles_of_t_are_the_tabulated_ones(df, level, tabulated):
+    assert t_quantile(df, level) == pytest.approx(tabulated, abs=5.1e-4)
+
+
+def test_an_interval_is_the_mean_and_t_standard_errors_cut_to_what_can_be():
+    mean, low, high = interval([1.0, 2.0, 4.0, 5.0])  # standard deviation √(10/3), t 3.182 for 3 degrees of freedom
+    assert mean == 3 and high - mean == pytest.approx(mean - low) == pytest.approx(
+        3.18245 * math.sqrt(10 / 3) / 2, rel=1e-5
+    )
+    assert interval([0.9, 1.0], 0, 1)[2] == 1 and interval([0.1, 0.0], 0, 1)[1] == 0
+    assert interval([0.7])[0] == 0.7 and all(map(math.isnan, interval([0.7])[1:]))
+
+
+def names(*runs: Run) -> dict[str, list[str]]:
+    return {name: [run.name for run in group] for name, group in grouped(list(runs)).items()}
+
+
+def test_runs_that_differ_in_their_seed_alone_are_a_group():
+    aside = dict(out="x", device="cpu", save_every=7, on_nonfinite="skip", export="y", micro_tokens=9, eval_every=5)
+    assert names(
+        made("word-0", 0), made("solo-0", 0, schedule="solo"), made("word-1", 1, **aside), made("late", 0, steps=9)
+    ) == {"word": ["word-0", "word-1"], "solo": ["solo-0"], "late": ["late"]}
+
+
+def test_groups_that_directories_do_not_tell_apart_are_called_by_their_options():
+    assert names(
+        made("word", 0), made("word-2", 1), made("word-3", 0, learning_rate=4e-4), made("a", 0, schedule="solo"),
+        made("b", 1, schedule="solo"), made("c", 0, schedule="solo", kl_coef=0.1), made("d", 1, schedule="solo", kl_coef=0.1),
+    ) == {
+        "word": ["word", "word-2"], "word learning_rate=0.0004": ["word-3"],
+        "solo": ["a", "b"], "solo kl_coef=0.1": ["c", "d"],
+    }  # fmt: skip
+
+
+def test_single_runs_keep_their_names_and_a_seed_that_comes_twice_is_no_seed_more():
+    assert names(made("word-2"), made("word-3", steps=9)) == {"word-2": ["word-2"], "word-3": ["word-3"]}
+    assert names(made("word"), made("word-2")) == {"word": ["word"], "word-2": ["word-2"]}  # other code, perhaps
+    assert names(made("old-0"), made("old-1", 1), made("new-0"), made("new-1", 1)) == {
+        "old": ["old-0", "old-1"],
+        "new": ["new-0", "new-1"],
+    }
+
+
+def test_a_run_of_before_an_option_was_there_is_of_the_group_of_its_default():
+    older = made("word-1", 1)
+    del older.config["precision"]
+    older = Run(**asdict(older))
+    assert names(made("word-0"), older) == {"word": ["word-0", "word-1"]}
+
+
+def cells_of(text: str, start: str) -> list[str]:
+    line = next(line for line in text.splitlines() if line.startswith(f"| {start}"))
+    return [part.strip() for part in line.split("|")[2:-1]]
+
+
+def test_the_table_has_a_mean_and_an_interval_a_group_and_a_number_for_a_run_alone():
+    start = made("x", solo=0.75).after
+    runs = [made(f"word-{i}", i, solo=solo, before=start) for i, solo in enumerate((0.9, 0.95, 1.0))]
+    shown = results(grouped([*runs, made("solo-0", solo=0.5, schedule="solo", before=start)]))
+    assert cells_of(shown, " ") == ["before", "word (n=3)", "solo (n=1)"]
+    assert cells_of(shown, "solo pass@1") == ["0.750", "0.950 [0.826, 1.000]", "0.500"]  # 4.303 · 0.05 / √3
+    assert cells_of(shown, "jargon") == ["0.500", "0.500 [0.500, 0.500]", "0.500"]
+    assert "10 test problems × 2 responses; mean [95%" in shown.splitlines()[-1]
+
+
+def test_a_column_of_what_they_began_with_for_each_such_pair_and_none_where_it_is_not_known(capsys):
+    runs = [made("a"), made("b", solo=0.25, steps=9), made("c", steps=8), made("d", steps=7)]
+    runs[3].before = None
+    shown = results(grouped(runs))
+    assert cells_of(shown, " ") == ["before", "a (n=1)", "before b", "b (n=1)", "c (n=1)", "d (n=1)"]
+    assert "no column `before` of d:" in capsys.readouterr().err
+
+
+def test_differences_are_paired_by_seed_and_marked_where_zero_is_out_of_the_question():
+    control = [made(f"solo-{i}", i, solo=0.1 * i, kl=8.0 + i, schedule="solo") for i in (1, 2, 3, 9)]
+    word = [made(f"word-{i}", i, solo=0.1 * i + d, kl=2.0) for i, d in ((3, 0.3), (1, 0.2), (2, 0.1), (5, 0.9))]
+    groups = grouped([*control, *word, made("one", 1, steps=9), made("none", 7, steps=8)])
+    shown = differences(groups, "solo")
+    assert cells_of(shown, "minus solo") == ["word (n=3)"]
+    # 0.2, 0.2 ± 4.303 · 0.1 / √3 and, of KL, 2 - 9, 2 - 10 and 2 - 11: unpaired, neither would exclude 0
+    assert cells_of(shown, "solo pass@1") == ["+0.200 [-0.048, +0.448]"]
+    assert cells_of(shown, "drift: KL") == ["-8.000 [-10.484, -5.516] *"]
+    assert cells_of(shown, "KL, solo ÷") == ["5 ×"]
+    assert cells_of(differences(groups, "word"), "KL, word ÷") == ["0.2 ×"]
+    assert differences(groups, "one") == differences(groups, None) == ""
+    for run in word:
+        run.after["jargon_rate"] = None
+    assert cells_of(differences(groups, "solo"), "jargon") == ["-"]
+
+
+def test_the_control_is_plain_rl():
+    groups = grouped([made("a", schedule="solo", kl_coef=0.1), made("b"), made("c", schedule="solo")])
+    assert [name for name, group in groups.items() if compare.is_control(group)] == ["c"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> Path:
+    """Two seeds of tandem RL that measure along the way, two of the control."""
+    base = tmp_path_factory.mktemp("runs")
+    for name, seed, options in (
+        ("word-0", "0", ["--eval-every", "2"]), ("word-1", "1", ["--eval-every", "2"]),
+        ("solo-0", "0", ["--schedule", "solo"]), ("solo-1", "1", ["--schedule", "solo"]),
+    ):  # fmt: skip
+        train.main([*SMALL, *options, "--seed", seed, "--out", str(base / name)])
+    return base
+
+
+def printed(capsys, *words) -> tuple[str, str]:
+    capsys.readouterr()
+    evaluate.main([str(word) for word in words])
+    return capsys.readouterr()
+
+
+@pytest.fixture
+def no_figure(monkeypatch) -> None:
+    """It takes a second."""
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+
+
+def test_results_read_again_give_the_same_tables_and_the_same_figure(runs, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    names = ("word-0", "word-1", "solo-0", "solo-1")
+    tables, error = printed(capsys, *(runs / name for name in names), "--figure", tmp_path / "both")
+    assert f"figure: {tmp_path / 'both.png'} and {tmp_path / 'both.svg'}" in error
+    assert cells_of(tables, " ") == ["before", "word (n=2)", "solo (n=2)"]
+    assert cells_of(tables, "minus solo") == ["word (n=2)"]
+    (runs / "comparison.svg").write_text("")  # `runs/*` has it too, once it was drawn
+    as_json, _ = printed(capsys, *(runs / name for name in (*names, "comparison.svg")), "--json")
+    (tmp_path / "results.json").write_text(as_json)
+    assert printed(capsys, tmp_path / "results.json", "--figure", tmp_path / "one.svg")[0] == tables
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "both.svg").read_bytes() != b""
+    assert (runs / "comparison.png").stat().st_size > 10_000 < (tmp_path / "both.png").stat().st_size
+    assert str(tmp_path) not in as_json and str(runs) not in as_json  # so that it can be published
+    first, measured = json.loads(as_json)[0], json.loads((runs / "word-0" / "eval.json").read_text())
+    assert (first["name"], first["seed"], first["config"]["schedule"]) == ("word-0", 0, "word")
+    assert (first["before"], first["after"]) == (measured["before"], measured["after"])
+    assert [m["step"] for m in first["along"]] == [0, 2] and len(first["curve"]["reward"]) == 3
+
+
+def test_another_control_may_be_named(runs, capsys, no_figure):
+    shown, _ = printed(capsys, *(path for path in runs.iterdir() if path.is_dir()), "--control", "word")
+    assert cells_of(shown, "minus word") == ["solo (n=2)"]
+
+
+def test_measuring_along_the_way_changes_no_run_and_is_what_is_measured_at_that_step(runs, tmp_path):
+    for name, steps in (("never", "3"), ("stopped", "2")):
+        train.main([*SMALL, "--steps", steps, "--out", str(tmp_path / name)])
+    along = [json.loads(line) for line in (runs / "word-0" / "measures.jsonl").read_text().splitlines()]
+    stopped = json.loads((tmp_path / "stopped" / "eval.json").read_text())
+    assert along == [{"step": 0} | stopped["before"], {"step": 2} | stopped["after"]]
+    assert (tmp_path / "never" / "measures.jsonl").read_text() == ""
+    (a, b) = (read(base / "checkpoint.pt")["model"] for base in (tmp_path / "never", runs / "word-0"))
+    assert all((a[key] == b[key]).all() for key in a)
+    never, every = (
+        [{k: v for k, v in json.loads(line).items() if "second" not in k} for line in path.read_text().splitlines()]
+        for path in (tmp_path / "never" / "metrics.jsonl", runs / "word-0" / "metrics.jsonl")
+    )
+    assert never == every
+
+
+@pytest.fixture
+def counted(monkeypatch) -> list[str]:
+    """The labels of what is measured from here on."""
+    labels = []
+    original = compare.evaluate
+
+    def recorded(*words):
+        labels.append(words[-1])
+        return original(*words)
+
+    monkeypatch.setattr(compare, "evaluate", recorded)
+    return labels
+
+
+def test_what_was_measured_of_the_same_checkpoint_is_not_measured_again(runs, tmp_path, capsys, counted, no_figure):
+    pair = [shutil.copytree(runs / name, tmp_path / name) for name in ("word-0", "word-1")]
+    first, _ = printed(capsys, *pair, "--problems=4", "--samples=1")
+    assert counted == ["word-0", "the start", "before", "word-1"]  # both runs began with one pair
+    assert cells_of(first, " ") == ["before", "word (n=2)"] and "4 test problems × 1 responses" in first
+    assert printed(capsys, *pair, "--problems=4", "--samples=1")[0] == first and len(counted) == 4
+    curve, _ = printed(capsys, pair[0], "--problems=4", "--samples=1", "--handoff-curve")  # that is not known yet
+    assert len(counted) == 7 and len(cells_of(curve, "1.0 ")) == 1
+    for other in (["--problems=4", "--samples=2"], ["--problems=3", "--samples=1"], ["--problems=4", "--top-k=3"]):
+        printed(capsys, pair[0], *other)
+    assert counted[7::3] == ["word-0"] * 3
+    train.main(["--resume", str(pair[0]), "--steps", "4"])
+    printed(capsys, pair[0], "--problems=4", "--samples=1")
+    assert counted[16] == "word-0"
+
+
+def test_what_a_run_began_with_is_left_out_where_it_is_not_to_be_had(tmp_path, capsys, no_figure):
+    """eval.json's own is of fewer problems."""
+    shutil.copy(Path(train.__file__).parent / "data/senior.pt", tmp_path / "senior.pt")
+    train.main([*SMALL, "--senior", str(tmp_path / "senior.pt"), "--out", str(tmp_path / "run")])
+    assert cells_of(printed(capsys, tmp_path / "run", "--problems=4")[0], " ") == ["before", "run (n=1)"]
+    shutil.copy(Path(train.__file__).parent / "data/junior.pt", tmp_path / "senior.pt")  # another by now
+    other, error = printed(capsys, tmp_path / "run", "--problems=5")
+    assert cells_of(other, " ") == ["run (n=1)"] and "no column `before` of run" in error
+    (tmp_path / "senior.pt").unlink()
+    assert cells_of(printed(capsys, tmp_path / "run", "--problems=6")[0], " ") == ["run (n=1)"]
+
+
+def test_a_results_file_of_another_form_is_refused():
+    good = asdict(made("a"))
+    Run(**copy.deepcopy(good))
+    for change in (
+        {"seed": "0"}, {"config": []}, {"after": {}}, {"after": good["after"] | {"drift": {"kl": "1", "acceptance": 1}}},
+        {"after": good["after"] | {"drift": {"kl": None, "acceptance": 1}}}, {"curve": {"reward": [1]}},
+        {"curve": {"reward": ["1"], "jargon_rate": [1]}}, {"along": [{}]}, {"along": [good["after"]]},
+        {"handoff_curve": {"0.0": 1}}, {"problems": 1.5}, {"after": good["after"] | {"response_length": math.nan}},
+    ):  # fmt: skip
+        with pytest.raises((ValueError, TypeError, LookupError)):
+            Run(**copy.deepcopy(good) | change)
