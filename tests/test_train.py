@@ -526,8 +526,7 @@ def test_a_run_asks_in_its_template_wherever_it_asks(tmp_path, monkeypatch, caps
         seen.extend(prompts)
         return generate(senior, junior, prompts, *rest, **arguments)
 
-    for module in (train, evaluate, rollout):
-        monkeypatch.setattr(module, "generate", recorded)
+    monkeypatch.setattr(rollout, "generate", recorded)
     run = str(tmp_path / "run")
     train.main([*SMALL, "--max-new-tokens=20", f"--prompt-template={template}", "--out", run])
     evaluate.main([run, "--problems=2", "--figure", str(tmp_path / "x.png")])
