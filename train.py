@@ -572,6 +572,7 @@ def main(argv: list[str]) -> None:
         print(
             f"\n{time.perf_counter() - started:.0f} s; everything is in {out}: python rollout.py {out} shows more of it"
         )
+    ranks.leave()
 
 
 if __name__ == "__main__":

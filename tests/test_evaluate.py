@@ -64,11 +64,17 @@ def test_evaluation_is_seeded_batched_and_leaves_other_generators_alone(tokenize
     assert set(first["solo"]) == {"pass@1", "pass@2"}
 
 
-def test_batches_of_any_size_measure_the_same(tokenizer):
+def test_batches_of_any_size_measure_the_same(tokenizer, monkeypatch):
+    written, compared = [], []
+    generated = lambda *words, **named: written.append(len(words[2])) or generate(*words, **named)
+    drift = lambda *words: compared.append(len(words[2].prompts)) or drift_and_legibility(*words)
+    monkeypatch.setattr("rollout.generate", generated)
+    monkeypatch.setattr("evaluate.drift_and_legibility", drift)
     senior, junior = small_pair(tokenizer)
     how = dict(samples=2, max_new_tokens=10)
     whole, responses = evaluate(senior, junior, take("test", 5, seed=0), tokenizer, Sampling(**how))
     parts, same = evaluate(senior, junior, take("test", 5, seed=0), tokenizer, Sampling(**how, batch_size=3))
+    assert written == [10] * 3 + [3, 3, 3, 1] * 3 and compared == [10, 3, 3, 3, 1]
     for name in responses:
         assert [(r.problem, r.row, r.text) for r in responses[name]] == [(r.problem, r.row, r.text) for r in same[name]]
     assert whole["drift"] == pytest.approx(parts["drift"], rel=1e-5)

@@ -64,12 +64,12 @@ def command(rank: int, *words) -> None:
     train.main([*map(str, words)])
 
 
-def command_with_a_signal_to_the_second(rank: int, *words) -> None:
-    """In step 1, and to it alone."""
+def command_with_a_signal(rank: int, to: int, when: int, *words) -> None:
+    """To one rank alone, in a step."""
     step = train.Trainer.step
 
     def signalled(self, number):
-        if number == 1 and rank == 1:
+        if number == when and rank == to:
             signal.raise_signal(signal.SIGTERM)
         return step(self, number)
 
@@ -159,10 +159,10 @@ def test_an_update_of_two_ranks_has_the_gradient_of_one_process(tokenizer, tmp_p
 
 def test_a_signal_to_one_rank_stops_all_after_the_same_step_and_resuming_is_the_same_run(pair, tmp_path):
     out = tmp_path / "run"
-    words = (*SHORT, "--steps", 3, "--out", out)
-    codes, (said, other) = together(tmp_path, command_with_a_signal_to_the_second, *words)
-    assert codes == [143, 143] and f"--resume {out} goes on" in said and not other
-    assert read(out / "checkpoint.pt")["step"] == len(metrics(out)) == 2
+    for step, rank, words in ((0, 1, (*SHORT, "--steps", 3, "--out", out)), (1, 0, ("--resume", out))):
+        codes, (said, other) = together(tmp_path, command_with_a_signal, rank, step, *words)
+        assert codes == [143, 143] and f"--resume {out} goes on" in said and not other
+        assert read(out / "checkpoint.pt")["step"] == len(metrics(out)) == step + 1
     assert together(tmp_path, command, "--resume", out)[0] == [0, 0]
     assert_same_run(out, pair)
 

@@ -76,6 +76,9 @@ def test_micro_batches_have_the_gradient_and_the_diagnostics_of_the_whole(tokeni
 
 def test_a_batch_that_is_written_in_parts_is_the_same_batch(tokenizer, monkeypatch):
     """The parts cut through groups; so do those of the measurements (see test_evaluate)."""
+    written = []
+    recorded = lambda *words, **named: written.append(len(words[2])) or generate(*words, **named)
+    monkeypatch.setattr(rollout, "generate", recorded)
     monkeypatch.setattr(train.reward, "verify_batch", lambda texts, _: [len(text) % 2 == 0 for text in texts])
     whole, parts = (trainer(tokenizer, prompts=4, rollout_rows=rows) for rows in (512, 3))
     for step in range(2):
@@ -84,6 +87,7 @@ def test_a_batch_that_is_written_in_parts_is_the_same_batch(tokenizer, monkeypat
         assert timeless[0] == pytest.approx(timeless[1], abs=1e-5) and a["skipped_updates"] == 0
         assert torch.equal(one.rollout.tokens, other.rollout.tokens) and one.rollout.prompts == other.rollout.prompts
         assert whole.authors == parts.authors
+    assert written == [16, 3, 3, 3, 3, 3, 1] * 2
     assert train.sampling(Config(rollout_rows=3)).batch_size == 3
 
 
