@@ -29,9 +29,7 @@ from rollout import Rollout, generate, log_probs, render, response_logits
 from runs import load_pair, problems_of, read_json, read_metrics, write_json
 from tandem import Handoff, Schedule, kl_exact
 
-LOGITS = (
-    2**28
-)  # of each model that are compared at a time, a GB of them; a vocabulary of 150,000 makes it in 1,800 tokens
+LOGITS = 2**28  # of a model that are compared at a time: a GB, or 1,800 tokens if the vocabulary has 150,000
 
 
 @dataclass
