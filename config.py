@@ -47,10 +47,11 @@ PRESETS = {
         precision="bfloat16",
         checkpoint_activations=True,
         micro_tokens=8192,
+        rollout_rows=43,
     ),
 }
 PRESET_HELP = """presets (a GPU's memory is computed, its time was not measured):
-    laptop     the defaults, with the shipped pair: 0.5 GB and 2 minutes on 2 cores
+    laptop     the defaults, with the shipped pair: 0.8 GB and 2 minutes on 2 cores
     gpu        a pair of your own of about 25 and 8 million parameters: 12 GB
     smollm2    SmolLM2-135M and a frozen copy, on your --data: 24 GB
     paper      the paper's settings, for a --senior of Qwen3-4B's size and your --data: 141 GB, of which 64 are the
@@ -130,7 +131,7 @@ class Config:
     precision: Literal["float32", "bfloat16"] = "float32"
     """of matrix products and attention; bfloat16 is for GPUs (what is trained stays float32; see update_ratio_error)"""
     checkpoint_activations: bool = False
-    """an update keeps a state a layer and computes the rest again: much less memory, a third more time"""
+    """an update keeps a state a layer and computes the rest again: much less memory, a third more work"""
     micro_tokens: int = 4096
     """tokens, padding included, that an update reads at a time; less takes less memory, for the same gradient"""
     rollout_rows: int = 512

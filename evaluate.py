@@ -28,7 +28,7 @@ from model import GPT, autocast
 from rollout import Rollout, generate, generate_in_parts, log_probs, render, response_logits
 from tandem import Handoff, Schedule, kl_exact
 
-LOGITS = 2**28  # of each model, compared at a time: a GB; a vocabulary of 150,000 makes it in 1,800 tokens
+LOGITS = 2**28  # of a model that are compared at a time: a GB, or 1,800 tokens if the vocabulary has 150,000
 
 
 @dataclass
