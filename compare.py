@@ -43,17 +43,7 @@ ROWS = (  # of the tables: what it is called, where it is in a measurement, the 
 RATIOS = {"KL": ("drift", "kl"), "cross-entropy": ("legibility", "cross_entropy")}  # they differ by factors
 TENTHS = tuple(str(tenth / 10) for tenth in range(11))  # of the handoff curve
 # Options that don't change what is computed, or only by rounding: runs that differ in them are of one group.
-ASIDE = (
-    "out",
-    "resume",
-    "device",
-    "save_every",
-    "on_nonfinite",
-    "export",
-    "rollout_rows",
-    "micro_tokens",
-    "eval_every",
-)
+ASIDE = "out resume device save_every on_nonfinite export rollout_rows micro_tokens eval_every".split()
 
 
 @dataclass
@@ -126,7 +116,10 @@ def read_runs(options: "Options") -> list[Run]:
 def read_results(path: Path) -> list[Run]:
     """The runs of a file that --json printed."""
     try:
-        return [Run(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+        runs = [Run(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+        if len({run.name for run in runs}) < len(runs):
+            raise ValueError("two runs of one name")
+        return runs
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror}); check the path") from None
     except (ValueError, TypeError, LookupError, RecursionError) as error:
@@ -222,9 +215,9 @@ def start_again(config: Config, last: Path, how: Sampling, problems: list, devic
     """
     import train
 
-    recorded = checkpoint.read(last)["before"]
+    recorded = checkpoint.read(last).get("before")
     pair = repr((recorded, how, config.senior, config.junior, config.data, config.test_data))
-    if pair not in starts:
+    if recorded is not None and pair not in starts:
         starts[pair] = None
         with contextlib.suppress(UserError):  # its files are gone
             senior, junior, tokenizer = train.starting_pair(config)
@@ -233,7 +226,7 @@ def start_again(config: Config, last: Path, how: Sampling, problems: list, devic
             found, _ = evaluate(senior, junior, own, tokenizer, train.sampling(config), "the start")
             if cells([found]) == cells([recorded]):
                 starts[pair], _ = evaluate(senior, junior, problems, tokenizer, how, "before")
-    return starts[pair]
+    return starts.get(pair)
 
 
 # ---------------------------------------------------------------------------------------------------- uncertainty
@@ -278,10 +271,7 @@ def grouped(runs: list[Run]) -> dict[str, list[Run]]:
     """
     groups = _split(runs, lambda run: json.dumps(run.config, sort_keys=True))
     for finer in (_stem, lambda run: run.name):
-        alone = [len({run.seed for run in group}) == len(group) for group in groups]  # every seed once
-        groups = [
-            p for group, good in zip(groups, alone, strict=True) for p in ([group] if good else _split(group, finer))
-        ]
+        groups = [part for group in groups for part in (_split(group, finer) if _repeats(group) else [group])]
     reference = next((group for group in groups if is_control(group)), groups[0])[0].config
     firsts = [group[0].name for group in groups]
     options = [_differing(group[0].config, reference) for group in groups]
@@ -296,6 +286,10 @@ def _split(runs: list[Run], key) -> list[list[Run]]:
     for run in runs:
         parts.setdefault(key(run), []).append(run)
     return list(parts.values())
+
+
+def _repeats(group: list[Run]) -> bool:
+    return len({run.seed for run in group}) < len(group)
 
 
 def _stem(run: Run) -> str:
@@ -376,10 +370,10 @@ def results(groups: dict[str, list[Run]]) -> str:
 
 def differences(groups: dict[str, list[Run]], control: str | None) -> str:
     """The table of each group minus the control, over the seeds that both have; empty where they share less than two."""
-    columns = {}
-    if control is not None:
-        theirs = {run.seed: run.after for run in groups[control]}
-    for name, runs in groups.items() if control is not None else ():
+    if control is None:
+        return ""
+    columns, theirs = {}, {run.seed: run.after for run in groups[control]}
+    for name, runs in groups.items():
         pairs = [(run.after, theirs[run.seed]) for run in runs if run.seed in theirs]
         if name == control or len(pairs) < 2:
             continue
@@ -454,7 +448,7 @@ def draw_figure(groups: dict[str, list[Run]], paths: list[Path]) -> bool:
         bars = [{i: [look_up(run.after, path) for run in runs]} for i, runs in enumerate(groups.values())]
         end.append((title, None, most, bars))
     rows = [[panel for panel in row if any(panel[3])] for row in (above, along, end)]
-    rows = [row for row in rows if row]
+    rows = [rows[0], *filter(None, rows[1:])]  # the first has room for the legend
 
     with matplotlib.rc_context({"svg.hashsalt": "tandem", "font.size": 9, "axes.titlesize": 10}):
         size = (16, 3 * len(rows))

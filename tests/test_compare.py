@@ -14,6 +14,7 @@ import compare
 import evaluate
 import train
 from checkpoint import read
+from cli import UserError
 from compare import Run, differences, grouped, interval, results, t_quantile
 from config import Config
 
@@ -239,7 +240,7 @@ def test_what_a_run_began_with_is_left_out_where_it_is_not_to_be_had(tmp_path, c
     assert cells_of(printed(capsys, tmp_path / "run", "--problems=6")[0], " ") == ["run (n=1)"]
 
 
-def test_a_results_file_of_another_form_is_refused():
+def test_a_results_file_of_another_form_is_refused(tmp_path):
     good = asdict(made("a"))
     Run(**copy.deepcopy(good))
     for change in (
@@ -250,3 +251,6 @@ def test_a_results_file_of_another_form_is_refused():
     ):  # fmt: skip
         with pytest.raises((ValueError, TypeError, LookupError)):
             Run(**copy.deepcopy(good) | change)
+    (tmp_path / "results.json").write_text(json.dumps([good, good]))
+    with pytest.raises(UserError, match="two runs of one name"):
+        compare.read_results(tmp_path / "results.json")

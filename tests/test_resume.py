@@ -412,8 +412,8 @@ def test_everything_a_checkpoint_stands_for_is_on_the_disk_before_it(tmp_path, m
 
     monkeypatch.setattr(train, "save_model", recorded)
     monkeypatch.setattr(train.os, "fsync", lambda file: synced.add(os.fstat(file).st_ino) or fsync(file))
-    assert main(*SHORT, "--out", tmp_path / "run") == 0
-    assert len(saved) == 8 and saved[-1] > saved[3] > 0
+    assert main(*SHORT, "--eval-every", 4, "--out", tmp_path / "run") == 0
+    assert len(saved) == 12 and all(last > first for first, last in zip(saved[3:6], saved[9:], strict=True))
 
 
 def test_a_run_that_grows_keeps_what_was_measured_before(tmp_path, monkeypatch):
