@@ -162,8 +162,8 @@ def says_how_to_go_on(directory: Path) -> Iterator[None]:
         raise UserError(f"stopped: {error.strerror or error}{where}; {_how_to_go_on(directory)}") from None
     except torch.OutOfMemoryError:
         raise UserError(
-            "stopped: the GPU has too little memory: a new run needs less with --checkpoint-activations or with fewer "
-            f"--micro-tokens; {_how_to_go_on(directory)}"
+            "stopped: the GPU has too little memory: a new run needs less with fewer --rollout-rows or --micro-tokens, or "
+            f"with --checkpoint-activations; {_how_to_go_on(directory)}"
         ) from None
     except FloatingPointError as error:
         raise UserError(f"stopped: {error}; {_how_to_go_on(directory)}") from None

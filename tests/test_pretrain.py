@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import compare
 import evaluate
 import pretrain
 import rollout
@@ -85,7 +86,7 @@ def test_a_run_in_another_world_starts_from_its_own_pair_and_stays_in_it(tmp_pat
     assert (
         found["config"]["world"] == "work" and found["before"]["jargon_rate"] > 0.5 and row["jargon_rate"] is not None
     )
-    monkeypatch.setattr(evaluate, "draw_figure", lambda *_: False)
+    monkeypatch.setattr(compare, "draw_figure", lambda *_: False)
     evaluate.main(["run", "--problems=3", "--samples=1"])
     assert json.loads(Path("run/eval-3x1-t0.7-p1-kall.json").read_text())["after"]["jargon_rate"] is not None
     with pytest.raises(SystemExit):
