@@ -18,7 +18,7 @@ from config import Config
 from data.tokenizer import Tokenizer
 from model import GPT, GPTConfig, KVCache
 from rollout import Rollout, generate
-from train import Batch, Trainer
+from trainer import Batch, Trainer
 
 SHAPE = dict(vocab_size=512, d_model=128, n_layers=4, n_heads=4, n_kv_heads=4, head_dim=32, d_ff=352)
 NEVER = -1  # an end token that isn't in the vocabulary: every response has its full length

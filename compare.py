@@ -17,9 +17,10 @@ from pathlib import Path
 import checkpoint
 from cli import UserError, check_types, pick_device, say_device
 from config import Config
-from evaluate import Sampling, evaluate, handoff_curve
+from evaluate import Sampling, evaluate, handoff_curve, sampling
 from runs import (
     fingerprint,
+    fingerprints,
     last_checkpoint,
     load_pair,
     problems_of,
@@ -27,6 +28,7 @@ from runs import (
     read_json,
     read_lines,
     read_metrics,
+    starting_pair,
     write_json,
 )
 
@@ -158,8 +160,6 @@ def measured_again(directory: Path, options: "Options", starts: dict) -> dict:
     What was so measured of the very same checkpoint isn't measured again. `starts` keeps what the pairs that runs began
     with measure, as many of them began with the same.
     """
-    import train  # which imports this file
-
     config = read_config(directory)
     how = Sampling(
         samples=options.samples or 4,
@@ -173,7 +173,7 @@ def measured_again(directory: Path, options: "Options", starts: dict) -> dict:
     )
     asked = {"eval_problems": options.problems or 100, "eval_samples": how.samples, "eval_temperature": how.temperature}
     last = last_checkpoint(directory) or directory / "checkpoint.pt"
-    files = {"checkpoint": fingerprint(last)} | train.fingerprints(config, directory)
+    files = {"checkpoint": fingerprint(last)} | fingerprints(config, directory)
     key = {"problems": options.problems or 100, "sampling": asdict(how), "files": files}
     for path in sorted(directory.glob("eval-*x*.json")):
         with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):  # a broken one is written anew
@@ -213,17 +213,15 @@ def start_again(config: Config, last: Path, how: Sampling, problems: list, devic
 
     The pair that its options name must still measure what it measured when the run began, which its checkpoint knows.
     """
-    import train
-
     recorded = checkpoint.read(last).get("before")
     pair = repr((recorded, how, config.senior, config.junior, config.data, config.test_data))
     if recorded is not None and pair not in starts:
         starts[pair] = None
         with contextlib.suppress(UserError):  # its files are gone
-            senior, junior, tokenizer = train.starting_pair(config)
+            senior, junior, tokenizer = starting_pair(config)
             _, own, _ = problems_of(config, config.eval_problems, tokenizer, senior, junior)
             senior, junior = senior.to(device), junior.to(device)
-            found, _ = evaluate(senior, junior, own, tokenizer, train.sampling(config), "the start")
+            found, _ = evaluate(senior, junior, own, tokenizer, sampling(config), "the start")
             if cells([found]) == cells([recorded]):
                 starts[pair], _ = evaluate(senior, junior, problems, tokenizer, how, "before")
     return starts.get(pair)

@@ -22,6 +22,7 @@ from tqdm import tqdm
 import ranks
 import reward
 from cli import command, parse
+from config import Config
 from data.problems import Problem, jargon_rate
 from data.tokenizer import Tokenizer
 from model import GPT, autocast
@@ -57,6 +58,19 @@ class Response:
     row: int
     text: str
     right: bool
+
+
+def sampling(config: Config) -> Sampling:
+    """How the measurements before and after sample: with generators of their own, so that they change no run."""
+    return Sampling(
+        samples=config.eval_samples,
+        temperature=config.eval_temperature,
+        max_new_tokens=config.max_new_tokens,
+        p_senior=0.5,
+        max_gap=config.max_gap,
+        batch_size=config.rollout_rows,
+        precision=config.precision,
+    )
 
 
 def seeded(*parts) -> torch.Generator:

@@ -29,11 +29,8 @@ from data.tokenizer import Tokenizer, load_tokenizer
 from model import GPT, load_model
 from pretrained import load_pretrained
 
-GROWING = (
-    "metrics.jsonl",
-    "samples.txt",
-    "measures.jsonl",
-)  # what the steps add to; a checkpoint knows how long they were
+SHIPPED = Path(__file__).parent / "data"
+GROWING = ("metrics.jsonl", "samples.txt", "measures.jsonl")  # what steps add to; a checkpoint knows how long they were
 A_RUN = ("config.json", "checkpoint.pt", "previous.pt", "junior.pt", "senior.pt", "eval.json", *GROWING)
 
 
@@ -216,10 +213,56 @@ def load_both(senior: str | Path, junior: str | Path, template: str | None = Non
     return first, second, tokenizer
 
 
+def starting_pair(config: Config) -> tuple[GPT, GPT, Tokenizer]:
+    """Senior and junior before RL, two objects, on the CPU, and the tokenizer of both."""
+    base = SHIPPED if config.world == "jargon" else Path("runs") / f"base-{config.world}"
+    senior = config.senior or base / "senior.pt"
+    junior = config.junior or ("self" if WORLDS[config.world].foreign is None else base / "junior.pt")
+    for path in (senior, junior):
+        if isinstance(path, Path) and base != SHIPPED and not path.exists():
+            raise UserError(f"{path} is missing; python train.py --pretrain --world {config.world} makes it")
+    return load_both(senior, senior if junior == "self" else junior, config.prompt_template)
+
+
 def load_pair(directory: Path) -> tuple[Config, GPT, GPT, Tokenizer]:
     """A run's (config, senior as of its last checkpoint, frozen junior, tokenizer)."""
     config, senior = read_config(directory), last_checkpoint(directory) or directory / "checkpoint.pt"
     return config, *load_both(senior, directory / "junior.pt", config.prompt_template)
+
+
+def resumed_pair(config: Config, directory: Path) -> tuple[GPT, GPT, Tokenizer, dict | None]:
+    """Senior, junior, tokenizer and state from the last checkpoint of a run, if that run is still what it was.
+
+    The state is None, and the pair the one that it starts from, where it was killed before its first checkpoint.
+    """
+    path = last_checkpoint(directory)
+    if path is None:
+        if any((directory / name).exists() and (directory / name).stat().st_size for name in ("eval.json", *GROWING)):
+            raise UserError(
+                f"{directory} has lost its checkpoint.pt; restore it, or begin a new run with another --out"
+            )
+        return *starting_pair(config), None
+    state = read_state(path)
+    for name, value in config.record().items():
+        saved = state["options"].get(name)
+        if name not in (*MAY_CHANGE, "out") and saved != value:
+            option = name.replace("_", "-")
+            raise UserError(f"{directory / 'config.json'} says --{option} {value}, {path} {saved}; change it back")
+    if config.steps < state["step"]:
+        raise UserError(
+            f"{path} is of step {state['step']}, beyond the --steps {config.steps} of {directory}; give more"
+        )
+    loaded = load_both(path, directory / "junior.pt", config.prompt_template)
+    for name, found in fingerprints(config, directory).items():
+        if found != state["fingerprints"].get(name):
+            raise UserError(f"{name} is not what it was when {directory} began; put that back, or begin a new run")
+    return *loaded, state
+
+
+def fingerprints(config: Config, directory: Path) -> dict[str, str]:
+    """The SHA-256 of every file that the run reads again when it is resumed."""
+    files = {"junior.pt": directory / "junior.pt", "--data": config.data, "--test-data": config.test_data}
+    return {name: fingerprint(path) for name, path in files.items() if path}
 
 
 def problems_of(

@@ -12,6 +12,7 @@ import compare
 import evaluate
 import pretrain
 import rollout
+import runs
 import train
 from data.problems import WORLDS, problems, take
 from evaluate import Sampling, solo_accuracy
@@ -139,7 +140,7 @@ def test_the_models_of_the_hard_world_are_of_the_stated_sizes(recipe, millions):
 )
 def test_the_shipped_pair_is_as_described(tokenizer, name, accuracy, jargon):
     """On 1,000 fresh problems of the validation split, seeded: a model is in its range, or it isn't."""
-    path = train.SHIPPED / f"{name}.pt"
+    path = runs.SHIPPED / f"{name}.pt"
     assert path.stat().st_size < 2_000_000
     solved, spoken = solo_accuracy(
         load_model(path), take("validation", 1000, "shipped"), tokenizer, Sampling(samples=1)

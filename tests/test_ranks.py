@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 from test_resume import assert_same_run, main, metrics
-from test_train import batch_of, gradient, trainer
+from test_train import batch_of, gradient, trainer_of
 
 import ranks
 import train
+import trainer
 from checkpoint import read
 from data.tokenizer import load_tokenizer
 
@@ -66,20 +67,20 @@ def command(rank: int, *words) -> None:
 
 def command_with_a_signal(rank: int, to: int, when: int, *words) -> None:
     """To one rank alone, in a step."""
-    step = train.Trainer.step
+    step = trainer.Trainer.step
 
     def signalled(self, number):
         if number == when and rank == to:
             signal.raise_signal(signal.SIGTERM)
         return step(self, number)
 
-    train.Trainer.step = signalled
+    trainer.Trainer.step = signalled
     command(rank, *words)
 
 
 def command_with_a_fault_on_the_second(rank: int, *words) -> None:
     """In step 1 a logit is NaN, on it alone."""
-    step = train.Trainer.step
+    step = trainer.Trainer.step
 
     def faulty(self, number):
         def logit(module, inputs, logits):
@@ -92,7 +93,7 @@ def command_with_a_fault_on_the_second(rank: int, *words) -> None:
         finally:
             handle.remove()
 
-    train.Trainer.step = faulty
+    trainer.Trainer.step = faulty
     command(rank, *words)
 
 
@@ -101,9 +102,9 @@ UPDATE = dict(objective="grpo", prompts=4, micro_tokens=100, learning_rate=1e-6,
 
 def update(tokenizer, rewarded: int, mini_batches: int) -> dict:
     """An update of a batch whose first rows have an advantage: the metrics and the last gradient."""
-    made = trainer(tokenizer, baseline="none", normalize_std=False, mini_batches=mini_batches, **UPDATE)
+    made = trainer_of(tokenizer, baseline="none", normalize_std=False, mini_batches=mini_batches, **UPDATE)
     batch = batch_of(made, (torch.arange(16) < rewarded).float())
-    assert len(train.micro_batches(batch.rollout, 100)) > 4
+    assert len(trainer.micro_batches(batch.rollout, 100)) > 4
     ranks.join()
     metrics, skipped = made.update(batch, 0)
     return {"metrics": metrics, "skipped": skipped, "gradient": [p.grad for p in made.senior.parameters()]}
@@ -184,7 +185,7 @@ def test_prompts_that_cannot_be_shared_are_one_line_and_code_2(tmp_path):
 @pytest.mark.parametrize("options", [{}, {"junior_weight": 0.2}, {"objective": "grpo"}])
 def test_the_gradients_of_the_ranks_add_up_to_the_whole(tokenizer, monkeypatch, options, size):
     """Of 20 ranks most have no row to read."""
-    made = trainer(tokenizer, micro_tokens=100, **options)
+    made = trainer_of(tokenizer, micro_tokens=100, **options)
     batch = batch_of(made)
     whole = gradient(made, batch)
     made.senior.zero_grad()
@@ -192,7 +193,7 @@ def test_the_gradients_of_the_ranks_add_up_to_the_whole(tokenizer, monkeypatch, 
     read_by = []
     for rank in range(size):
         monkeypatch.setattr(ranks, "rank", lambda rank=rank: rank)
-        read_by.append(sum(map(len, train.micro_batches(batch.rollout, 100))))
+        read_by.append(sum(map(len, trainer.micro_batches(batch.rollout, 100))))
         made.backward(batch, batch.weights.sum())
     assert sum(read_by) == 8 and max(read_by) - min(read_by) <= 1
     largest = max(g.abs().max() for g in whole)

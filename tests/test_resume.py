@@ -17,6 +17,7 @@ from conftest import tiny
 
 import checkpoint
 import train
+import trainer
 from checkpoint import read
 from cli import Terminated, UserError
 from data.problems import deal, take
@@ -175,7 +176,7 @@ def test_stopped_while_measuring_it_says_how_to_go_on(whole, tmp_path, number, c
 
 def test_what_is_measured_along_the_way_is_neither_lost_nor_there_twice(tmp_path, monkeypatch):
     """Killed after a measurement that no checkpoint stands for, and stopped by hand."""
-    small, step = [*SHORT, "--steps", 6, "--eval-every", 2, "--max-new-tokens", 12], train.Trainer.step
+    small, step = [*SHORT, "--steps", 6, "--eval-every", 2, "--max-new-tokens", 12], trainer.Trainer.step
     assert main(*small, "--out", tmp_path / "whole") == 0
     for number, fault in ((0, OSError(28, "No space")), (4, OSError(28, "No space")), (3, KeyboardInterrupt())):
 
@@ -184,10 +185,10 @@ def test_what_is_measured_along_the_way_is_neither_lost_nor_there_twice(tmp_path
                 raise fault
             return step(self, at)
 
-        monkeypatch.setattr(train.Trainer, "step", ended)
+        monkeypatch.setattr(trainer.Trainer, "step", ended)
         where = ["--resume", tmp_path / "run"] if (tmp_path / "run").exists() else [*small, "--out", tmp_path / "run"]
         assert main(*where) in (2, 130)
-    monkeypatch.setattr(train.Trainer, "step", step)
+    monkeypatch.setattr(trainer.Trainer, "step", step)
     assert main("--resume", tmp_path / "run") == 0
     assert_same_run(tmp_path / "run", tmp_path / "whole")
     written = (tmp_path / "whole" / "measures.jsonl").read_text()
@@ -197,7 +198,7 @@ def test_what_is_measured_along_the_way_is_neither_lost_nor_there_twice(tmp_path
 
 def test_a_second_interrupt_stops_at_once_and_leaves_the_checkpoint_good(whole, tmp_path, monkeypatch):
     """The first comes in a step, the second while its consequence is being saved."""
-    out, step, fsync = tmp_path / "run", train.Trainer.step, os.fsync
+    out, step, fsync = tmp_path / "run", trainer.Trainer.step, os.fsync
     sent = []
 
     def interrupted_step(self, number):
@@ -212,7 +213,7 @@ def test_a_second_interrupt_stops_at_once_and_leaves_the_checkpoint_good(whole, 
             signal.raise_signal(signal.SIGINT)
         fsync(file)
 
-    monkeypatch.setattr(train.Trainer, "step", interrupted_step)
+    monkeypatch.setattr(trainer.Trainer, "step", interrupted_step)
     monkeypatch.setattr(checkpoint.os, "fsync", interrupted_fsync)
     assert main(*SHORT, "--out", out) == 130 and len(sent) == 2
     assert read(out / "checkpoint.pt")["step"] == 3
@@ -421,7 +422,7 @@ def test_a_run_that_grows_keeps_what_was_measured_before(tmp_path, monkeypatch):
     out = tmp_path / "run"
     assert main(*SHORT, "--steps", 2, "--out", out) == 0
     measured = (out / "eval.json").read_text()
-    monkeypatch.setattr(train.Trainer, "step", lambda *_: signal.raise_signal(signal.SIGINT) or 1 / 0)
+    monkeypatch.setattr(trainer.Trainer, "step", lambda *_: signal.raise_signal(signal.SIGINT) or 1 / 0)
     with pytest.raises(ZeroDivisionError):
         main("--resume", out, "--steps", 4)
     assert not (out / "eval.json").exists() and (out / "eval-step-2.json").read_text() == measured
@@ -458,7 +459,7 @@ def test_problems_may_have_moved_but_not_changed(tmp_path, monkeypatch, capsys):
 
 def test_faults_are_counted_on_when_a_run_is_resumed(tmp_path, monkeypatch, capsys):
     inject(monkeypatch, "gradient", [2, 3, 4])
-    stop = train.Trainer.step
+    stop = trainer.Trainer.step
 
     def stopped(self, number):
         done = stop(self, number)
@@ -466,7 +467,7 @@ def test_faults_are_counted_on_when_a_run_is_resumed(tmp_path, monkeypatch, caps
             signal.raise_signal(signal.SIGINT)
         return done
 
-    monkeypatch.setattr(train.Trainer, "step", stopped)
+    monkeypatch.setattr(trainer.Trainer, "step", stopped)
     options = ["--on-nonfinite", "skip", "--objective", "grpo", "--mini-batches", "1"]
     assert main(*SHORT, *options, "--out", tmp_path / "run") == 130
     capsys.readouterr()
@@ -499,7 +500,7 @@ def test_a_run_whose_checkpoint_is_damaged_while_it_runs_still_ends_clearly(
         (out / "checkpoint.pt").write_text("?")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(train.Trainer, "step", full)
+    monkeypatch.setattr(trainer.Trainer, "step", full)
     assert main(*(["--resume", out, "--steps", 9] if words else [*SHORT, "--out", out])) == 2
     error = capsys.readouterr().err
     assert ("previous.pt, of step" if words else "nothing was saved yet") in error and "No space left" in error
@@ -540,7 +541,7 @@ def test_a_full_disk_is_a_clear_end_and_the_last_checkpoint_stays_good(whole, tm
 
 def inject(monkeypatch, where: str, steps) -> None:
     """A NaN into a weight, a gradient or a logit of the senior (or the junior), in these steps."""
-    step = train.Trainer.step
+    step = trainer.Trainer.step
 
     def poisoned(self, number):
         if number not in steps:
@@ -567,7 +568,7 @@ def inject(monkeypatch, where: str, steps) -> None:
             if "weight" in where:
                 weight.data.copy_(kept)
 
-    monkeypatch.setattr(train.Trainer, "step", poisoned)
+    monkeypatch.setattr(trainer.Trainer, "step", poisoned)
 
 
 @pytest.mark.parametrize(
@@ -593,13 +594,13 @@ def test_nan_is_found_within_its_step_and_the_last_checkpoint_is_good(
 
 
 def test_a_loss_that_is_not_finite_is_named(tmp_path, monkeypatch, capsys):
-    policy_loss = train.policy_loss
+    policy_loss = trainer.policy_loss
 
     def infinite(*words, **named):
         loss, stats = policy_loss(*words, **named)
         return loss * float("inf"), stats
 
-    monkeypatch.setattr(train, "policy_loss", infinite)
+    monkeypatch.setattr(trainer, "policy_loss", infinite)
     assert main(*SHORT, "--out", tmp_path / "run") == 2
     assert "step 0: the loss is not finite" in capsys.readouterr().err
 
@@ -623,14 +624,14 @@ def test_a_gpu_without_memory_left_is_a_clear_end(tmp_path, monkeypatch, capsys)
     def full(*_):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
 
-    monkeypatch.setattr(train, "objective", full)
+    monkeypatch.setattr(trainer, "objective", full)
     assert main(*SHORT, "--out", tmp_path / "run") == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert "--micro-tokens" in error and "--checkpoint-activations" in error and "of step 0" in error
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path, monkeypatch, capsys):
-    update = train.Trainer.update
+    update = trainer.Trainer.update
 
     def exploding(self, batch, step):
         done = update(self, batch, step)
@@ -638,7 +639,7 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, monkeypatch, caps
             self.senior.norm.weight.data[0] = float("inf")
         return done
 
-    monkeypatch.setattr(train.Trainer, "update", exploding)
+    monkeypatch.setattr(trainer.Trainer, "update", exploding)
     assert main(*SHORT, "--out", tmp_path / "run") == 2
     assert "the senior's weights are not finite" in (error := capsys.readouterr().err) and "of step 3" in error
 

@@ -18,14 +18,15 @@ import evaluate
 import rollout
 import tandem
 import train
+import trainer
 from cli import UserError, field_docs, parse
-from config import PRESET_HELP, PRESETS
+from config import PRESET_HELP, PRESETS, Config
 from data.problems import take
 from model import load_model, save_model
 from rollout import generate, response_logits
-from runs import completed, load_pair
+from runs import completed, load_pair, starting_pair
 from tandem import policy_loss
-from train import Config, Trainer, objective
+from trainer import Trainer, objective
 
 ROOT = Path(__file__).parent.parent
 SMALL = ["--steps", "2", "--prompts", "2", "--group-size", "4", "--eval-problems", "2", "--eval-samples", "1"]
@@ -34,7 +35,7 @@ response_length truncated_fraction jargon_rate update_ratio_error skipped_update
 seconds_update tokens_per_second""".split()
 
 
-def trainer(tokenizer, *, random_rewards=True, monkeypatch=None, **options) -> Trainer:
+def trainer_of(tokenizer, *, random_rewards=True, monkeypatch=None, **options) -> Trainer:
     """A trainer of a tiny random pair; its rewards are random too, as such a pair solves nothing."""
     sizes = dict(vocab_size=tokenizer.vocab_size, max_seq_len=80)
     config = Config(**(dict(prompts=2, group_size=4, max_new_tokens=12) | options))
@@ -42,19 +43,19 @@ def trainer(tokenizer, *, random_rewards=True, monkeypatch=None, **options) -> T
     if monkeypatch is not None:
         flags = torch.Generator().manual_seed(5)
         monkeypatch.setattr(
-            train.reward, "verify_batch", lambda texts, _: (torch.rand(len(texts), generator=flags) < 0.5).tolist()
+            trainer.reward, "verify_batch", lambda texts, _: (torch.rand(len(texts), generator=flags) < 0.5).tolist()
         )
     return made
 
 
-def batch_of(made: Trainer, rewards=None) -> train.Batch:
+def batch_of(made: Trainer, rewards=None) -> trainer.Batch:
     rollout = made.roll_out(take("train", made.config.prompts, 0), 0)
     n = len(rollout.prompts)
     rewards = torch.arange(n).float() % 2 if rewards is None else rewards
     return made.judge(rollout, rewards)
 
 
-def gradient(made: Trainer, batch: train.Batch) -> list[torch.Tensor]:
+def gradient(made: Trainer, batch: trainer.Batch) -> list[torch.Tensor]:
     made.senior.zero_grad()
     loss, _ = objective(made.senior, made.junior, batch, made.config, batch.weights.sum())
     loss.backward()
@@ -65,9 +66,9 @@ def gradient(made: Trainer, batch: train.Batch) -> list[torch.Tensor]:
     "options", [{}, {"objective": "grpo"}, {"junior_weight": 0.2}, {"schedule": "solo", "kl_coef": 0.1}]
 )
 def test_micro_batches_have_the_gradient_and_the_diagnostics_of_the_whole(tokenizer, options):
-    whole, parts = (trainer(tokenizer, micro_tokens=n, warmup=0, grad_clip=1e9, **options) for n in (10**6, 100))
+    whole, parts = (trainer_of(tokenizer, micro_tokens=n, warmup=0, grad_clip=1e9, **options) for n in (10**6, 100))
     batch = batch_of(whole)
-    assert len(train.micro_batches(batch.rollout, 100)) > 3
+    assert len(trainer.micro_batches(batch.rollout, 100)) > 3
     (stats, skipped), (summed, _) = whole.update(batch, 0), parts.update(batch, 0)
     assert stats == pytest.approx(summed, rel=1e-4, abs=1e-6) and not skipped
     for p, q in zip(whole.senior.parameters(), parts.senior.parameters(), strict=True):
@@ -79,8 +80,8 @@ def test_a_batch_that_is_written_in_parts_is_the_same_batch(tokenizer, monkeypat
     written = []
     recorded = lambda *words, **named: written.append(len(words[2])) or generate(*words, **named)
     monkeypatch.setattr(rollout, "generate", recorded)
-    monkeypatch.setattr(train.reward, "verify_batch", lambda texts, _: [len(text) % 2 == 0 for text in texts])
-    whole, parts = (trainer(tokenizer, prompts=4, rollout_rows=rows) for rows in (512, 3))
+    monkeypatch.setattr(trainer.reward, "verify_batch", lambda texts, _: [len(text) % 2 == 0 for text in texts])
+    whole, parts = (trainer_of(tokenizer, prompts=4, rollout_rows=rows) for rows in (512, 3))
     for step in range(2):
         (a, one, _), (b, other, _) = whole.step(step), parts.step(step)
         timeless = [{name: value for name, value in m.items() if "second" not in name} for m in (a, b)]
@@ -88,14 +89,14 @@ def test_a_batch_that_is_written_in_parts_is_the_same_batch(tokenizer, monkeypat
         assert torch.equal(one.rollout.tokens, other.rollout.tokens) and one.rollout.prompts == other.rollout.prompts
         assert whole.authors == parts.authors
     assert written == [16, 3, 3, 3, 3, 3, 1] * 2
-    assert train.sampling(Config(rollout_rows=3)).batch_size == 3
+    assert evaluate.sampling(Config(rollout_rows=3)).batch_size == 3
 
 
 def test_micro_batches_hold_every_row_once_and_keep_to_their_budget(tokenizer):
-    rollout = batch_of(trainer(tokenizer)).rollout
+    rollout = batch_of(trainer_of(tokenizer)).rollout
     lengths = torch.tensor([len(prompt) for prompt in rollout.prompts]) + rollout.mask.sum(dim=1)
     for budget in (1, 200, 1000):
-        parts = train.micro_batches(rollout, budget)
+        parts = trainer.micro_batches(rollout, budget)
         assert torch.cat(parts).sort().values.tolist() == list(range(len(lengths)))
         assert all(len(rows) == 1 or len(rows) * lengths[rows].max() <= budget for rows in parts)
 
@@ -103,7 +104,9 @@ def test_micro_batches_hold_every_row_once_and_keep_to_their_budget(tokenizer):
 @pytest.mark.parametrize("temperature", [0.6, 1.0])
 @pytest.mark.parametrize("schedule", ["word", "step", "solo"])
 def test_the_first_updates_ratio_is_1(tokenizer, monkeypatch, schedule, temperature):
-    made = trainer(tokenizer, schedule=schedule, temperature=temperature, monkeypatch=monkeypatch, junior_weight=0.15)
+    made = trainer_of(
+        tokenizer, schedule=schedule, temperature=temperature, monkeypatch=monkeypatch, junior_weight=0.15
+    )
     metrics, _, _ = made.step(0)
     assert metrics["skipped_updates"] == 0 and metrics["grad_norm"] > 0
     assert metrics["update_ratio_error"] < 1e-4
@@ -112,7 +115,7 @@ def test_the_first_updates_ratio_is_1(tokenizer, monkeypatch, schedule, temperat
 @pytest.mark.parametrize("options", [{}, {"objective": "grpo", "mini_batches": 1}, {"junior_weight": 0.2}])
 def test_the_gradient_is_that_of_a_loop_over_single_tokens(tokenizer, options):
     """Brute force in float64: a forward for every token that has a weight, on the text before it."""
-    made = trainer(tokenizer, temperature=0.8, **options)
+    made = trainer_of(tokenizer, temperature=0.8, **options)
     batch = batch_of(made)
     reference, loss, weight = copy.deepcopy(made.senior).double(), 0.0, 0.0
     for row, prompt in enumerate(batch.rollout.prompts):
@@ -132,7 +135,7 @@ def test_the_gradient_is_that_of_a_loop_over_single_tokens(tokenizer, options):
 
 
 def test_junior_tokens_and_padding_contribute_nothing_and_the_seniors_end_token_does(tokenizer):
-    made = trainer(tokenizer, max_new_tokens=30, prompts=16)
+    made = trainer_of(tokenizer, max_new_tokens=30, prompts=16)
     made.senior.embedding.weight.data[tokenizer.end] *= 3  # so that some responses end
     batch = batch_of(made)
     clean, rollout = gradient(made, batch), batch.rollout
@@ -153,7 +156,7 @@ def test_junior_tokens_and_padding_contribute_nothing_and_the_seniors_end_token_
 
 @pytest.mark.parametrize("options", [{}, {"junior_weight": 0.5}, {"schedule": "solo", "kl_coef": 0.1}])
 def test_the_junior_is_the_same_to_the_bit_after_training(tokenizer, monkeypatch, options):
-    made = trainer(tokenizer, monkeypatch=monkeypatch, learning_rate=1e-2, **options)
+    made = trainer_of(tokenizer, monkeypatch=monkeypatch, learning_rate=1e-2, **options)
     junior, senior = copy.deepcopy(made.junior), copy.deepcopy(made.senior)
     for step in range(3):
         made.step(step)
@@ -163,7 +166,7 @@ def test_the_junior_is_the_same_to_the_bit_after_training(tokenizer, monkeypatch
 
 
 def test_junior_self_is_a_frozen_copy(tokenizer):
-    senior, junior, own = train.starting_pair(Config(junior="self"))
+    senior, junior, own = starting_pair(Config(junior="self"))
     assert own.same_as(tokenizer)
     pairs = list(zip(senior.parameters(), junior.parameters(), strict=True))
     assert all(torch.equal(a, b) and a.data_ptr() != b.data_ptr() for a, b in pairs)
@@ -173,7 +176,7 @@ def test_junior_self_is_a_frozen_copy(tokenizer):
 
 def test_a_batch_without_any_advantage_takes_no_step(tokenizer):
     """Adam would drift on the momentum of the steps before."""
-    made = trainer(tokenizer)
+    made = trainer_of(tokenizer)
     made.update(batch_of(made), 0)
     before = copy.deepcopy(made.senior.state_dict())
     for rewards in (torch.zeros(8), torch.ones(8)):
@@ -183,11 +186,11 @@ def test_a_batch_without_any_advantage_takes_no_step(tokenizer):
 
 
 def test_rows_without_advantage_are_not_read_again_but_count(tokenizer, monkeypatch):
-    made = trainer(tokenizer, prompts=4, grad_clip=1e9)
+    made = trainer_of(tokenizer, prompts=4, grad_clip=1e9)
     batch = batch_of(made, torch.tensor([0, 0, 0, 0, 0, 1, 1, 0, 1, 1, 1, 1, 1, 0, 0, 0]).float())
     whole = gradient(made, batch)
     read = []
-    monkeypatch.setattr(train, "response_logits", lambda m, r, s: read.append(len(s)) or response_logits(m, r, s))
+    monkeypatch.setattr(trainer, "response_logits", lambda m, r, s: read.append(len(s)) or response_logits(m, r, s))
     monkeypatch.setattr(made.optimizer, "step", lambda: None)
     made.update(batch, 0)
     assert read == [8]
@@ -196,7 +199,7 @@ def test_rows_without_advantage_are_not_read_again_but_count(tokenizer, monkeypa
 
 
 def test_grpo_takes_a_step_a_mini_batch_on_normalized_advantages(tokenizer, monkeypatch):
-    made = trainer(tokenizer, objective="grpo", learning_rate=1e-2, warmup=0)
+    made = trainer_of(tokenizer, objective="grpo", learning_rate=1e-2, warmup=0)
     batch = batch_of(made)
     std = (torch.arange(4).float() % 2).std()
     torch.testing.assert_close(batch.advantages[:2], torch.tensor([-0.5, 0.5]) / (std + 1e-6))
@@ -208,7 +211,7 @@ def test_grpo_takes_a_step_a_mini_batch_on_normalized_advantages(tokenizer, monk
 
 
 def test_the_second_mini_batch_of_grpo_sees_ratios_that_moved(tokenizer, monkeypatch):
-    made = trainer(tokenizer, objective="grpo", learning_rate=1e-2, warmup=0, clip=0.1)
+    made = trainer_of(tokenizer, objective="grpo", learning_rate=1e-2, warmup=0, clip=0.1)
     calls = []
 
     def recorded(logprobs, old_logprobs, advantages, weights, clip, denominator):
@@ -216,7 +219,7 @@ def test_the_second_mini_batch_of_grpo_sees_ratios_that_moved(tokenizer, monkeyp
         calls.append((clip, (ratio - 1).abs().max().item(), denominator == weights.sum()))
         return policy_loss(logprobs, old_logprobs, advantages, weights, clip, denominator)
 
-    monkeypatch.setattr(train, "policy_loss", recorded)
+    monkeypatch.setattr(trainer, "policy_loss", recorded)
     metrics, _ = made.update(batch_of(made), 0)
     (clip, first, whole), (_, second, _) = calls
     assert clip == 0.1 and first < 1e-4 and second > 0.1 and whole
@@ -226,7 +229,7 @@ def test_the_second_mini_batch_of_grpo_sees_ratios_that_moved(tokenizer, monkeyp
 def test_bfloat16_computes_coarsely_and_keeps_its_weights_in_float32(tokenizer, monkeypatch):
     """An update of 1e-5 would vanish in weights of bfloat16. The ratio is measured as ever, and as coarse."""
     made, exact = (
-        trainer(tokenizer, precision=precision, learning_rate=1e-5, warmup=0, monkeypatch=monkeypatch)
+        trainer_of(tokenizer, precision=precision, learning_rate=1e-5, warmup=0, monkeypatch=monkeypatch)
         for precision in ("bfloat16", "float32")
     )
     before, step = copy.deepcopy(made.senior.state_dict()), made.optimizer.step
@@ -241,7 +244,7 @@ def test_bfloat16_computes_coarsely_and_keeps_its_weights_in_float32(tokenizer, 
 
 
 def test_no_gradient_takes_memory_while_responses_are_written(tokenizer, monkeypatch):
-    made = trainer(tokenizer, monkeypatch=monkeypatch)
+    made = trainer_of(tokenizer, monkeypatch=monkeypatch)
     metrics, _, _ = made.step(0)
     assert metrics["grad_norm"] > 0 and all(p.grad is None for p in made.senior.parameters())
 
@@ -261,7 +264,7 @@ def test_a_run_in_bfloat16_keeps_its_junior_in_it_and_computes_the_same(tmp_path
     assert all(torch.equal(a, b) for a, b in zip(kept.parameters(), given.parameters(), strict=True))
     train.main([f"--resume={tmp_path / 'run'}", "--steps=3", "--checkpoint-activations"])
     assert kinds.pop()[1] == torch.bfloat16
-    monkeypatch.setattr(train, "store_matrices", lambda *_: None)
+    monkeypatch.setattr(trainer, "store_matrices", lambda *_: None)
     train.main([*small, "--steps=3", f"--out={tmp_path / 'float32'}"])
     assert without_timings(tmp_path / "run") == without_timings(tmp_path / "float32")
     both = [json.loads((tmp_path / name / "eval.json").read_text()) for name in ("run", "float32")]
@@ -270,7 +273,7 @@ def test_a_run_in_bfloat16_keeps_its_junior_in_it_and_computes_the_same(tmp_path
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_checkpointed_activations_change_no_update(tokenizer, precision):
-    pair = [trainer(tokenizer, checkpoint_activations=on, precision=precision, warmup=0) for on in (False, True)]
+    pair = [trainer_of(tokenizer, checkpoint_activations=on, precision=precision, warmup=0) for on in (False, True)]
     batch = batch_of(pair[0])
     (stats, _), (again, _) = (made.update(batch, 0) for made in pair)
     assert pair[1].senior.checkpoint_activations and stats == again and stats["grad_norm"] > 0
@@ -278,18 +281,18 @@ def test_checkpointed_activations_change_no_update(tokenizer, precision):
 
 
 def test_gradients_are_clipped_and_weights_decay_only_if_asked(tokenizer):
-    made = trainer(tokenizer, grad_clip=1e-3)
+    made = trainer_of(tokenizer, grad_clip=1e-3)
     metrics, _ = made.update(batch_of(made), 0)
     norm = torch.stack([p.grad.norm() for p in made.senior.parameters()]).norm()
     assert metrics["grad_norm"] > 1e-3 and norm.item() == pytest.approx(1e-3, rel=1e-2)
     assert made.optimizer.param_groups[0]["weight_decay"] == 0
-    assert trainer(tokenizer, weight_decay=0.5).optimizer.param_groups[0]["weight_decay"] == 0.5
+    assert trainer_of(tokenizer, weight_decay=0.5).optimizer.param_groups[0]["weight_decay"] == 0.5
 
 
 @pytest.mark.parametrize("estimator", ["k3", "exact"])
 def test_the_kl_penalty_is_the_mean_over_the_seniors_tokens(tokenizer, estimator):
     """Against a float64 loop, at the temperature that sampled."""
-    made = trainer(tokenizer, kl_coef=0.3, kl_estimator=estimator, temperature=0.8)
+    made = trainer_of(tokenizer, kl_coef=0.3, kl_estimator=estimator, temperature=0.8)
     batch = batch_of(made, torch.ones(8))  # no advantage: the penalty is all there is
     senior, junior = copy.deepcopy(made.senior).double(), copy.deepcopy(made.junior).double()
     values = []
@@ -310,7 +313,7 @@ def test_the_kl_penalty_is_the_mean_over_the_seniors_tokens(tokenizer, estimator
 @pytest.mark.parametrize("estimator", ["k3", "exact"])
 def test_the_kl_penalty_pulls_toward_the_junior(tokenizer, estimator):
     """With no advantage in the batch the penalty alone trains; its value falls."""
-    made = trainer(
+    made = trainer_of(
         tokenizer, schedule="solo", kl_coef=1.0, kl_estimator=estimator, learning_rate=1e-2, warmup=0, prompts=4
     )
     batch = batch_of(made, torch.ones(16))
@@ -319,7 +322,7 @@ def test_the_kl_penalty_pulls_toward_the_junior(tokenizer, estimator):
 
 
 def test_the_ema_baseline_is_the_mean_before_this_batch(tokenizer):
-    made = trainer(tokenizer, baseline="ema")
+    made = trainer_of(tokenizer, baseline="ema")
     batch_of(made, torch.ones(8))
     assert made.running_mean == 1.0
     batch = batch_of(made, torch.zeros(8))
@@ -335,9 +338,9 @@ def test_the_metrics_of_a_step_are_those_of_its_batch(tokenizer, monkeypatch, sc
         seen.update(texts=texts, answers=answers)
         return [i % 3 == 0 for i in range(len(texts))]
 
-    made = trainer(tokenizer, schedule=schedule, prompts=4, max_new_tokens=20)
+    made = trainer_of(tokenizer, schedule=schedule, prompts=4, max_new_tokens=20)
     made.senior.embedding.weight.data[tokenizer.end] *= 3  # so that some responses end
-    monkeypatch.setattr(train.reward, "verify_batch", judge)
+    monkeypatch.setattr(trainer.reward, "verify_batch", judge)
     metrics, batch, problems = made.step(3)
     r = batch.rollout
     assert seen["answers"] == [p.answer for p in problems for _ in range(4)]
@@ -367,12 +370,12 @@ def test_the_metrics_of_a_step_are_those_of_its_batch(tokenizer, monkeypatch, sc
 def test_every_step_has_problems_and_random_numbers_of_its_own(tokenizer, monkeypatch):
     runs = []
     for seed, step in ((0, 0), (0, 0), (0, 1), (1, 0)):
-        made = trainer(tokenizer, seed=seed, monkeypatch=monkeypatch)
+        made = trainer_of(tokenizer, seed=seed, monkeypatch=monkeypatch)
         _, batch, problems = made.step(step)
         runs.append((problems, batch.rollout.authorship.tolist()))
     assert runs[0] == runs[1]
     assert all(runs[i][0] != runs[j][0] for i, j in ((0, 2), (0, 3), (2, 3)))
-    made, problems = trainer(tokenizer), take("train", 2, 0)
+    made, problems = trainer_of(tokenizer), take("train", 2, 0)
     first, again, other = (made.roll_out(problems, step) for step in (0, 0, 1))
     assert torch.equal(first.tokens, again.tokens) and not torch.equal(first.tokens, other.tokens)
 
@@ -386,20 +389,20 @@ def test_options_reach_the_sampler(tokenizer, monkeypatch):
 
     monkeypatch.setattr(rollout, "generate", recorded)
     options = dict(schedule="chunk", p_senior=0.3, max_gap=7, chunk=5, temperature=0.9, max_new_tokens=11)
-    made = trainer(tokenizer, **options)
+    made = trainer_of(tokenizer, **options)
     batch_of(made)
     handoff = seen["handoff"]
     assert (handoff.schedule, handoff.p_senior, handoff.max_gap, handoff.chunk) == ("chunk", 0.3, 7, 5)
     assert (seen["temperature"], seen["max_new_tokens"], seen["junior"]) == (0.9, 11, made.junior)
     assert (seen["end"], seen["pad"]) == (tokenizer.end, tokenizer.pad)
     assert "top_p" not in seen and "top_k" not in seen
-    batch_of(trainer(tokenizer, schedule="solo"))
+    batch_of(trainer_of(tokenizer, schedule="solo"))
     assert seen["junior"] is None
-    assert train.sampling(Config(eval_temperature=0.4, max_gap=9)).temperature == 0.4
+    assert evaluate.sampling(Config(eval_temperature=0.4, max_gap=9)).temperature == 0.4
 
 
 def test_learning_rate_warms_up_and_stays(tokenizer):
-    made = trainer(tokenizer, learning_rate=1e-3, warmup=4)
+    made = trainer_of(tokenizer, learning_rate=1e-3, warmup=4)
     rates = []
     for step in range(6):
         made.update(batch_of(made), step)
@@ -409,7 +412,7 @@ def test_learning_rate_warms_up_and_stays(tokenizer):
 
 def test_a_lost_authorship_stops_the_run(tokenizer, monkeypatch):
     """An authorship that is always the senior's would be plain RL under the name of tandem RL."""
-    made = trainer(tokenizer, prompts=8)
+    made = trainer_of(tokenizer, prompts=8)
 
     def always_senior(handoff, counted):
         handoff.draws, handoff.senior_draws = handoff.draws + counted.sum(), handoff.senior_draws + counted.sum()
