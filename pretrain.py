@@ -59,7 +59,6 @@ RECIPES: dict[WorldName, tuple[Recipe, Recipe | None]] = {  # (senior, junior); 
             steps=3500,
             early={"phrased": 1.0},
             late={"phrased": 1.0},
-            stop_at=0.6,
         ),
         None,
     ),
