@@ -16,7 +16,7 @@ from pathlib import Path
 
 import checkpoint
 from cli import UserError, check_types, pick_device, say_device
-from config import Config
+from config import ASIDE, Config
 from evaluate import Sampling, evaluate, handoff_curve, sampling
 from runs import (
     fingerprint,
@@ -44,8 +44,6 @@ ROWS = (  # of the tables: what it is called, where it is in a measurement, the 
 )
 RATIOS = {"KL": ("drift", "kl"), "cross-entropy": ("legibility", "cross_entropy")}  # they differ by factors
 TENTHS = tuple(str(tenth / 10) for tenth in range(11))  # of the handoff curve
-# Options that don't change what is computed, or only by rounding: runs that differ in them are of one group.
-ASIDE = "preset out resume device save_every on_nonfinite export rollout_rows micro_tokens eval_every".split()
 
 
 @dataclass

@@ -7,8 +7,12 @@ from cli import check_types
 from data.problems import WORLDS, WorldName
 from tandem import Baseline, Schedule
 
+# Nothing that a run computes depends on these.
+_FREE = "save_every eval_every device on_nonfinite checkpoint_activations export".split()
 # When a run is resumed: steps may only grow, and data and test_data must hold what they held.
-MAY_CHANGE = "steps save_every device on_nonfinite checkpoint_activations data test_data export".split()
+MAY_CHANGE = [*_FREE, "steps", "data", "test_data"]
+# What runs of one configuration may differ in, when they are compared; the last two change rounding alone.
+ASIDE = [*_FREE, "preset", "out", "resume", "rollout_rows", "micro_tokens"]
 
 BOXED = "{question} Put the final answer in \\boxed{}."
 # What --preset stands for; what the command line says counts before it. Clip and mini-batches follow from grpo.
