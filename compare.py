@@ -11,7 +11,7 @@ import math
 import re
 import statistics
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import checkpoint
@@ -29,6 +29,7 @@ from runs import (
     read_lines,
     read_metrics,
     starting_pair,
+    weights_fingerprint,
     write_json,
 )
 
@@ -43,6 +44,9 @@ ROWS = (  # of the tables: what it is called, where it is in a measurement, the 
     ("response length, tokens", ("response_length",), math.inf),
 )
 RATIOS = {"KL": ("drift", "kl"), "cross-entropy": ("legibility", "cross_entropy")}  # they differ by factors
+SOURCES = ("senior", "junior", "data", "test_data")  # paths: fingerprints say better what was in the files
+MEASURED = "world prompt_template max_prompt_tokens".split()  # what a measurement depends on, beside the sources
+MEASURED += "eval_problems eval_samples eval_temperature eval_top_p eval_top_k".split()
 TENTHS = tuple(str(tenth / 10) for tenth in range(11))  # of the handoff curve
 
 
@@ -60,6 +64,7 @@ class Run:
     curve: dict  # reward and jargon_rate, a number (or None) a step each
     along: list  # of --eval-every: M and the step, a dictionary each
     handoff_curve: dict | None
+    fingerprints: dict | None = None  # of the pair and the problems; earlier versions didn't keep them
 
     def __post_init__(self):
         """ValueError, TypeError or LookupError if it isn't that: from a file, it may be anything."""
@@ -72,7 +77,8 @@ class Run:
         _require_numbers([measures["step"] for measures in self.along], "step")
         if self.handoff_curve is not None:
             _require_numbers([self.handoff_curve[tenth] for tenth in TENTHS], "handoff_curve")
-        self.config = {k: v for k, v in (asdict(Config()) | self.config).items() if k not in ("seed", *ASIDE)}
+        options = asdict(Config()) | {"eval_top_p": None, "eval_top_k": None} | self.config
+        self.config = {k: v for k, v in options.items() if k not in ("seed", *ASIDE)}
 
 
 def _require_numbers(values: list, what: str, unknown: bool = False) -> None:
@@ -94,8 +100,13 @@ def look_up(measures: dict, path: tuple[str, ...]) -> float | None:
 
 def read_runs(options: "Options") -> list[Run]:
     """The runs of all the directories and files that were given, each once, with names of their own."""
-    found, starts = {}, {}
-    for path in dict.fromkeys(Path(given).resolve() for given in options.runs):
+    found, starts, paths = {}, {}, list(dict.fromkeys(Path(given).resolve() for given in options.runs))
+    others = [path for path in paths if len(paths) > 1 and path.is_dir() and not (path / "config.json").exists()]
+    if others:
+        print(f"no runs, so left out: {', '.join(map(str, others))} (no config.json)", file=sys.stderr)
+    for path in paths:
+        if path in others:
+            continue
         if path.suffix in (".png", ".svg"):  # `runs/*` has the figure in it that was drawn there
             continue
         if path.suffix == ".json" or path.is_file():
@@ -144,6 +155,7 @@ def read_run(directory: Path, options: "Options", starts: dict) -> Run:
             curve={key: [row[key] and round(row[key], 4) for row in metrics] for key in ("reward", "jargon_rate")},
             along=read_lines(along, "step", *(path[0] for _, path, _ in ROWS)) if along.exists() else [],
             handoff_curve=content.get("handoff_curve"),
+            fingerprints=content.get("fingerprints"),
         )
     except (LookupError, TypeError, ValueError) as error:
         raise UserError(
@@ -153,52 +165,59 @@ def read_run(directory: Path, options: "Options", starts: dict) -> Run:
 
 
 def measured_again(directory: Path, options: "Options", starts: dict) -> dict:
-    """A run's trained pair measured on more problems or otherwise; kept in the run, in an eval-*.json of that name.
+    """A run's pair measured on more problems or otherwise; kept in the run, in an eval-*.json of that name.
 
     What was so measured of the very same checkpoint isn't measured again. `starts` keeps what the pairs that runs began
     with measure, as many of them began with the same.
     """
     config = read_config(directory)
-    how = Sampling(
-        samples=options.samples or 4,
-        temperature=0.7 if options.temperature is None else options.temperature,
-        top_p=options.top_p,
-        top_k=options.top_k,
-        max_new_tokens=config.max_new_tokens,
-        max_gap=config.max_gap,
-        batch_size=config.rollout_rows,
-        precision=config.precision,
-    )
-    asked = {"eval_problems": options.problems or 100, "eval_samples": how.samples, "eval_temperature": how.temperature}
-    last = last_checkpoint(directory) or directory / "checkpoint.pt"
-    files = {"checkpoint": fingerprint(last)} | fingerprints(config, directory)
-    key = {"problems": options.problems or 100, "sampling": asdict(how), "files": files}
+    asked = {name: getattr(options, name) for name in ("samples", "temperature", "top_p", "top_k")}
+    how = replace(sampling(config), **{name: value for name, value in asked.items() if value is not None})
+    n = options.problems or config.eval_problems
+    last, files = last_checkpoint(directory) or directory / "checkpoint.pt", fingerprints(config, directory)
+    key = {"problems": n, "sampling": asdict(how), "files": {"checkpoint": fingerprint(last)} | files}
+    result = None
     for path in sorted(directory.glob("eval-*x*.json")):
         with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):  # a broken one is written anew
             content = json.loads(path.read_text(encoding="utf-8"))
-            if content.get("key") == key and (content.get("handoff_curve") or not options.handoff_curve):
-                return content
+            found = content.get("key") == key and {"before", "fingerprints"} <= content.keys()
+            if found and (content.get("handoff_curve") or not options.handoff_curve):
+                result = content
+    if result and result["before"]:
+        return result
 
     config, senior, junior, tokenizer = load_pair(directory)
-    _, problems, _ = problems_of(config, options.problems or 100, tokenizer, senior, junior)
+    _, problems, _ = problems_of(config, n, tokenizer, senior, junior)
     device = pick_device(options.device)
     say_device(device)
     junior = junior.to(device)
-    measures, responses = evaluate(senior.to(device), junior, problems, tokenizer, how, directory.name)
-    n, curve = len(problems), None
-    if options.handoff_curve:
-        curve = handoff_curve(junior, responses["solo"], tokenizer, how, directory.name)
-    result = {
-        "before": start_again(config, last, how, problems, device, starts),
-        "after": measures,
-        "handoff_curve": curve,
-        "problems": n,
-        "samples": how.samples,
-        "sampling": asdict(how),
-        "config": config.record() | asked,
-        "key": key,
-    }
-    path = directory / f"eval-{n}x{how.samples}-t{how.temperature}-p{how.top_p or 1}-k{how.top_k or 'all'}.json"
+    if result is None:
+        state = checkpoint.read(last)
+        known = (state.get("fingerprints") or {}) | files
+        same = n == config.eval_problems and how == sampling(config) and known == state.get("fingerprints")
+        measures, responses = evaluate(senior.to(device), junior, problems, tokenizer, how, directory.name)
+        curve = None
+        if options.handoff_curve:
+            curve = handoff_curve(junior, responses["solo"], tokenizer, how, directory.name)
+        names = {"eval_problems": n} | {f"eval_{name}": getattr(how, name) for name in asked}
+        result = {
+            "before": state.get("before") if same else None,
+            "after": measures,
+            "handoff_curve": curve,
+            "problems": len(problems),
+            "samples": how.samples,
+            "sampling": asdict(how),
+            "config": config.record() | names,
+            "fingerprints": known,
+            "key": key,
+        }
+    try:
+        begun = result["fingerprints"]
+        result["before"] = result["before"] or start_again(config, directory, begun, how, problems, device, starts)
+    except UserError as error:
+        print(f"what {directory} began with isn't measured: {error}", file=sys.stderr)
+    sizes = f"{len(problems)}x{how.samples}-t{how.temperature}-p{how.top_p or 1}-k{how.top_k or 'all'}"
+    path = directory / f"eval-{sizes}.json"
     try:
         write_json(path, result)
     except OSError as error:
@@ -206,23 +225,23 @@ def measured_again(directory: Path, options: "Options", starts: dict) -> dict:
     return result
 
 
-def start_again(config: Config, last: Path, how: Sampling, problems: list, device, starts: dict) -> dict | None:
-    """M, on these problems, of the pair that a run began with, if that is still to be had; the run doesn't keep it.
+def start_again(
+    config: Config, directory: Path, known: dict, how: Sampling, problems: list, device, starts: dict
+) -> dict:
+    """M, on these problems, of the pair that a run began with, of which it keeps the junior alone.
 
-    The pair that its options name must still measure what it measured when the run began, which its checkpoint knows.
+    The senior is the one that its options name, if that still has the weights of which the run has the fingerprint; a
+    UserError says why it isn't to be had.
     """
-    recorded = checkpoint.read(last).get("before")
-    pair = repr((recorded, how, config.senior, config.junior, config.data, config.test_data))
-    if recorded is not None and pair not in starts:
-        starts[pair] = None
-        with contextlib.suppress(UserError):  # its files are gone
-            senior, junior, tokenizer = starting_pair(config)
-            _, own, _ = problems_of(config, config.eval_problems, tokenizer, senior, junior)
-            senior, junior = senior.to(device), junior.to(device)
-            found, _ = evaluate(senior, junior, own, tokenizer, sampling(config), "the start")
-            if cells([found]) == cells([recorded]):
-                starts[pair], _ = evaluate(senior, junior, problems, tokenizer, how, "before")
-    return starts.get(pair)
+    if "senior" not in known:
+        raise UserError("its senior is not known: an earlier version wrote the run, without the fingerprint")
+    pair = repr((known, config.prompt_template, how, problems))
+    if pair not in starts:
+        senior, junior, tokenizer = starting_pair(replace(config, junior=str(directory / "junior.pt")))
+        if weights_fingerprint(senior) != known["senior"]:
+            raise UserError(f"{config.senior or 'the senior of its world'} has other weights by now")
+        starts[pair], _ = evaluate(senior.to(device), junior.to(device), problems, tokenizer, how, "before")
+    return starts[pair]
 
 
 # ---------------------------------------------------------------------------------------------------- uncertainty
@@ -261,11 +280,13 @@ def interval(values: list[float], least: float = -math.inf, most: float = math.i
 def grouped(runs: list[Run]) -> dict[str, list[Run]]:
     """The runs that differ in nothing but their seed, by the name of their group, in the order of their first.
 
+    Seniors, juniors and problems are told apart by what was in their files, where a run knows that.
+
     Where a seed comes twice, what differs is not in the options (the code, say): the names of the directories tell them
     apart. A group is called as its directories are, without a number at the end, if no other is; else by its schedule
     and the options in which it differs from the control, or the first.
     """
-    groups = _split(runs, lambda run: json.dumps(run.config, sort_keys=True))
+    groups = _split(runs, lambda run: _agreement(run, run.config))
     for finer in (_stem, lambda run: run.name):
         groups = [part for group in groups for part in (_split(group, finer) if _repeats(group) else [group])]
     reference = next((group for group in groups if is_control(group)), groups[0])[0].config
@@ -282,6 +303,13 @@ def _split(runs: list[Run], key) -> list[list[Run]]:
     for run in runs:
         parts.setdefault(key(run), []).append(run)
     return list(parts.values())
+
+
+def _agreement(run: Run, options) -> str:
+    """What another run must share with this one: its pair, its problems and these options."""
+    known = run.fingerprints if "senior" in (run.fingerprints or {}) else {name: run.config[name] for name in SOURCES}
+    rest = {name: run.config[name] for name in options if name not in SOURCES}
+    return json.dumps([known, rest, run.problems, run.samples], sort_keys=True)
 
 
 def _repeats(group: list[Run]) -> bool:
@@ -352,26 +380,49 @@ def results(groups: dict[str, list[Run]]) -> str:
         columns[f"{name} (n={len(runs)})"] = [run.after for run in runs]
     if missing:
         print(
-            f"no column `before` of {', '.join(missing)}: on these problems it isn't known, and the pair that the run "
-            "began with is not to be had",
+            f"no column `before` of {', '.join(missing)}: what they began with was not measured on these problems",
             file=sys.stderr,
         )
     sizes = {name: f"{runs[0].problems} test problems × {runs[0].samples} responses" for name, runs in groups.items()}
     distinct = set(sizes.values())
     line = distinct.pop() if len(distinct) == 1 else "; ".join(f"{name}: {size}" for name, size in sizes.items())
     if any(len(runs) > 1 for runs in groups.values()):
-        line += "; mean [95% confidence interval by Student's t over n seeds]"
+        line += (
+            "; mean [95% confidence interval by Student's t over n seeds, on these test problems (the same for all "
+            "seeds), cut to what a measure can be]"
+        )
     return f"{table(columns)}\n\n{line}"
 
 
 def differences(groups: dict[str, list[Run]], control: str | None) -> str:
-    """The table of each group minus the control, over the seeds that both have; empty where they share less than two."""
-    if control is None:
-        return ""
+    """Tables of the groups minus their control, over the seeds that both have; empty where none share two.
+
+    The control is the group of that name, or else the first of plain RL that a group can be compared with: both began
+    with the same pair and were measured on the same problems, in the same way. Groups without such are left out.
+    """
+    controls = [control] if control else [name for name, group in groups.items() if is_control(group)]
+    key = {name: _agreement(group[0], MEASURED) for name, group in groups.items()}
+    own = {name: next((other for other in controls if key[other] == key[name]), None) for name in groups}
+    if controls and None in own.values():
+        print(
+            f"no differences of {', '.join(name for name in own if own[name] is None)}: no control is known to have begun "
+            "with the same pair, in the same world, and to have been measured on the same problems, in the same way",
+            file=sys.stderr,
+        )
+    tables = [_minus(groups, other, [name for name in groups if own[name] == other != name]) for other in controls]
+    note = (
+        "mean difference [95% confidence interval by Student's t over n seeds, on these test problems]; * the interval "
+        "excludes 0 (row by row, not corrected for their number); ÷ ratio of the means"
+    )
+    return "\n\n".join([*filter(None, tables), note]) if any(tables) else ""
+
+
+def _minus(groups: dict[str, list[Run]], control: str, names: list[str]) -> str:
+    """The table of these groups minus one control; empty where none shares two seeds with it."""
     columns, theirs = {}, {run.seed: run.after for run in groups[control]}
-    for name, runs in groups.items():
-        pairs = [(run.after, theirs[run.seed]) for run in runs if run.seed in theirs]
-        if name == control or len(pairs) < 2:
+    for name in names:
+        pairs = [(run.after, theirs[run.seed]) for run in groups[name] if run.seed in theirs]
+        if len(pairs) < 2:
             continue
         column = []
         for _, path, _ in ROWS:
@@ -385,15 +436,9 @@ def differences(groups: dict[str, list[Run]], control: str | None) -> str:
             ours, other = (statistics.fmean(look_up(pair[i], path) for pair in pairs) for i in (0, 1))
             column.append(f"{float(f'{other / ours:.3g}'):,.10g} ×  " if ours else "-")
         columns[f"{name} (n={len(pairs)})"] = column
-    if not columns:
-        return ""
     ratios = [f"{name}, {control} ÷ group" for name in RATIOS]
-    head = f"minus {control}, paired by seed"
-    return (
-        markdown(head, [*(label for label, _, _ in ROWS), *ratios], columns) + "\n\nmean difference [95% confidence "
-        "interval by Student's t over n seeds]; * the interval excludes 0 (row by row, not corrected for their number); "
-        "÷ ratio of the means"
-    )
+    labels = [*(label for label, _, _ in ROWS), *ratios]
+    return markdown(f"minus {control}, paired by seed", labels, columns) if columns else ""
 
 
 def curves(groups: dict[str, list[Run]]) -> str:
@@ -434,7 +479,7 @@ def draw_figure(groups: dict[str, list[Run]], paths: list[Path]) -> bool:
         lines = [_by_x(_thinned(run.curve[key], width) for run in runs) for runs in groups.values()]
         above.append((f"{title}, means of {width} steps" if width > 1 else title, "step", 1.0, lines))
     lines = [
-        _by_x(((float(f), run.handoff_curve[f]) for f in TENTHS) for run in runs if run.handoff_curve)
+        _by_x([(float(f), run.handoff_curve[f]) for f in TENTHS if run.handoff_curve] for run in runs)
         for runs in groups.values()
     ]
     above.append(("accuracy when the junior finishes", "share that the senior wrote before", 1.0, lines))
@@ -507,13 +552,9 @@ def _thinned(curve: list[float | None], width: int) -> list[tuple[float, float]]
 
 
 def _by_x(lines) -> dict[float, list[float]]:
-    """The known values of several lines of points, by where they are; {x: values}."""
-    found = {}
-    for line in lines:
-        for x, value in line:
-            if value is not None:
-                found.setdefault(x, []).append(value)
-    return dict(sorted(found.items()))
+    """The values of several lines of points, where all lines have one: a mean is of the same runs all along. {x: values}"""
+    known = [{x: value for x, value in line if value is not None} for line in lines]
+    return {x: [line[x] for line in known] for x in sorted(set.intersection(*map(set, known)))}
 
 
 # ---------------------------------------------------------------------------------------------------- the command
@@ -526,17 +567,18 @@ class Options:
     runs: list[str]
     """directories that train.py wrote, or files of results that --json printed"""
     control: str | None = None
-    """group that the others are compared with; the first with --schedule solo and no --kl-coef if not given"""
+    """group that the others are compared with; if not given, the first with --schedule solo and no --kl-coef that was
+    measured in the same way and began with the same pair"""
     problems: int | None = None
-    """measure the trained pairs again, on this many test problems"""
+    """measure the pairs again, on this many test problems; what isn't given of these five is as the run measured"""
     samples: int | None = None
-    """measure the trained pairs again, with this many responses to a problem"""
+    """measure the pairs again, with this many responses to a problem"""
     temperature: float | None = None
-    """measure the trained pairs again, with both models at this temperature (0.7 where another setting is given)"""
+    """measure the pairs again, with both models at this temperature"""
     top_p: float | None = None
-    """measure the trained pairs again, with both models cut to this nucleus (the paper: 0.8)"""
+    """measure the pairs again, with both models cut to this nucleus (the paper: 0.8)"""
     top_k: int | None = None
-    """measure the trained pairs again, with both models cut to this many likeliest tokens (the paper: 20)"""
+    """measure the pairs again, with both models cut to this many likeliest tokens (the paper: 20)"""
     handoff_curve: bool = False
     """measure again, and the accuracy where the junior takes over after 0, 10 … 100% of the senior's response too"""
     json: bool = False
@@ -565,13 +607,12 @@ def compare(options: Options) -> None:
     """Read the runs, print the tables or the JSON, draw the figure."""
     runs = read_runs(options)
     groups = grouped(runs)
-    control = options.control or next((name for name, group in groups.items() if is_control(group)), None)
-    if control not in (None, *groups):
-        raise UserError(f"--control {control} is no group; choose from {', '.join(groups)}")
+    if options.control not in (None, *groups):
+        raise UserError(f"--control {options.control} is no group; choose from {', '.join(groups)}")
     if options.json:
         print("[\n" + ",\n".join(json.dumps(asdict(run)) for run in runs) + "\n]")
     else:
-        tables = (results(groups), differences(groups, control), curves(groups))
+        tables = (results(groups), differences(groups, options.control), curves(groups))
         print("\n\n".join(table for table in tables if table))
     figure = Path(options.figure or Path(options.runs[0]).resolve().parent / "comparison")
     paths = [figure] if figure.suffix else [figure.with_suffix(".png"), figure.with_suffix(".svg")]

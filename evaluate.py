@@ -226,38 +226,40 @@ def handoff_curve(
     Of a response of L tokens, the end token included, the senior writes the first ⌊f·L⌋; the junior alone finishes it
     within what is left of max_new_tokens. "0.0" is the junior alone, "1.0" the senior: its response as it is.
     """
-    accuracy = {}
+    accuracy, context = {}, junior.config.max_seq_len
+    whole = [r.rollout.tokens[r.row][r.rollout.mask[r.row]].tolist() for r in solo]
     with (
         autocast(how.precision, junior.device),
         tqdm(total=10 * len(solo), desc=f"handoff curve {label}".strip(), unit="response", leave=False) as bar,
     ):
         for tenth in range(10):
-            by_cut, right = {}, 0  # rows with a prefix of one length have one budget left
-            for response in solo:
-                cut = tenth * int(response.rollout.mask[response.row].sum()) // 10
-                by_cut.setdefault(cut, []).append(response)
-            generator = seeded(how.seed, "handoff curve", tenth)
-            for cut, responses in sorted(by_cut.items()):
-                for first in range(0, len(responses), how.batch_size):
-                    part = responses[first : first + how.batch_size]
-                    prefixes = [r.rollout.tokens[r.row, :cut].tolist() for r in part]
-                    rollout = generate(
-                        junior,
-                        None,
-                        [r.rollout.prompts[r.row] + prefix for r, prefix in zip(part, prefixes, strict=True)],
-                        Handoff("solo"),
-                        end=tokenizer.end,
-                        pad=tokenizer.pad,
-                        max_new_tokens=how.max_new_tokens - cut,
-                        temperature=how.temperature,
-                        top_p=how.top_p,
-                        top_k=how.top_k,
-                        generator=generator,
-                    )
-                    written = [row[kept].tolist() for row, kept in zip(rollout.tokens, rollout.mask, strict=True)]
-                    texts = [tokenizer.decode(ours + theirs) for ours, theirs in zip(prefixes, written, strict=True)]
-                    right += sum(reward.verify_batch(texts, [r.problem.answer for r in part]))
-                    bar.update(len(part))
+            # (what the senior wrote, prompt, response) a row, the shortest first: rows of like budgets are read together.
+            rows = [(w[: tenth * len(w) // 10], r.rollout.prompts[r.row], r) for w, r in zip(whole, solo, strict=True)]
+            rows.sort(key=lambda row: len(row[0]))
+            generator, texts = seeded(how.seed, "handoff curve", tenth), []
+            while part := rows[len(texts) : len(texts) + how.batch_size]:
+                budget = how.max_new_tokens - len(part[0][0])  # the largest of them
+                fits = [len(prompt) + len(prefix) + budget <= context for prefix, prompt, _ in part]
+                part = part[: fits.index(False)] if False in fits else part
+                rollout = generate(
+                    junior,
+                    None,
+                    [prompt + prefix for prefix, prompt, _ in part],
+                    Handoff("solo"),
+                    end=tokenizer.end,
+                    pad=tokenizer.pad,
+                    max_new_tokens=budget,
+                    temperature=how.temperature,
+                    top_p=how.top_p,
+                    top_k=how.top_k,
+                    generator=generator.clone_state(),
+                    share=(len(texts), len(rows)),
+                )
+                for (prefix, _, _), tokens, kept in zip(part, rollout.tokens, rollout.mask, strict=True):
+                    own = tokens[kept][: how.max_new_tokens - len(prefix)]  # no row knows of the others' budgets
+                    texts.append(tokenizer.decode(prefix + own.tolist()))
+                bar.update(len(part))
+            right = sum(reward.verify_batch(texts, [response.problem.answer for _, _, response in rows]))
             accuracy[str(tenth / 10)] = right / len(solo)
     return accuracy | {"1.0": mean([response.right for response in solo])}
 

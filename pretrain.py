@@ -21,6 +21,7 @@ from data.problems import WORLDS, Language, Problem, WorldName, problems, take, 
 from data.tokenizer import Tokenizer
 from evaluate import Sampling, solo_accuracy
 from model import GPT, GPTConfig, save_model
+from runs import base_directory
 
 
 @dataclass(frozen=True)
@@ -145,5 +146,6 @@ def pretrain(out: Path, seed: int, device: torch.device, tokenizer: Tokenizer, w
         save_model(model, out / f"{name}.pt")
         rate = "" if jargon is None else f", jargon in {jargon:.0%} of the responses"
         print(f"{out / f'{name}.pt'}: solo pass@1 {accuracy:.3f}{rate}")
-    options = [f"--{name} {out / f'{name}.pt'}" for name in recipes]
-    print(f"use {'them' if len(options) > 1 else 'it'}: python train.py --world {world} {' '.join(options)}")
+    found = out.resolve() == base_directory(world).resolve()  # by itself
+    options = [] if found else [f"--{name} {out / f'{name}.pt'}" for name in recipes]
+    print(f"use {'them' if len(recipes) > 1 else 'it'}: {' '.join([f'python train.py --world {world}', *options])}")

@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,7 +24,7 @@ import ranks
 from cli import Terminated, UserError, handling, interrupt
 from config import MAY_CHANGE, PRESETS, Config
 from data.foreign import directory_tokenizer
-from data.problems import WORLDS, Problem, problem_sets
+from data.problems import WORLDS, Problem, WorldName, problem_sets
 from data.tokenizer import Tokenizer, load_tokenizer
 from model import GPT, load_model
 from pretrained import load_pretrained
@@ -100,10 +100,12 @@ def read_state(path: Path) -> dict:
         ) from None
     kinds = dict(model=dict, step=int, options=dict, before=dict, lengths=dict, fingerprints=dict, trainer=dict)
     sound = all(isinstance(state.get(name), kind) for name, kind in kinds.items()) and state["step"] >= 0
-    if not sound or not all(isinstance(state["lengths"].get(name), int) for name in GROWING):
+    lengths = {"measures.jsonl": 0} | state["lengths"] if sound else {}  # earlier versions didn't measure along the way
+    if not sound or not all(isinstance(lengths.get(name), int) for name in GROWING):
         raise UserError(f"{path} holds no state of a run to go on from; begin a new run with --senior {path}")
+    state["lengths"] = lengths
     for name in GROWING:
-        file, length = path.with_name(name), state["lengths"][name]
+        file, length = path.with_name(name), lengths[name]
         if (found := file.stat().st_size if file.exists() else 0) < length:
             raise UserError(f"{file} has {found} bytes, {length} when {path} was saved; restore it, or begin a new run")
     return state
@@ -116,6 +118,15 @@ def fingerprint(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror}); check the path") from None
+
+
+def weights_fingerprint(model: GPT) -> str:
+    """The SHA-256 of a model's weights, by whatever file or name they came."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def continued(path: Path, length: int) -> BinaryIO:
@@ -213,9 +224,14 @@ def load_both(senior: str | Path, junior: str | Path, template: str | None = Non
     return first, second, tokenizer
 
 
+def base_directory(world: WorldName) -> Path:
+    """Where a run in this world looks for its senior and junior if none are given."""
+    return SHIPPED if world == "jargon" else Path("runs") / f"base-{world}"
+
+
 def starting_pair(config: Config) -> tuple[GPT, GPT, Tokenizer]:
     """Senior and junior before RL, two objects, on the CPU, and the tokenizer of both."""
-    base = SHIPPED if config.world == "jargon" else Path("runs") / f"base-{config.world}"
+    base = base_directory(config.world)
     senior = config.senior or base / "senior.pt"
     junior = config.junior or ("self" if WORLDS[config.world].foreign is None else base / "junior.pt")
     for path in (senior, junior):
@@ -243,11 +259,13 @@ def resumed_pair(config: Config, directory: Path) -> tuple[GPT, GPT, Tokenizer, 
             )
         return *starting_pair(config), None
     state = read_state(path)
+    saved = asdict(Config()) | state["options"]
     for name, value in config.record().items():
-        saved = state["options"].get(name)
-        if name not in (*MAY_CHANGE, "out") and saved != value:
+        if name not in (*MAY_CHANGE, "out") and saved[name] != value:
             option = name.replace("_", "-")
-            raise UserError(f"{directory / 'config.json'} says --{option} {value}, {path} {saved}; change it back")
+            raise UserError(
+                f"{directory / 'config.json'} says --{option} {value}, {path} {saved[name]}; change it back"
+            )
     if config.steps < state["step"]:
         raise UserError(
             f"{path} is of step {state['step']}, beyond the --steps {config.steps} of {directory}; give more"
@@ -283,9 +301,9 @@ def problems_of(
 
 
 def read_config(directory: Path) -> Config:
-    """A run's options."""
+    """A run's options. Those that an earlier version didn't have are at their defaults, which change nothing."""
     path = directory / "config.json"
-    saved = read_json(path, *(field.name for field in fields(Config)))
+    saved = read_json(path, "schedule", "seed", "steps")
     try:
         return Config(**saved)
     except (TypeError, ValueError) as error:

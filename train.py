@@ -47,6 +47,7 @@ from runs import (
     resumed_pair,
     says_how_to_go_on,
     starting_pair,
+    weights_fingerprint,
     write_json,
 )
 from trainer import Batch, Trainer
@@ -111,7 +112,8 @@ def train(config: Config) -> Path:
             before, responses = evaluate(senior, junior, held_out, tokenizer, how, "before")
             print(f"before\n{show_responses(responses, tokenizer, color)}\n")
             lengths = dict.fromkeys(GROWING, 0)
-            state = {"step": 0, "before": before, "lengths": lengths, "fingerprints": fingerprints(config, out)}
+            known = fingerprints(config, out) | {"senior": weights_fingerprint(senior)}
+            state = {"step": 0, "before": before, "lengths": lengths, "fingerprints": known}
         elif state["step"] < config.steps and (out / "eval.json").exists():  # it measured what the run then was
             (out / "eval.json").replace(out / f"eval-step-{state['step']}.json")
         go_on(trainer, state, held_out, out, color)
@@ -120,7 +122,8 @@ def train(config: Config) -> Path:
         if config.steps > 0:
             after, responses = evaluate(senior, junior, held_out, tokenizer, how, "after")
         result = {"before": state["before"], "after": after, "problems": len(held_out), "samples": how.samples}
-        write_json(out / "eval.json", result | {"config": config.record()})
+        result |= {"config": config.record(), "fingerprints": state["fingerprints"]}
+        write_json(out / "eval.json", result)
         if responses:
             print(f"\nafter\n{show_responses(responses, tokenizer, color)}")
         if config.export:

@@ -84,6 +84,7 @@ def base(tmp_path_factory) -> Path:
     edited(base, "flipped", "checkpoint.pt", lambda data: data[:1000] + bytes([data[1000] ^ 1]) + data[1001:])
     edited(base, "cut", "checkpoint.pt", lambda data: data[:-100])
     edited(base, "options", "config.json", with_option("seed", 1))
+    edited(base, "another", "config.json", lambda _: b'{"model_type": "llama", "hidden_size": 64}')
     edited(base, "types", "config.json", with_option("steps", "many"))
     edited(base, "unknown", "config.json", with_option("colour", "red"))
     edited(base, "no_json", "config.json", lambda _: b"{")
@@ -310,6 +311,9 @@ train --max-prompt-tokens 10                         | --max-prompt-tokens --dat
 train --resume {base}/absent                         | absent/config.json can't be read
 train --resume {base}/no_config                      | config.json can't be read
 train --resume {base}/no_json                        | config.json no JSON
+train --resume {base}/another                        | another/config.json schedule seed steps restore
+rollout {base}/another                               | another/config.json schedule seed steps restore
+evaluate {base}/another --problems 2                 | another/config.json schedule seed steps restore
 train --resume {base}/types                          | types/config.json restore
 train --resume {base}/unknown                        | unknown/config.json colour restore
 train --resume {base}/options                        | config.json --seed 1 checkpoint 0

@@ -13,10 +13,12 @@ import pytest
 import compare
 import evaluate
 import train
-from checkpoint import read
+from checkpoint import read, write
 from cli import UserError
 from compare import Run, differences, grouped, interval, results, t_quantile
 from config import Config
+from model import load_model, save_model
+from runs import weights_fingerprint
 
 SMALL = "--steps 3 --prompts 2 --group-size 4 --max-new-tokens 12 --eval-problems 3 --eval-samples 1".split()
 
@@ -88,6 +90,23 @@ def test_a_run_of_before_an_option_was_there_is_of_the_group_of_its_default():
     assert names(made("word-0"), older) == {"word": ["word-0", "word-1"]}
 
 
+def test_runs_are_told_apart_by_what_was_in_their_files_not_by_how_it_was_spelled():
+    known = dict(senior="a1", **{"junior.pt": "b2", "--data": "c3"})
+    same = [
+        made("word-0", 0, senior="here.pt", data="p.jsonl"),
+        made("word-1", 1, senior="../there.pt", data="q.jsonl"),
+    ]
+    older = names(*copy.deepcopy(same))
+    for run in same:
+        run.fingerprints = known
+    assert names(*same) == {"word": ["word-0", "word-1"]} and len(older) == 2
+    for change in ("senior", "junior.pt", "--data"):
+        other = made("word-2", 2, senior="here.pt", data="p.jsonl")
+        other.fingerprints = known | {change: "another"}
+        assert [len(group) for group in grouped([*same, other]).values()] == [2, 1]
+        assert [len(group) for group in grouped([Run(**asdict(run)) for run in [*same, other]]).values()] == [2, 1]
+
+
 def cells_of(text: str, start: str) -> list[str]:
     line = next(line for line in text.splitlines() if line.startswith(f"| {start}"))
     return [part.strip() for part in line.split("|")[2:-1]]
@@ -100,7 +119,8 @@ def test_the_table_has_a_mean_and_an_interval_a_group_and_a_number_for_a_run_alo
     assert cells_of(shown, " ") == ["before", "word (n=3)", "solo (n=1)"]
     assert cells_of(shown, "solo pass@1") == ["0.750", "0.950 [0.826, 1.000]", "0.500"]  # 4.303 · 0.05 / √3
     assert cells_of(shown, "jargon") == ["0.500", "0.500 [0.500, 0.500]", "0.500"]
-    assert "10 test problems × 2 responses; mean [95%" in shown.splitlines()[-1]
+    assert "10 test problems × 2 responses; mean [95%" in (last := shown.splitlines()[-1])
+    assert "over n seeds, on these test problems (the same for all seeds), cut to" in last
 
 
 def test_a_column_of_what_they_began_with_for_each_such_pair_and_none_where_it_is_not_known(capsys):
@@ -122,10 +142,53 @@ def test_differences_are_paired_by_seed_and_marked_where_zero_is_out_of_the_ques
     assert cells_of(shown, "drift: KL") == ["-8.000 [-10.484, -5.516] *"]
     assert cells_of(shown, "KL, solo ÷") == ["5 ×"]
     assert cells_of(differences(groups, "word"), "KL, word ÷") == ["0.2 ×"]
-    assert differences(groups, "one") == differences(groups, None) == ""
+    assert differences(groups, None) == shown and "on these test problems" in shown
+    assert differences(groups, "one") == differences(grouped(word), None) == ""
     for run in word:
         run.after["jargon_rate"] = None
     assert cells_of(differences(groups, "solo"), "jargon") == ["-"]
+
+
+def test_a_control_is_of_the_same_world_pair_problems_and_way_of_measuring(capsys):
+    def both(label, **options):
+        return [
+            made(f"{label}_{schedule}-{i}", i, solo=solo, schedule=schedule, **options)
+            for schedule, solo in (("solo", 0.1), ("word", 0.4))
+            for i in (0, 1)
+        ]
+
+    assert differences(grouped(both("a")), None).count("minus") == 1 and capsys.readouterr().err == ""
+    for options in (
+        dict(world="work"), dict(data="x"), dict(data="x", test_data="y"), dict(senior="x"), dict(junior="self"),
+        dict(prompt_template="{question}?"), dict(eval_problems=9), dict(eval_samples=9), dict(eval_temperature=0.9),
+        dict(data="x", max_prompt_tokens=9),
+    ):  # fmt: skip
+        shown = differences(groups := grouped([*both("a"), *both("b", **options)]), None)  # each has its own control
+        assert cells_of(shown, "minus a_solo") == ["a_word (n=2)"] and cells_of(shown, "minus b_solo") == [
+            "b_word (n=2)"
+        ]
+        assert shown.count("mean difference") == 1 and capsys.readouterr().err == ""
+        del groups["b_solo"]
+        shown = differences(groups, None)
+        assert cells_of(shown, "minus a_solo") == ["a_word (n=2)"] and "b_word" not in shown
+        assert capsys.readouterr().err.startswith("no differences of b_word: ")
+    measured = [*both("a"), *both("b"), *both("c"), *both("d")]
+    for run, (name, value) in zip(measured[4:], 4 * [("top_p", 0.8)] + 4 * [("top_k", 20)], strict=False):
+        run.config[f"eval_{name}"] = value
+    for run in measured[12:]:
+        run.problems = 11
+    shown = differences(grouped(measured), None)
+    assert all(cells_of(shown, f"minus {x}_solo") == [f"{x}_word (n=2)"] for x in "abcd")
+    many = grouped([*both("a"), *both("late", learning_rate=1e-5)])  # what was trained with may differ
+    assert cells_of(differences(many, None), "minus a_solo") == [
+        f"{name} (n=2)" for name in ("a_word", "late_solo", "late_word")
+    ]
+
+
+def test_a_mean_along_the_way_is_of_the_same_runs_everywhere():
+    lines = [[(0, 0.1), (2, 0.3), (4, 0.5), (6, 0.7)], [(0, 0.2), (1, 0.9), (4, 0.6), (6, None)]]
+    assert compare._by_x(map(iter, lines)) == {0: [0.1, 0.2], 4: [0.5, 0.6]}
+    assert compare._by_x([*lines, []]) == {}
 
 
 def test_the_control_is_plain_rl():
@@ -215,17 +278,72 @@ def counted(monkeypatch) -> list[str]:
 def test_what_was_measured_of_the_same_checkpoint_is_not_measured_again(runs, tmp_path, capsys, counted, no_figure):
     pair = [shutil.copytree(runs / name, tmp_path / name) for name in ("word-0", "word-1")]
     first, _ = printed(capsys, *pair, "--problems=4", "--samples=1")
-    assert counted == ["word-0", "the start", "before", "word-1"]  # both runs began with one pair
+    assert counted == ["word-0", "before", "word-1"]  # both runs began with one pair
     assert cells_of(first, " ") == ["before", "word (n=2)"] and "4 test problems × 1 responses" in first
-    assert printed(capsys, *pair, "--problems=4", "--samples=1")[0] == first and len(counted) == 4
+    assert printed(capsys, *pair, "--problems=4", "--samples=1")[0] == first and len(counted) == 3
     curve, _ = printed(capsys, pair[0], "--problems=4", "--samples=1", "--handoff-curve")  # that is not known yet
-    assert len(counted) == 7 and len(cells_of(curve, "1.0 ")) == 1
-    for other in (["--problems=4", "--samples=2"], ["--problems=3", "--samples=1"], ["--problems=4", "--top-k=3"]):
+    assert len(counted) == 5 and len(cells_of(curve, "1.0 ")) == 1
+    for other in (["--problems=4", "--samples=2"], ["--temperature=0.6"], ["--problems=4", "--top-k=3"]):
         printed(capsys, pair[0], *other)
-    assert counted[7::3] == ["word-0"] * 3
+    assert counted[5::2] == ["word-0"] * 3
     train.main(["--resume", str(pair[0]), "--steps", "4"])
     printed(capsys, pair[0], "--problems=4", "--samples=1")
-    assert counted[16] == "word-0"
+    assert counted[11] == "word-0"
+
+
+def test_what_is_not_asked_for_is_measured_as_the_run_did(runs, tmp_path, capsys, counted, no_figure):
+    run = shutil.copytree(runs / "solo-0", tmp_path / "run")
+    own = json.loads((run / "eval.json").read_text())
+    again = json.loads(printed(capsys, run, "--handoff-curve", "--json")[0])[0]
+    assert (again["problems"], again["samples"], again["config"]["eval_temperature"]) == (3, 1, 0.7)
+    assert again["before"] == own["before"] and again["after"] == own["after"] and counted == ["run"]
+    hotter = json.loads(printed(capsys, run, "--temperature=1.5", "--json")[0])[0]
+    assert (hotter["problems"], hotter["samples"], hotter["config"]["eval_temperature"]) == (3, 1, 1.5)
+
+
+def test_runs_measured_with_different_cuts_are_no_group(runs, tmp_path, capsys, no_figure):
+    words = {"a": ["--top-k=3"], "b": ["--top-k=4"], "c": ["--top-p=0.8"], "d": ["--temperature=0.7", "--top-k=3"]}
+    for i, (name, options) in enumerate(words.items()):
+        run = shutil.copytree(runs / f"word-{i % 2}", tmp_path / name)
+        (tmp_path / f"{name}.json").write_text(printed(capsys, run, *options, "--json")[0])
+    shown, _ = printed(capsys, *(tmp_path / f"{name}.json" for name in words))
+    assert [name for name in cells_of(shown, " ") if "(n=" in name] == [
+        "word (n=2)", "b (n=1)", "c (n=1)"
+    ]  # fmt: skip
+
+
+def test_directories_among_others_that_are_no_runs_are_left_out(runs, tmp_path, capsys, no_figure):
+    base = tmp_path / "base-work"
+    base.mkdir()
+    shutil.copy(Path(train.__file__).parent / "data/senior.pt", base)
+    shown, error = printed(capsys, base, runs / "word-0", runs / "solo-0")
+    assert cells_of(shown, " ") == ["before", "word-0 (n=1)", "solo-0 (n=1)"]
+    assert [line for line in error.splitlines() if "config.json" in line] == [
+        f"no runs, so left out: {base} (no config.json)"
+    ]
+    with pytest.raises(SystemExit):
+        evaluate.main([str(base)])
+    assert "base-work/eval.json can't be read" in capsys.readouterr().err
+
+
+def test_a_run_keeps_the_fingerprints_of_what_it_began_with(runs, tmp_path):
+    run = shutil.copytree(runs / "word-0", tmp_path / "run")
+    known = json.loads((run / "eval.json").read_text())["fingerprints"]
+    shipped = Path(train.__file__).parent / "data/senior.pt"
+    assert known["senior"] == weights_fingerprint(load_model(shipped))
+    assert known == json.loads((runs / "solo-1" / "eval.json").read_text())["fingerprints"]
+    state = read(run / "checkpoint.pt")
+    state["model"]["norm.weight"][3] += 0.1  # as if something had been learnt
+    write(state, run / "checkpoint.pt")
+    train.main(["--resume", str(run), "--steps", "4"])
+    assert (
+        json.loads((run / "eval.json").read_text())["fingerprints"]
+        == known
+        == read(run / "checkpoint.pt")["fingerprints"]
+    )
+    other = load_model(shipped)
+    other.norm.weight.data[3] += 1e-6
+    assert weights_fingerprint(other) != known["senior"]
 
 
 def test_what_a_run_began_with_is_left_out_where_it_is_not_to_be_had(tmp_path, capsys, no_figure):
@@ -233,11 +351,25 @@ def test_what_a_run_began_with_is_left_out_where_it_is_not_to_be_had(tmp_path, c
     shutil.copy(Path(train.__file__).parent / "data/senior.pt", tmp_path / "senior.pt")
     train.main([*SMALL, "--senior", str(tmp_path / "senior.pt"), "--out", str(tmp_path / "run")])
     assert cells_of(printed(capsys, tmp_path / "run", "--problems=4")[0], " ") == ["before", "run (n=1)"]
-    shutil.copy(Path(train.__file__).parent / "data/junior.pt", tmp_path / "senior.pt")  # another by now
-    other, error = printed(capsys, tmp_path / "run", "--problems=5")
-    assert cells_of(other, " ") == ["run (n=1)"] and "no column `before` of run" in error
+    other = load_model(tmp_path / "senior.pt")
+    other.norm.weight.data[3] += 1e-4  # three decimals don't show it
+    save_model(other, tmp_path / "senior.pt")
+    shown, error = printed(capsys, tmp_path / "run", "--problems=5")
+    assert cells_of(shown, " ") == ["run (n=1)"] and "no column `before` of run" in error
+    assert f"{tmp_path / 'senior.pt'} has other weights by now" in error
     (tmp_path / "senior.pt").unlink()
-    assert cells_of(printed(capsys, tmp_path / "run", "--problems=6")[0], " ") == ["run (n=1)"]
+    shown, error = printed(capsys, tmp_path / "run", "--problems=5")
+    assert cells_of(shown, " ") == ["run (n=1)"] and "senior.pt can't be read" in error
+    shutil.copy(
+        Path(train.__file__).parent / "data/senior.pt", tmp_path / "senior.pt"
+    )  # there again: not missing for good
+    again, error = printed(capsys, tmp_path / "run", "--problems=5")
+    assert cells_of(again, " ") == ["before", "run (n=1)"] and "no column" not in error
+    assert cells_of(again, "drift: KL")[1:] == cells_of(shown, "drift: KL")
+    state = read(tmp_path / "run" / "checkpoint.pt")
+    del state["fingerprints"]["senior"]
+    write(state, tmp_path / "run" / "checkpoint.pt")
+    assert "an earlier version wrote the run" in printed(capsys, tmp_path / "run", "--problems=5")[1]
 
 
 def test_a_results_file_of_another_form_is_refused(tmp_path):

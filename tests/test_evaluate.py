@@ -11,7 +11,7 @@ from conftest import tiny
 from compare import table
 from data.problems import take
 from evaluate import Sampling, drift_and_legibility, evaluate, handoff_curve, pass_at_k, seeded, solo_accuracy
-from rollout import Rollout, generate, response_logits
+from rollout import Rollout, draw, generate, log_probs, response_logits
 from tandem import Handoff
 
 
@@ -125,30 +125,60 @@ def judged_by_their_text(texts, answers) -> list[bool]:
     return [sum((text + answer).encode()) % 3 == 0 for text, answer in zip(texts, answers, strict=True)]
 
 
-def test_the_handoff_curve_is_that_of_a_loop_over_single_responses(tokenizer, monkeypatch):
+@pytest.mark.parametrize("temperature", [0, 1.0])
+def test_the_handoff_curve_is_that_of_a_loop_over_single_responses(tokenizer, monkeypatch, temperature):
+    """With a number a row and token, of the rows by how much the senior wrote, whatever else is read with them."""
     monkeypatch.setattr("evaluate.reward.verify_batch", judged_by_their_text)
+    written_at_a_time = []
+    recorded = lambda *words, **named: written_at_a_time.append(len(words[2])) or generate(*words, **named)
+    monkeypatch.setattr("evaluate.generate", recorded)
     senior, junior = small_pair(tokenizer)
     for model in (senior, junior):
         model.embedding.weight.data[tokenizer.end] *= 2.5  # so that some responses end
-    problems, how = take("test", 12, 0), Sampling(samples=1, max_new_tokens=17, temperature=0, batch_size=5)
+    problems = take("test", 12, 0)
+    how = Sampling(samples=1, max_new_tokens=17, temperature=temperature, batch_size=5)
     _, responses = evaluate(senior, junior, problems, tokenizer, how)
-    found, lengths = handoff_curve(junior, responses["solo"], tokenizer, how), set()
+    found = handoff_curve(junior, responses["solo"], tokenizer, how)
+    assert max(written_at_a_time) == 5 and len(written_at_a_time) == 10 * 3  # not one for each length
+    whole = [r.rollout.tokens[r.row][r.rollout.mask[r.row]].tolist() for r in responses["solo"]]
+    lengths, cut_short = set(map(len, whole)), 0
     for tenth in range(11):
+        cuts = [math.floor(Fraction(tenth, 10) * len(tokens)) for tokens in whole]
+        order = sorted(range(12), key=lambda row: (cuts[row], row))
+        generator = seeded(how.seed, "handoff curve", tenth)
+        numbers = torch.stack([torch.rand(12, generator=generator) for _ in range(17)])  # (token, row)
         texts = []
-        for problem, response in zip(problems, responses["solo"], strict=True):
-            whole = response.rollout.tokens[response.row][response.rollout.mask[response.row]].tolist()
-            lengths.add(len(whole))
-            written = whole[: math.floor(Fraction(tenth, 10) * len(whole))]
-            while len(written) < 17 and tokenizer.end not in written:
+        for row, problem in enumerate(problems):
+            written = whole[row][: cuts[row]]
+            while tenth < 10 and len(written) < 17 and tokenizer.end not in written:
                 with torch.no_grad():
-                    logits = junior(torch.tensor([tokenizer.prompt(problem.question) + written]))
-                written.append(int(logits[0, -1].argmax()))
-                if tenth == 10 and len(whole) == len(written):
-                    break
+                    logits = junior(torch.tensor([tokenizer.prompt(problem.question) + written]))[:, -1]
+                number = numbers[len(written) - cuts[row], order.index(row)]
+                written.append(int(draw(log_probs(logits, temperature), number[None])))
+            cut_short += tokenizer.end not in written and cuts[row] > min(cuts)
             texts.append(tokenizer.decode(written))
         right = judged_by_their_text(texts, [problem.answer for problem in problems])
         assert found[str(tenth / 10)] == sum(right) / 12, tenth
-    assert len(lengths) > 2 and max(lengths) == 17 and len(set(found.values())) > 3
+    assert len(lengths) > 2 and max(lengths) == 17 and len(set(found.values())) > 3 and cut_short
+
+
+def test_the_handoff_curve_begins_a_new_part_where_the_context_ends(tokenizer, monkeypatch):
+    """A long prompt of which the senior wrote much, and a short one of which it wrote nothing, don't fit together."""
+    monkeypatch.setattr("evaluate.reward.verify_batch", judged_by_their_text)
+    senior, _ = small_pair(tokenizer)
+    problems, sizes = take("test", 12, 0), []
+    longest = max(len(tokenizer.prompt(problem.question)) for problem in problems)
+    junior = tiny(1, vocab_size=tokenizer.vocab_size, max_seq_len=longest + 17)
+    senior.embedding.weight.data[tokenizer.end] *= 2.5
+    how = Sampling(samples=1, max_new_tokens=17)
+    _, responses = evaluate(senior, junior, problems, tokenizer, how)
+    recorded = lambda *words, **named: sizes.append(len(words[2])) or generate(*words, **named)
+    monkeypatch.setattr("evaluate.generate", recorded)
+    short = handoff_curve(junior, responses["solo"], tokenizer, how)
+    assert sum(sizes) == 120 and 10 < len(sizes) < 60
+    wide = tiny(1, vocab_size=tokenizer.vocab_size, max_seq_len=128)
+    assert short == handoff_curve(wide, responses["solo"], tokenizer, how) and len(sizes[:]) > 10
+    assert sizes[-10:] == [12] * 10
 
 
 def test_the_handoff_curve_begins_with_the_junior_alone_and_ends_with_the_senior_alone(tokenizer, monkeypatch):

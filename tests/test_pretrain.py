@@ -79,7 +79,9 @@ def test_a_run_in_another_world_starts_from_its_own_pair_and_stays_in_it(tmp_pat
     coarse = replace(TINY, early={"coarse": 1.0}, late={"coarse": 1.0}, steps=80)
     monkeypatch.setitem(pretrain.RECIPES, "work", (coarse, replace(TINY, early={"plain": 1.0}, late={"plain": 1.0})))
     train.main(["--pretrain", "--world", "work"])
-    assert "python train.py --world work --senior runs/base-work/senior.pt --junior" in capsys.readouterr().out
+    assert "use them: python train.py --world work\n" in capsys.readouterr().out  # it looks there by itself
+    train.main(["--pretrain", "--world", "work", "--out", "other"])
+    assert "python train.py --world work --senior other/senior.pt --junior other/junior.pt\n" in capsys.readouterr().out
     train.main(short_run("--world=work"))
     junior, kept = (load_model(path).state_dict() for path in ("runs/base-work/junior.pt", "run/junior.pt"))
     assert all(torch.equal(junior[key], kept[key]) for key in junior)

@@ -16,6 +16,9 @@ import torch
 from conftest import tiny
 
 import checkpoint
+import compare
+import evaluate
+import rollout
 import train
 import trainer
 from checkpoint import read
@@ -264,6 +267,37 @@ def test_a_finished_run_that_is_resumed_is_measured_again_and_stays_as_it_is(who
     (out / "eval.json").unlink()
     assert main("--resume", out) == 0
     assert_same_run(out, whole)
+
+
+def test_a_run_of_an_earlier_version_is_measured_shown_and_resumed(whole, tmp_path, monkeypatch, capsys):
+    """It knew fewer options, didn't measure along the way, and kept no fingerprint of its senior."""
+    monkeypatch.setattr(compare, "draw_figure", lambda *_: False)
+    older = set("eval_every precision rollout_rows export checkpoint_activations world max_prompt_tokens".split())
+    out = copied(whole, tmp_path / "run")
+    for name in ("config.json", "eval.json"):
+        content = json.loads((out / name).read_text())
+        options = content.get("config", content)
+        for option in older:
+            del options[option]
+        content.pop("fingerprints", None)
+        (out / name).write_text(json.dumps(content))
+    state = read(out / "checkpoint.pt")
+    state["options"] = {name: value for name, value in state["options"].items() if name not in older}
+    del state["lengths"]["measures.jsonl"], state["fingerprints"]["senior"]
+    checkpoint.write(state, out / "checkpoint.pt")
+    (out / "measures.jsonl").unlink()
+    for words in ([], ["--problems=3"]):
+        evaluate.main([str(out), *words])
+    rollout.main([str(out), "--samples=1"])
+    capsys.readouterr()
+    assert main("--resume", out, "--steps", 9) == 0
+    assert main(*SHORT, "--steps", 9, "--out", tmp_path / "new") == 0
+    assert metrics(out) == metrics(tmp_path / "new")
+    (a, b) = (json.loads((path / "eval.json").read_text()) for path in (out, tmp_path / "new"))
+    assert a["after"] == b["after"] and "senior" not in a["fingerprints"]
+    del state["lengths"]["metrics.jsonl"]  # nothing ever was without
+    checkpoint.write(state, out / "checkpoint.pt")
+    assert main("--resume", out) == 2 and "no state of a run" in capsys.readouterr().err
 
 
 def copied(directory: Path, to: Path) -> Path:
