@@ -75,6 +75,11 @@ def command(main):
         except OSError as error:
             print(f"error: {error}", file=sys.stderr)
             raise SystemExit(2) from None
+        except RuntimeError as error:
+            if type(error).__name__ != "OutOfMemoryError":  # torch's, which not every command imports
+                raise
+            print("error: the GPU has too little memory for this; --device cpu has more", file=sys.stderr)
+            raise SystemExit(2) from None
 
     return wrapped
 

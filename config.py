@@ -52,6 +52,7 @@ PRESETS = {
         checkpoint_activations=True,
         micro_tokens=8192,
         rollout_rows=43,
+        eval_samples=8,
     ),
 }
 PRESET_HELP = """presets (a GPU's memory is computed, its time was not measured):
@@ -68,7 +69,7 @@ class Config:
     """Everything that a run depends on."""
 
     preset: Literal["laptop", "gpu", "smollm2", "paper"] = "laptop"
-    """values for the other options, by what there is to compute on (see above); what else is given counts before them"""
+    """values for the other options on a command line (see above); what else is given there counts before them"""
 
     schedule: Schedule = "word"
     """who writes the next token: word (the paper's), token, step, chunk, alternate, or solo, the control"""

@@ -90,11 +90,7 @@ def drift_and_legibility(senior: GPT, junior: GPT, rollout: Rollout) -> dict[str
     The models' own distributions are compared, temperature 1 and nothing cut off, whatever the responses were sampled
     with. The end token counts.
     """
-    select, V = rollout.mask, senior.config.vocab_size  # (N, T)
-    if len(select) > (most := max(1, LOGITS // (select.shape[1] * V))):
-        rows = torch.arange(len(select)).split(most)
-        parts = [drift_and_legibility(senior, junior, rollout.rows(index)) for index in rows]
-        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+    select = rollout.mask  # (N, T)
     own = log_probs(response_logits(senior, rollout, select), 1.0)  # (M, V)
     partner = log_probs(response_logits(junior, rollout, select), 1.0)  # (M, V)
     tokens = rollout.tokens[select][:, None]  # (M, 1)
@@ -177,7 +173,9 @@ def evaluate(
         }
     measures = {name: pass_rates(answers, how.samples) for name, answers in responses.items()}
     alone = responses["solo"]
-    parts = [alone[0].rollout.rows(torch.tensor(part)) for part in ranks.parts(rows, how.batch_size)]
+    rollout = alone[0].rollout
+    most = max(1, LOGITS // (rollout.mask.shape[1] * senior.config.vocab_size))
+    parts = [rollout.rows(torch.tensor(part)) for part in ranks.parts(rows, min(most, how.batch_size))]
     with autocast(how.precision, senior.device):
         compared = ranks.gather(lambda: [drift_and_legibility(senior, junior, part) for part in parts])
     kl, acceptance, cross_entropy = (

@@ -161,7 +161,11 @@ def generate(
         torch.zeros_like(tokens, dtype=torch.float),
         torch.zeros_like(tokens, dtype=torch.float),
     )
-    author = handoff.start(total, generator, device, torch.arange(first, first + N))  # (B,)
+    author = handoff.start(total, generator, device)  # (B,)
+    if share is not None:
+        handoff.keep(torch.arange(first, first + N, device=device))
+        author = handoff.author  # (B,)
+    draws, senior_draws = handoff.drew.sum(), (handoff.drew & author).sum()
     rows = torch.arange(N, device=device)  # (B,) those still being written; B shrinks as they end
     done = torch.zeros(N, dtype=torch.bool, device=device)  # (B,)
     turns = torch.ones(N, dtype=torch.long, device=device)  # (B,)
@@ -178,7 +182,9 @@ def generate(
         logprobs[rows, t] = chances[0] if junior is None else torch.where(author, *chances)
         if junior is not None:
             partner_logprobs[rows, t] = torch.where(author, *reversed(chances))
-        previous, author = author, handoff.next(token, ~done)
+        previous, author = author, handoff.next(token)
+        drew = handoff.drew & ~done  # (B,)
+        draws, senior_draws = draws + drew.sum(), senior_draws + (drew & author).sum()
         turns = turns + (author != previous)
         done = done | (token == end)
         if max_turns is not None:
@@ -201,7 +207,7 @@ def generate(
             raise FloatingPointError(f"the {name}'s logits are not finite")
     T = int(mask.any(dim=0).sum())
     columns = (x[:, :T] for x in (tokens, authorship, mask, logprobs, partner_logprobs))
-    return Rollout(prompts, *columns, int(handoff.draws), int(handoff.senior_draws))
+    return Rollout(prompts, *columns, int(draws), int(senior_draws))
 
 
 def generate_in_parts(

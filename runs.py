@@ -170,8 +170,8 @@ def says_how_to_go_on(directory: Path) -> Iterator[None]:
         raise UserError(f"stopped: {error.strerror or error}{where}; {_how_to_go_on(directory)}") from None
     except torch.OutOfMemoryError:
         raise UserError(
-            "stopped: the GPU has too little memory: a new run needs less with fewer --rollout-rows or --micro-tokens, or "
-            f"with --checkpoint-activations; {_how_to_go_on(directory)}"
+            "stopped: the GPU has too little memory; --checkpoint-activations needs less of it, also when going on, fewer "
+            f"--rollout-rows or --micro-tokens do in a new run; {_how_to_go_on(directory)}"
         ) from None
     except FloatingPointError as error:
         raise UserError(f"stopped: {error}; {_how_to_go_on(directory)}") from None
@@ -313,7 +313,8 @@ def read_config(directory: Path) -> Config:
 def completed(given: dict) -> dict:
     """All options of a run: those given over their preset's, or over the saved ones of `resume`, if they may change."""
     if "resume" not in given:
-        return PRESETS[given.get("preset", "laptop")] | given
+        preset = PRESETS[given.get("preset", "laptop")]
+        return {k: v for k, v in preset.items() if k != "world" or "data" not in given} | given
     directory = Path(given["resume"])
     saved = asdict(read_config(directory))
     for name, value in given.items():

@@ -32,8 +32,7 @@ class Handoff:
     | solo        | nothing: always the senior                                | senior       |
 
     boundary, delimiter: (V,) bool over the vocabulary, which tokens begin a word, which end a step.
-    `draws` and `senior_draws` count, since `start`, the draws made and those that fell to the senior, row by row: those
-    of a batch's parts add up to its own.
+    `drew` (B,) bool says, after `start` and after each `next`, whose author was drawn just now.
     Raises ValueError naming the argument that is wrong.
     """
 
@@ -65,44 +64,35 @@ class Handoff:
         self.boundary, self.delimiter = boundary, delimiter
         self.drawn = schedule in ("word", "token")
 
-    def start(
-        self, batch_size: int, generator: torch.Generator | None = None, device=None, rows: Tensor | None = None
-    ) -> Tensor:
+    def start(self, batch_size: int, generator: torch.Generator | None = None, device=None) -> Tensor:
         """The author of each row's first token.  (B,) bool
 
         All randomness comes from `generator` (torch's own if None), which may be on another device than the rows.
-        `rows` (B,): only these of the batch are written here; their draws are what they are in the whole.
         """
         self.generator, self.device, self.batch_size = generator, torch.device(device or "cpu"), batch_size
         masks = (self.boundary, self.delimiter)
         self.boundary, self.delimiter = (mask if mask is None else mask.to(self.device) for mask in masks)  # (V,)
-        # Where a row stood at the start  (B,)
-        self.rows = torch.arange(batch_size, device=self.device) if rows is None else rows.to(self.device)
+        self.rows = torch.arange(batch_size, device=self.device)  # (B,) where a row stood at the start
         self.gap = torch.zeros_like(self.rows)  # (B,) tokens since the last trigger
-        self.draws = self.senior_draws = torch.zeros((), dtype=torch.long, device=self.device)
-        self.author = everyone = torch.ones_like(self.rows, dtype=torch.bool)  # (B,)
-        if self.drawn:
-            self.author = self._draw(everyone)
+        self.drew = torch.full_like(self.rows, self.drawn, dtype=torch.bool)  # (B,)
+        self.author = self._draw() if self.drawn else torch.ones_like(self.drew)  # (B,)
         return self.author
 
-    def next(self, tokens: Tensor, going: Tensor | None = None) -> Tensor:
-        """The author of each row's next token, given the tokens (B,) just emitted.  (B,) bool
-
-        `going` (B,) bool: the rows whose draws count, as the others have ended before this token; all if None.
-        """
+    def next(self, tokens: Tensor) -> Tensor:
+        """The author of each row's next token, given the tokens (B,) just emitted.  (B,) bool"""
         self.gap = self.gap + 1  # (B,)
         triggered = self._triggered(tokens)  # (B,) bool
         self.gap = self.gap.masked_fill(triggered, 0)
         if self.drawn:
-            counted = triggered if going is None else triggered & going  # (B,)
-            self.author = torch.where(triggered, self._draw(counted), self.author)
+            self.drew = triggered
+            self.author = torch.where(triggered, self._draw(), self.author)
         else:
             self.author = self.author ^ triggered
         return self.author
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows (indices into the present ones) alone; their draws stay what they would have been."""
-        self.rows, self.gap, self.author = self.rows[rows], self.gap[rows], self.author[rows]
+        self.rows, self.gap, self.drew, self.author = (x[rows] for x in (self.rows, self.gap, self.drew, self.author))
 
     def _triggered(self, tokens: Tensor) -> Tensor:
         match self.schedule:
@@ -115,14 +105,11 @@ class Handoff:
             case _:  # token and alternate: always; solo: never
                 return torch.full_like(self.author, self.schedule != "solo")
 
-    def _draw(self, counted: Tensor) -> Tensor:
+    def _draw(self) -> Tensor:
         # One number for every row that there was at the start: a row's draws depend on no other row's fate.
         where = self.generator.device if self.generator is not None else self.device
         uniform = torch.rand(self.batch_size, generator=self.generator, device=where).to(self.device)[self.rows]  # (B,)
-        senior = uniform < self.p_senior  # (B,)
-        self.draws = self.draws + counted.sum()
-        self.senior_draws = self.senior_draws + (counted & senior).sum()
-        return senior
+        return uniform < self.p_senior
 
 
 def check_authorship(handoff: Handoff, senior_tokens: int, junior_tokens: int, draws: int, senior_draws: int) -> None:

@@ -17,6 +17,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from tqdm import tqdm
@@ -28,7 +29,7 @@ from config import PRESET_HELP, Config
 from data.foreign import save_tokenizer
 from data.problems import Problem
 from data.tokenizer import Tokenizer, load_tokenizer
-from evaluate import evaluate, sampling, show_responses
+from evaluate import Response, evaluate, sampling, show_responses
 from model import save_model
 from pretrain import pretrain
 from pretrained import check_export, save_pretrained
@@ -70,10 +71,6 @@ def show_metrics(metrics: dict) -> str:
 
 def set_up(config: Config, directory: Path | None) -> tuple[Trainer, list[Problem], str, dict | None]:
     """The trainer of a run, the problems to measure on, a note about these, and the state from which a run goes on."""
-    if config.prompts % ranks.size():
-        raise UserError(
-            f"{ranks.size()} processes can't share --prompts {config.prompts} evenly; change one of the two"
-        )
     senior, junior, tokenizer, state = resumed_pair(config, directory) if directory else (*starting_pair(config), None)
     if config.export:
         check_export(senior, config.export)
@@ -87,7 +84,7 @@ def set_up(config: Config, directory: Path | None) -> tuple[Trainer, list[Proble
 
 def train(config: Config) -> Path:
     """A whole run, or the rest of one: measure, train, measure again. Returns the directory with everything in it."""
-    how, color = sampling(config), sys.stdout.isatty()
+    color = sys.stdout.isatty()
     with contextlib.ExitStack() as stack:
         out = stack.enter_context(claimed(Path(config.resume))) if config.resume else None
         trainer, held_out, note, state = set_up(config, out)
@@ -109,7 +106,7 @@ def train(config: Config) -> Path:
                 save_tokenizer(tokenizer, out / "tokenizer")
         trainer.settle_junior()
         if state is None:
-            before, responses = evaluate(senior, junior, held_out, tokenizer, how, "before")
+            before, responses = measure(trainer, held_out, "before")
             print(f"before\n{show_responses(responses, tokenizer, color)}\n")
             lengths = dict.fromkeys(GROWING, 0)
             known = fingerprints(config, out) | {"senior": weights_fingerprint(senior)}
@@ -120,8 +117,8 @@ def train(config: Config) -> Path:
 
         after, responses = state["before"], None
         if config.steps > 0:
-            after, responses = evaluate(senior, junior, held_out, tokenizer, how, "after")
-        result = {"before": state["before"], "after": after, "problems": len(held_out), "samples": how.samples}
+            after, responses = measure(trainer, held_out, "after")
+        result = {"before": state["before"], "after": after, "problems": len(held_out), "samples": config.eval_samples}
         result |= {"config": config.record(), "fingerprints": state["fingerprints"]}
         write_json(out / "eval.json", result)
         if responses:
@@ -129,7 +126,7 @@ def train(config: Config) -> Path:
         if config.export:
             save_pretrained(senior, tokenizer, config.export)
         columns = table({"before": [state["before"]], "after": [after]})
-        print(f"\n{len(held_out)} test problems × {how.samples} responses\n\n{columns}")
+        print(f"\n{len(held_out)} test problems × {config.eval_samples} responses\n\n{columns}")
     return out
 
 
@@ -137,18 +134,31 @@ def follow(config: Config) -> None:
     """What the other ranks do meanwhile: their share of the measurements and of every step. They write no file."""
     trainer, held_out, _, state = set_up(config, Path(config.resume) if config.resume else None)
     trainer.settle_junior()
-    measured = trainer.senior, trainer.junior, held_out, trainer.tokenizer, sampling(config)
     if state is None:
-        evaluate(*measured)
+        measure(trainer, held_out)
     with finishing_first() as asked:
-        for step in range(state["step"] if state else 0, config.steps):
-            trainer.step(step)
-            if config.eval_every and (step + 1) % config.eval_every == 0:
-                evaluate(*measured)
-            if stop := ranks.gather(list, asked):
+        for *_, stop in steps(trainer, state["step"] if state else 0, held_out, asked):
+            if stop:
                 raise stop[0]
     if config.steps > 0:
-        evaluate(*measured)
+        measure(trainer, held_out)
+
+
+def measure(trainer: Trainer, held_out: list[Problem], label: str = "") -> tuple[dict, dict[str, list[Response]]]:
+    """`evaluate` the trainer's pair as it is now."""
+    how = sampling(trainer.config)
+    return evaluate(trainer.senior, trainer.junior, held_out, trainer.tokenizer, how, label)
+
+
+def steps(trainer: Trainer, first: int, held_out: list[Problem], asked: list) -> Iterator[tuple]:
+    """What every rank does alike: (step, its metrics, batch, problems, measures along the way or None, who stops it)."""
+    every = trainer.config.eval_every
+    for step in range(first, trainer.config.steps):
+        metrics, batch, problems = trainer.step(step)
+        due = every is not None and (step + 1) % every == 0
+        measures = measure(trainer, held_out, f"after step {step}")[0] if due else None
+        # All stop after the same step, whichever was asked.
+        yield step, metrics, batch, problems, measures, ranks.gather(list, asked)
 
 
 def go_on(trainer: Trainer, state: dict, held_out: list[Problem], out: Path, color: bool) -> None:
@@ -159,6 +169,10 @@ def go_on(trainer: Trainer, state: dict, held_out: list[Problem], out: Path, col
     with contextlib.ExitStack() as stack:
         asked = stack.enter_context(finishing_first())
         files = {name: stack.enter_context(continued(out / name, state["lengths"][name])) for name in GROWING}
+
+        def note(name: str, row: dict) -> None:
+            files[name].write(json.dumps(row).encode() + b"\n")
+            files[name].flush()
 
         def save(step: int) -> None:
             for file in files.values():
@@ -178,25 +192,15 @@ def go_on(trainer: Trainer, state: dict, held_out: list[Problem], out: Path, col
                 trainer=trainer.state(),
             )
 
-        def note(step: int, measures: dict) -> None:
-            files["measures.jsonl"].write(json.dumps({"step": step} | measures).encode() + b"\n")
-            files["measures.jsonl"].flush()
-
         if first == 0:
             if config.eval_every and not state["lengths"]["measures.jsonl"]:
-                note(0, state["before"])
+                note("measures.jsonl", {"step": 0} | state["before"])
             save(0)
-        bar = tqdm(
-            range(first, config.steps),
-            desc="solo RL" if config.schedule == "solo" else "tandem RL",
-            unit="step",
-            initial=first,
-            total=config.steps,
-        )
-        for step in bar:
-            metrics, batch, problems = trainer.step(step)
-            files["metrics.jsonl"].write(json.dumps(metrics).encode() + b"\n")
-            files["metrics.jsonl"].flush()
+        name = "solo RL" if config.schedule == "solo" else "tandem RL"
+        bar = stack.enter_context(tqdm(desc=name, unit="step", initial=first, total=config.steps))
+        for step, metrics, batch, problems, measures, stop in steps(trainer, first, held_out, asked):
+            bar.update()
+            note("metrics.jsonl", metrics)
             if batch is not None:
                 bar.set_postfix_str(show_metrics(metrics))
                 if step % config.save_every == 0 or step == config.steps - 1:
@@ -205,14 +209,11 @@ def go_on(trainer: Trainer, state: dict, held_out: list[Problem], out: Path, col
                     files["samples.txt"].write(shown.encode())
                 if step == 4 and all(row["skipped_updates"] == config.mini_batches for row in read_metrics(out)):
                     tqdm.write(no_signal(metrics["reward"]))
-            if config.eval_every and (step + 1) % config.eval_every == 0:
-                how, label = sampling(config), f"after step {step}"
-                note(step + 1, evaluate(trainer.senior, trainer.junior, held_out, tokenizer, how, label)[0])
-            stop = ranks.gather(list, asked)  # all stop after the same step, whichever was asked
+            if measures is not None:
+                note("measures.jsonl", {"step": step + 1} | measures)
             if (step + 1) % config.save_every == 0 or step == config.steps - 1 or stop:
                 save(step + 1)
             if stop:
-                bar.close()
                 raise stop[0]
 
 

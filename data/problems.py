@@ -87,7 +87,7 @@ class World:
 
 WORLDS: dict[WorldName, World] = {
     "jargon": World(("plain", "jargon"), JARGON),
-    "work": World(("plain", "coarse"), COARSE),
+    "work": World(("plain", "coarse"), COARSE, max_start=25, max_total=30, max_change=8),
     "phrasings": World(("phrased",), None, max_start=90, max_total=99, max_change=49, max_new_tokens=96),
     "hard": World(
         ("plain", "jargon"),

@@ -354,7 +354,7 @@ evaluate {base}/list.json                            | no runs
 evaluate {base}/other.json --problems 3              | other.json directories
 evaluate {base}/no_junior --handoff-curve            | junior.pt can't be read
 train --eval-every 0                                 | --eval-every at least 1
-train --resume {base}/run --eval-every 2             | --eval-every contradicts
+train --resume {base}/run --eval-every 0             | --eval-every at least 1
 rollout {base}/absent                                | absent/config.json can't be read
 rollout {base}/cut                                   | checkpoint.pt damaged
 rollout {base}/run --samples 0                       | --samples

@@ -48,13 +48,12 @@ SPOKEN = [(world, language) for world in WORLDS for language in WORLDS[world].la
 
 
 def test_the_default_stream_is_the_one_that_the_shipped_pair_learnt():
-    """As the first version of the generator wrote it; and `work` has the same problems."""
+    """As the first version of the generator wrote it."""
     digest = hashlib.sha256()
     for p in take("train", 1000, 0):
         solutions = write_solution(p, "plain"), write_solution(p, "jargon")
         digest.update(repr((p.question, p.answer, p.steps, *solutions)).encode())
     assert digest.hexdigest() == "ec3213f34580326d507a1f61eae3e597c7528e6d78755b0739f51bfc02298d3b"
-    assert [p.question for p in SAMPLES["work"]] == [p.question for p in SAMPLE]
 
 
 @pytest.mark.parametrize("world", WORLDS)

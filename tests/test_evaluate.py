@@ -100,17 +100,18 @@ def test_what_is_asked_for_is_what_is_sampled(tokenizer, monkeypatch):
         assert arguments["max_turns"] == (5 if handoff.schedule == "step" else None)
 
 
-def test_models_are_compared_on_as_many_rows_at_a_time_as_fit(monkeypatch):
-    pair, prompts, read = (tiny(0), tiny(1)), [[1, 2, 3], [4], [5, 6, 7, 8, 9, 10], [4]] * 4, []
-    arguments = dict(end=35, pad=36, max_new_tokens=15, temperature=0.7, generator=torch.Generator().manual_seed(0))
-    rollout = generate(pair[0], None, prompts, Handoff("solo"), **arguments)
-    whole, T = drift_and_legibility(*pair, rollout), rollout.mask.shape[1]
+def test_models_are_compared_on_as_many_rows_at_a_time_as_fit(tokenizer, monkeypatch):
+    pair, read = small_pair(tokenizer), []
+    arguments = (*pair, take("test", 4, 0), tokenizer, Sampling(samples=3, max_new_tokens=10))
+    whole, responses = evaluate(*arguments)
+    T = responses["solo"][0].rollout.mask.shape[1]
     monkeypatch.setattr("evaluate.response_logits", lambda m, r, s: read.append(len(s)) or response_logits(m, r, s))
-    for most in (1, 5 * T * 37 + 1):
+    for most in (1, 5 * T * tokenizer.vocab_size + 1):
         monkeypatch.setattr("evaluate.LOGITS", most)
-        for name, values in drift_and_legibility(*pair, rollout).items():
-            torch.testing.assert_close(values, whole[name], atol=1e-5, rtol=1e-5)
-    assert read == [1] * 32 + [5, 5, 5, 5, 5, 5, 1, 1]
+        parts, _ = evaluate(*arguments)
+        for name in ("drift", "legibility"):
+            assert parts[name] == pytest.approx(whole[name], abs=1e-5)
+    assert read == [1] * 24 + [5, 5, 5, 5, 2, 2]
 
 
 def test_a_model_measured_against_itself_has_not_drifted(tokenizer):

@@ -175,9 +175,10 @@ def test_a_fault_of_one_ranks_sampling_is_everyones(tmp_path):
     assert [row["skipped_updates"] for row in metrics(tmp_path / "run")] == [0, 2]
 
 
-def test_prompts_that_cannot_be_shared_are_one_line_and_code_2(tmp_path):
-    codes, (said, *others) = together(tmp_path, command, *SHORT, "--out", tmp_path / "run", size=3)
-    assert codes[0] == 2 and "3 processes" in said and "--prompts 4" in said
+def test_a_mistake_is_one_line_and_code_2_whatever_the_number_of_ranks(tmp_path):
+    words = (*SHORT, "--data", tmp_path / "missing.jsonl", "--out", tmp_path / "run")
+    codes, (said, *others) = together(tmp_path, command, *words, size=3)
+    assert codes == [2, 2, 2] and "missing.jsonl can't be read" in said
     assert len(said.splitlines()) == 1 and others == ["", ""] and not (tmp_path / "run").exists()
 
 

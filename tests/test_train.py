@@ -414,11 +414,7 @@ def test_a_lost_authorship_stops_the_run(tokenizer, monkeypatch):
     """An authorship that is always the senior's would be plain RL under the name of tandem RL."""
     made = trainer_of(tokenizer, prompts=8)
 
-    def always_senior(handoff, counted):
-        handoff.draws, handoff.senior_draws = handoff.draws + counted.sum(), handoff.senior_draws + counted.sum()
-        return torch.ones_like(handoff.author)
-
-    monkeypatch.setattr(tandem.Handoff, "_draw", always_senior)
+    monkeypatch.setattr(tandem.Handoff, "_draw", lambda handoff: torch.ones_like(handoff.rows, dtype=torch.bool))
     with pytest.raises(UserError, match="stopped at step 0: the senior got"):
         for step in range(20):
             made.roll_out(take("train", 8, step), 0)
@@ -666,3 +662,43 @@ def test_options_take_both_spellings_and_bare_booleans():
     assert (config.p_senior, config.group_size, config.normalize_std, config.pretrain) == (0.3, 4, True, False)
     with pytest.raises(UserError, match="--p-senior"):
         parse(Config, ["--p-senio=0.3"], "")
+
+
+def test_a_gpu_too_small_for_the_models_ends_in_one_line(monkeypatch, capsys):
+    """Before there is a run, too: in training, evaluating and showing alike."""
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    monkeypatch.setattr(train, "set_up", full)
+    with pytest.raises(SystemExit) as stopped:
+        train.main(SMALL)
+    error = capsys.readouterr().err
+    assert (
+        stopped.value.code == 2 and error.startswith("error: the GPU has too little memory") and error.count("\n") == 1
+    )
+
+
+def test_a_file_of_problems_takes_the_place_of_a_presets_world():
+    words = ["--preset=gpu", "--data=some.jsonl"]
+    assert (
+        parse(Config, words, "", completed).world == "jargon"
+        and parse(Config, words[:1], "", completed).world == "hard"
+    )
+
+
+def test_a_schedule_of_a_fork_needs_the_documented_methods_alone():
+    """generate calls start(batch_size, generator, device) and next(tokens), whatever else it has to count."""
+
+    class Third(tandem.Handoff):
+        def start(self, batch_size, generator=None, device=None):
+            return super().start(batch_size, generator, device)
+
+        def next(self, tokens):
+            self.t = getattr(self, "t", 0) + 1
+            return super().next(tokens) if self.t % 3 else ~self.author
+
+    handoff = Third("alternate")
+    arguments = dict(end=35, pad=36, max_new_tokens=6, temperature=1.0)
+    made = generate(tiny(0), tiny(1), [[1, 2], [3]], handoff, **arguments)
+    assert made.authorship.shape[0] == 2 and not made.authorship.all()
