@@ -87,7 +87,7 @@ def test_a_run_in_another_world_starts_from_its_own_pair_and_stays_in_it(tmp_pat
     assert all(torch.equal(junior[key], kept[key]) for key in junior)
     found, (row,) = json.loads(Path("run/eval.json").read_text()), read_metrics(Path("run"))
     assert (
-        found["config"]["world"] == "work" and found["before"]["jargon_rate"] > 0.5 and row["jargon_rate"] is not None
+        found["config"]["world"] == "work" and found["before"]["jargon_rate"] >= 0.5 and row["jargon_rate"] is not None
     )
     monkeypatch.setattr(compare, "draw_figure", lambda *_: False)
     evaluate.main(["run", "--problems=3", "--samples=1"])
