@@ -467,7 +467,7 @@ def test_a_short_run_writes_and_prints_what_it_promises(finished):
     rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [0, 1] and all(sorted(row) == sorted(METRICS) for row in rows)
     found = json.loads((directory / "eval.json").read_text())
-    assert set(found) == {"before", "after", "problems", "samples", "config"}
+    assert set(found) == {"before", "after", "problems", "samples", "config", "fingerprints"}
     assert found["config"] == json.loads((directory / "config.json").read_text())
     assert (found["problems"], found["samples"]) == (2, 1)
     for name in ("checkpoint.pt", "junior.pt", "samples.txt"):
@@ -519,7 +519,7 @@ def test_a_run_on_problems_of_a_file_knows_no_jargon(tmp_path, capsys):
     assert all(row["jargon_rate"] is None for row in without_timings(out))
     figure = ["--figure", str(tmp_path / "x.png")]
     evaluate.main([str(out), "--problems=100", *figure])  # there are 4
-    assert json.loads((out / "eval-4x4-t0.7-p1-kall.json").read_text())["problems"] == 4
+    assert json.loads((out / "eval-4x1-t0.7-p1-kall.json").read_text())["problems"] == 4
 
 
 def test_a_run_asks_in_its_template_wherever_it_asks(tmp_path, monkeypatch, capsys):
@@ -532,7 +532,7 @@ def test_a_run_asks_in_its_template_wherever_it_asks(tmp_path, monkeypatch, caps
     monkeypatch.setattr(rollout, "generate", recorded)
     run = str(tmp_path / "run")
     train.main([*SMALL, "--max-new-tokens=20", f"--prompt-template={template}", "--out", run])
-    evaluate.main([run, "--problems=2", "--figure", str(tmp_path / "x.png")])
+    evaluate.main([run, "--samples=4", "--figure", str(tmp_path / "x.png")])
     train.main(["--resume", run, "--steps=3"])
     train.main([*SMALL[2:], "--resume", run])  # finished
     *_, own = load_pair(tmp_path / "run")
