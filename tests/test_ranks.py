@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from test_resume import assert_same_run, main, metrics
-from test_train import batch_of, gradient, trainer_of
+from test_trainer import batch_of, gradient, trainer_of
 
 import ranks
 import train

@@ -357,3 +357,20 @@ def test_showing_needs_a_run(capsys):
         rollout_module.main([])
     error = capsys.readouterr().err
     assert stopped.value.code == 2 and "--benchmark" in error and len(error.splitlines()) == 1
+
+
+def test_a_schedule_of_a_fork_needs_the_documented_methods_alone():
+    """generate calls start(batch_size, generator, device) and next(tokens), whatever else it has to count."""
+
+    class Third(Handoff):
+        def start(self, batch_size, generator=None, device=None):
+            return super().start(batch_size, generator, device)
+
+        def next(self, tokens):
+            self.t = getattr(self, "t", 0) + 1
+            return super().next(tokens) if self.t % 3 else ~self.author
+
+    handoff = Third("alternate")
+    arguments = dict(end=35, pad=36, max_new_tokens=6, temperature=1.0)
+    made = generate(tiny(0), tiny(1), [[1, 2], [3]], handoff, **arguments)
+    assert made.authorship.shape[0] == 2 and not made.authorship.all()
