@@ -146,7 +146,7 @@ def test_the_parts_of_a_batch_are_its_rows(schedule, seed, cuts, max_turns, new)
     parts = [roll(senior, junior, prompts[a:b], share=(a, 15), **how) for a, b in itertools.pairwise(edges)]
     joined = join(parts, PAD)
     for name in COLUMNS:
-        torch.testing.assert_close(getattr(joined, name), getattr(whole, name), rtol=0, atol=1e-5)
+        torch.testing.assert_close(getattr(joined, name), getattr(whole, name), rtol=0, atol=1e-4)
     assert joined.prompts == prompts
     assert (joined.draws, joined.senior_draws) == (whole.draws, whole.senior_draws)
 
