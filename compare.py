@@ -17,6 +17,7 @@ from pathlib import Path
 import checkpoint
 from cli import UserError, check_types, pick_device, say_device
 from config import ASIDE, Config
+from data.problems import take
 from evaluate import Sampling, evaluate, handoff_curve, sampling
 from runs import (
     fingerprint,
@@ -46,7 +47,7 @@ ROWS = (  # of the tables: what it is called, where it is in a measurement, the 
 RATIOS = {"KL": ("drift", "kl"), "cross-entropy": ("legibility", "cross_entropy")}  # they differ by factors
 SOURCES = ("senior", "junior", "data", "test_data")  # paths: fingerprints say better what was in the files
 MEASURED = "world prompt_template max_prompt_tokens".split()  # what a measurement depends on, beside the sources
-MEASURED += "eval_problems eval_samples eval_temperature eval_top_p eval_top_k".split()
+MEASURED += "eval_split eval_problems eval_samples eval_temperature eval_top_p eval_top_k".split()
 TENTHS = tuple(str(tenth / 10) for tenth in range(11))  # of the handoff curve
 
 
@@ -77,7 +78,7 @@ class Run:
         _require_numbers([measures["step"] for measures in self.along], "step")
         if self.handoff_curve is not None:
             _require_numbers([self.handoff_curve[tenth] for tenth in TENTHS], "handoff_curve")
-        options = asdict(Config()) | {"eval_top_p": None, "eval_top_k": None} | self.config
+        options = asdict(Config()) | {"eval_split": "test", "eval_top_p": None, "eval_top_k": None} | self.config
         self.config = {k: v for k, v in options.items() if k not in ("seed", *ASIDE)}
 
 
@@ -174,8 +175,13 @@ def measured_again(directory: Path, options: "Options", starts: dict) -> dict:
     asked = {name: getattr(options, name) for name in ("samples", "temperature", "top_p", "top_k")}
     how = replace(sampling(config), **{name: value for name, value in asked.items() if value is not None})
     n = options.problems or config.eval_problems
+    split = "validation" if options.validation else "test"
+    if options.validation and config.data is not None:
+        raise UserError(
+            f"{directory} has no validation problems, as {config.data} was split in two; leave --validation out"
+        )
     last, files = last_checkpoint(directory) or directory / "checkpoint.pt", fingerprints(config, directory)
-    key = {"problems": n, "sampling": asdict(how), "files": {"checkpoint": fingerprint(last)} | files}
+    key = {"split": split, "problems": n, "sampling": asdict(how), "files": {"checkpoint": fingerprint(last)} | files}
     result = None
     for path in sorted(directory.glob("eval-*x*.json")):
         with contextlib.suppress(OSError, ValueError, AttributeError, RecursionError):  # a broken one is written anew
@@ -188,18 +194,25 @@ def measured_again(directory: Path, options: "Options", starts: dict) -> dict:
 
     config, senior, junior, tokenizer = load_pair(directory)
     _, problems, _ = problems_of(config, n, tokenizer, senior, junior)
+    if options.validation:
+        problems = take("validation", n, "evaluation", config.world)
     device = pick_device(options.device)
     say_device(device)
     junior = junior.to(device)
     if result is None:
         state = checkpoint.read(last)
         known = (state.get("fingerprints") or {}) | files
-        same = n == config.eval_problems and how == sampling(config) and known == state.get("fingerprints")
+        same = (
+            split == "test"
+            and n == config.eval_problems
+            and how == sampling(config)
+            and known == state.get("fingerprints")
+        )
         measures, responses = evaluate(senior.to(device), junior, problems, tokenizer, how, directory.name)
         curve = None
         if options.handoff_curve:
             curve = handoff_curve(junior, responses["solo"], tokenizer, how, directory.name)
-        names = {"eval_problems": n} | {f"eval_{name}": getattr(how, name) for name in asked}
+        names = {"eval_split": split, "eval_problems": n} | {f"eval_{name}": getattr(how, name) for name in asked}
         result = {
             "before": state.get("before") if same else None,
             "after": measures,
@@ -216,7 +229,10 @@ def measured_again(directory: Path, options: "Options", starts: dict) -> dict:
         result["before"] = result["before"] or start_again(config, directory, begun, how, problems, device, starts)
     except UserError as error:
         print(f"what {directory} began with isn't measured: {error}", file=sys.stderr)
-    sizes = f"{len(problems)}x{how.samples}-t{how.temperature}-p{how.top_p or 1}-k{how.top_k or 'all'}"
+    sizes = (
+        "validation-" * options.validation
+        + f"{len(problems)}x{how.samples}-t{how.temperature}-p{how.top_p or 1}-k{how.top_k or 'all'}"
+    )
     path = directory / f"eval-{sizes}.json"
     try:
         write_json(path, result)
@@ -322,7 +338,7 @@ def _stem(run: Run) -> str:
 
 def _differing(config: dict, reference: dict) -> str:
     changed = [
-        f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}"
+        f"--{k.replace('_', '-')} {f'{v:g}' if isinstance(v, float) else v}"
         for k, v in config.items()
         if k != "schedule" and v != reference.get(k)
     ]
@@ -351,8 +367,13 @@ def cells(column: list[dict]) -> list[str]:
 
 
 def markdown(head: str, labels: list[str], columns: dict[str, list[str]]) -> str:
-    """A table in Markdown, so that it can be pasted, and padded, so that it can be read as it is."""
-    rows = [[head, *columns], *([label, *row] for label, *row in zip(labels, *columns.values(), strict=True))]
+    """A table in Markdown, so that it can be pasted, and padded, so that it can be read as it is.
+
+    More than 6 columns are turned into rows: many groups are easier to follow down a page.
+    """
+    rows = [[head, *labels], *([name, *column] for name, column in columns.items())]
+    if len(columns) <= 6:
+        rows = list(zip(*rows, strict=True))
     widths = [max(8 if i else 1, *(len(row[i]) for row in rows)) for i in range(len(rows[0]))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
     lines = [[f"{row[0]:{widths[0]}}", *map(str.rjust, row[1:], widths[1:])] for row in rows]
@@ -383,12 +404,15 @@ def results(groups: dict[str, list[Run]]) -> str:
             f"no column `before` of {', '.join(missing)}: what they began with was not measured on these problems",
             file=sys.stderr,
         )
-    sizes = {name: f"{runs[0].problems} test problems × {runs[0].samples} responses" for name, runs in groups.items()}
+    sizes = {
+        name: f"{runs[0].problems} {runs[0].config['eval_split']} problems × {runs[0].samples} responses"
+        for name, runs in groups.items()
+    }
     distinct = set(sizes.values())
     line = distinct.pop() if len(distinct) == 1 else "; ".join(f"{name}: {size}" for name, size in sizes.items())
     if any(len(runs) > 1 for runs in groups.values()):
         line += (
-            "; mean [95% confidence interval by Student's t over n seeds, on these test problems (the same for all "
+            "; mean [95% confidence interval by Student's t over n seeds, on these problems (the same for all "
             "seeds), cut to what a measure can be]"
         )
     return f"{table(columns)}\n\n{line}"
@@ -411,7 +435,7 @@ def differences(groups: dict[str, list[Run]], control: str | None) -> str:
         )
     tables = [_minus(groups, other, [name for name in groups if own[name] == other != name]) for other in controls]
     note = (
-        "mean difference [95% confidence interval by Student's t over n seeds, on these test problems]; * the interval "
+        "mean difference [95% confidence interval by Student's t over n seeds, on these problems]; * the interval "
         "excludes 0 (row by row, not corrected for their number); ÷ ratio of the means"
     )
     return "\n\n".join([*filter(None, tables), note]) if any(tables) else ""
@@ -570,9 +594,11 @@ class Options:
     """group that the others are compared with; if not given, the first with --schedule solo and no --kl-coef that was
     measured in the same way and began with the same pair"""
     problems: int | None = None
-    """measure the pairs again, on this many test problems; what isn't given of these five is as the run measured"""
+    """measure the pairs again, on this many problems of the test split; what isn't given of these six is as the run measured"""
     samples: int | None = None
     """measure the pairs again, with this many responses to a problem"""
+    validation: bool = False
+    """measure the pairs again, on the validation split of the generated problems: for choosing options, a learning rate say"""
     temperature: float | None = None
     """measure the pairs again, with both models at this temperature"""
     top_p: float | None = None
@@ -600,7 +626,7 @@ class Options:
     def again(self) -> bool:
         """Whether the pairs are to be measured again, rather than what their runs measured shown."""
         settings = (self.problems, self.samples, self.temperature, self.top_p, self.top_k)
-        return self.handoff_curve or any(value is not None for value in settings)
+        return self.handoff_curve or self.validation or any(value is not None for value in settings)
 
 
 def compare(options: Options) -> None:

@@ -17,6 +17,7 @@ from checkpoint import read, write
 from cli import UserError
 from compare import Run, differences, grouped, interval, results, t_quantile
 from config import Config
+from data.problems import take
 from model import load_model, save_model
 from runs import weights_fingerprint
 
@@ -69,8 +70,8 @@ def test_groups_that_directories_do_not_tell_apart_are_called_by_their_options()
         made("word", 0), made("word-2", 1), made("word-3", 0, learning_rate=4e-4), made("a", 0, schedule="solo"),
         made("b", 1, schedule="solo"), made("c", 0, schedule="solo", kl_coef=0.1), made("d", 1, schedule="solo", kl_coef=0.1),
     ) == {
-        "word": ["word", "word-2"], "word learning_rate=0.0004": ["word-3"],
-        "solo": ["a", "b"], "solo kl_coef=0.1": ["c", "d"],
+        "word": ["word", "word-2"], "word --learning-rate 0.0004": ["word-3"],
+        "solo": ["a", "b"], "solo --kl-coef 0.1": ["c", "d"],
     }  # fmt: skip
 
 
@@ -120,7 +121,15 @@ def test_the_table_has_a_mean_and_an_interval_a_group_and_a_number_for_a_run_alo
     assert cells_of(shown, "solo pass@1") == ["0.750", "0.950 [0.826, 1.000]", "0.500"]  # 4.303 · 0.05 / √3
     assert cells_of(shown, "jargon") == ["0.500", "0.500 [0.500, 0.500]", "0.500"]
     assert "10 test problems × 2 responses; mean [95%" in (last := shown.splitlines()[-1])
-    assert "over n seeds, on these test problems (the same for all seeds), cut to" in last
+    assert "over n seeds, on these problems (the same for all seeds), cut to" in last
+
+
+def test_more_groups_than_fit_side_by_side_are_rows():
+    runs = [made(f"{name}-{seed}", seed, steps=ord(name), solo=0.5) for name in "abcdefg" for seed in (0, 1)]
+    shown = results(grouped(runs))
+    assert cells_of(shown, "g (n=2)")[0] == "0.500 [0.500, 0.500]"
+    assert "| solo pass@1 ↑ | handoff" in " ".join(shown.splitlines()[0].split())
+    assert len(shown.splitlines()) == 2 + 8 + 2  # one is what they began with
 
 
 def test_a_column_of_what_they_began_with_for_each_such_pair_and_none_where_it_is_not_known(capsys):
@@ -142,7 +151,7 @@ def test_differences_are_paired_by_seed_and_marked_where_zero_is_out_of_the_ques
     assert cells_of(shown, "drift: KL") == ["-8.000 [-10.484, -5.516] *"]
     assert cells_of(shown, "KL, solo ÷") == ["5 ×"]
     assert cells_of(differences(groups, "word"), "KL, word ÷") == ["0.2 ×"]
-    assert differences(groups, None) == shown and "on these test problems" in shown
+    assert differences(groups, None) == shown and "on these problems" in shown
     assert differences(groups, "one") == differences(grouped(word), None) == ""
     for run in word:
         run.after["jargon_rate"] = None
@@ -310,6 +319,24 @@ def test_runs_measured_with_different_cuts_are_no_group(runs, tmp_path, capsys, 
     assert [name for name in cells_of(shown, " ") if "(n=" in name] == [
         "word (n=2)", "b (n=1)", "c (n=1)"
     ]  # fmt: skip
+
+
+def test_the_validation_split_is_for_choosing_options(runs, tmp_path, capsys, no_figure, monkeypatch):
+    seen, original = [], compare.evaluate
+    monkeypatch.setattr(compare, "evaluate", lambda *words: seen.append(words[2]) or original(*words))
+    run = shutil.copytree(runs / "word-0", tmp_path / "a")
+    shown, _ = printed(capsys, run, "--validation")
+    assert "3 validation problems × 1 responses" in shown
+    assert [problem.question for problem in seen[0]] == [p.question for p in take("validation", 3, "evaluation")]
+    (tmp_path / "v.json").write_text(printed(capsys, run, "--validation", "--json")[0])
+    assert len(seen) == 2  # the trained pair and what it began with, once
+    shown, _ = printed(capsys, tmp_path / "v.json", runs / "word-1")
+    assert [name for name in cells_of(shown, " ") if "(n=" in name] == ["a (n=1)", "word-1 (n=1)"]
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"data": "p.jsonl"}))
+    with pytest.raises(SystemExit) as stopped:
+        printed(capsys, run, "--validation")
+    assert stopped.value.code == 2 and "has no validation problems" in capsys.readouterr().err
 
 
 def test_directories_among_others_that_are_no_runs_are_left_out(runs, tmp_path, capsys, no_figure):
