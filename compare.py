@@ -413,7 +413,7 @@ def results(groups: dict[str, list[Run]]) -> str:
     if any(len(runs) > 1 for runs in groups.values()):
         line += (
             "; mean [95% confidence interval by Student's t over n seeds, on these problems (the same for all "
-            "seeds), cut to what a measure can be]"
+            "seeds), clipped to the measure's range]"
         )
     return f"{table(columns)}\n\n{line}"
 
@@ -436,7 +436,7 @@ def differences(groups: dict[str, list[Run]], control: str | None) -> str:
     tables = [_minus(groups, other, [name for name in groups if own[name] == other != name]) for other in controls]
     note = (
         "mean difference [95% confidence interval by Student's t over n seeds, on these problems]; * the interval "
-        "excludes 0 (row by row, not corrected for their number); ÷ ratio of the means"
+        "excludes 0 (row by row, not corrected for their number); ratios are of the means"
     )
     return "\n\n".join([*filter(None, tables), note]) if any(tables) else ""
 
@@ -460,7 +460,7 @@ def _minus(groups: dict[str, list[Run]], control: str, names: list[str]) -> str:
             ours, other = (statistics.fmean(look_up(pair[i], path) for pair in pairs) for i in (0, 1))
             column.append(f"{float(f'{other / ours:.3g}'):,.10g} ×  " if ours else "-")
         columns[f"{name} (n={len(pairs)})"] = column
-    ratios = [f"{name}, {control} ÷ group" for name in RATIOS]
+    ratios = [f"{name} of {control} ÷ {name} of this" for name in RATIOS]
     labels = [*(label for label, _, _ in ROWS), *ratios]
     return markdown(f"minus {control}, paired by seed", labels, columns) if columns else ""
 
@@ -594,7 +594,8 @@ class Options:
     """group that the others are compared with; if not given, the first with --schedule solo and no --kl-coef that was
     measured in the same way and began with the same pair"""
     problems: int | None = None
-    """measure the pairs again, on this many problems of the test split; what isn't given of these six is as the run measured"""
+    """measure the pairs again, on this many problems of the test split; of --problems, --samples, --validation,
+    --temperature, --top-p and --top-k, those that aren't given stay as the run has them"""
     samples: int | None = None
     """measure the pairs again, with this many responses to a problem"""
     validation: bool = False
@@ -610,8 +611,8 @@ class Options:
     json: bool = False
     """print the results as JSON, a run a line"""
     figure: str | None = None
-    """where to draw the figure, if matplotlib is installed, a .png or .svg, or both where it has no such ending;
-    comparison beside the first run if not given"""
+    """where to draw the figure, if matplotlib is installed, a .png or .svg, or both where it has no such ending; if not
+    given, comparison beside the first run, or a file of results' own name"""
     device: str = "auto"
     """auto (CUDA, then MPS, then the CPU), cuda, mps or cpu"""
 
@@ -640,7 +641,9 @@ def compare(options: Options) -> None:
     else:
         tables = (results(groups), differences(groups, options.control), curves(groups))
         print("\n\n".join(table for table in tables if table))
-    figure = Path(options.figure or Path(options.runs[0]).resolve().parent / "comparison")
+    first = Path(options.runs[0])
+    figure = first.with_suffix("") if first.suffix == ".json" else first.resolve().parent / "comparison"
+    figure = Path(options.figure or figure)
     paths = [figure] if figure.suffix else [figure.with_suffix(".png"), figure.with_suffix(".svg")]
     drawn = draw_figure(groups, paths)
     note = f"figure: {' and '.join(map(str, paths))}" if drawn else "no figure: pip install matplotlib draws one"

@@ -7,7 +7,7 @@ from cli import check_types
 from data.problems import WORLDS, WorldName
 from tandem import Baseline, Schedule
 
-# Nothing that a run computes depends on these.
+# What a run computes doesn't depend on these, apart from rounding, and from what on_nonfinite skip drops.
 _FREE = "save_every eval_every device on_nonfinite checkpoint_activations export".split()
 # When a run is resumed: steps may only grow, and data and test_data must hold what they held.
 MAY_CHANGE = [*_FREE, "steps", "data", "test_data"]
@@ -15,7 +15,7 @@ MAY_CHANGE = [*_FREE, "steps", "data", "test_data"]
 ASIDE = [*_FREE, "preset", "out", "resume", "rollout_rows", "micro_tokens"]
 
 BOXED = "{question} Put the final answer in \\boxed{}."
-# What --preset stands for; what the command line says counts before it. Clip and mini-batches follow from grpo.
+# What --preset stands for; what the command line gives overrides it. Clip and mini-batches follow from grpo.
 PRESETS = {
     "laptop": {},
     "gpu": dict(
@@ -55,12 +55,12 @@ PRESETS = {
         eval_samples=8,
     ),
 }
-PRESET_HELP = """presets (a GPU's memory is computed, its time was not measured):
+PRESET_HELP = """presets (what a GPU needs is computed, and was not measured):
     laptop     the defaults, with the shipped pair: 0.8 GB and 2 minutes on 2 cores
-    gpu        a pair of your own of about 25 and 8 million parameters: 12 GB
-    smollm2    SmolLM2-135M and a frozen copy, on your --data: 24 GB
-    paper      the paper's settings, for a --senior of Qwen3-4B's size and your --data: 141 GB, of which 64 are the
-               senior's weights, gradients and Adam's moments
+    gpu        a pair of your own of about 25 and 8 million parameters: a card of 12 GB
+    smollm2    SmolLM2-135M and a frozen copy, on your --data: a card of 24 GB
+    paper      the paper's settings, for a --senior of Qwen3-4B's size and your --data: a card of 141 GB; the senior's
+               weights, gradients and Adam's moments alone take 64
 """
 
 
@@ -69,7 +69,7 @@ class Config:
     """Everything that a run depends on."""
 
     preset: Literal["laptop", "gpu", "smollm2", "paper"] = "laptop"
-    """values for the other options on a command line (see above); what else is given there counts before them"""
+    """values for the other options on a command line (see above); options that are given there override them"""
 
     schedule: Schedule = "word"
     """who writes the next token: word (the paper's), token, step, chunk, alternate, or solo, the control"""
@@ -164,7 +164,8 @@ class Config:
     device: str = "auto"
     """auto (CUDA, then MPS, then the CPU), cuda, mps or cpu"""
     pretrain: bool = False
-    """train the world's supervised base pair instead, into --out (runs/base-WORLD if not given); of the rest --seed counts"""
+    """train the world's supervised base pair instead, into --out (runs/base-WORLD if not given); of the rest
+    --seed and --device count"""
 
     def __post_init__(self):
         check_types(self)
@@ -205,11 +206,7 @@ class Config:
             _require(0 < getattr(self, name) < float("inf"), name, "a number above 0", self)
         for name in ("warmup", "weight_decay", "junior_weight", "kl_coef", "eval_temperature", "seed"):
             _require(0 <= getattr(self, name) < float("inf"), name, "a number from 0 up", self)
-        _require(0 <= self.p_senior <= 1, "p_senior", "a probability between 0 and 1", self)
-        if self.p_senior == 0 and self.schedule in ("word", "token"):
-            raise ValueError(
-                "--p-senior 0 leaves the senior nothing to write, so nothing to train on; give more than 0"
-            )
+        _require(0 < self.p_senior <= 1, "p_senior", "above 0, or there is nothing to train on, and at most 1", self)
         if self.prompts % self.mini_batches:
             raise ValueError(f"--mini-batches {self.mini_batches} doesn't divide --prompts {self.prompts}")
         if self.clip is not None:

@@ -12,7 +12,6 @@ drift       on the senior's solo responses: KL(senior‖junior) a token, and acc
 legibility  on the same: the junior's cross-entropy a token, given the prompt
 """
 
-import hashlib
 import math
 from dataclasses import dataclass
 
@@ -26,7 +25,7 @@ from config import Config
 from data.problems import Problem, jargon_rate
 from data.tokenizer import Tokenizer
 from model import GPT, autocast
-from rollout import Rollout, generate, generate_in_parts, log_probs, render, response_logits
+from rollout import Rollout, generate, generate_in_parts, handoff_for, log_probs, render, response_logits, seeded
 from tandem import Handoff, Schedule, kl_exact
 
 LOGITS = 2**28  # of a model that are compared at a time: a GB, or 1,800 tokens if the vocabulary has 150,000
@@ -66,17 +65,10 @@ def sampling(config: Config) -> Sampling:
         samples=config.eval_samples,
         temperature=config.eval_temperature,
         max_new_tokens=config.max_new_tokens,
-        p_senior=0.5,
         max_gap=config.max_gap,
         batch_size=config.rollout_rows,
         precision=config.precision,
     )
-
-
-def seeded(*parts) -> torch.Generator:
-    """A generator for one purpose, from (seed, step, purpose …): no two purposes share, so none can disturb another."""
-    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -117,13 +109,7 @@ def respond(
     bar: tqdm,
 ) -> list[Response]:
     """`how.samples` responses to every problem, one after the other, under one schedule."""
-    handoff = Handoff(
-        schedule,
-        p_senior=how.p_senior,
-        max_gap=how.max_gap,
-        boundary=tokenizer.boundary(senior.config.vocab_size),
-        delimiter=tokenizer.delimiter(senior.config.vocab_size),
-    )
+    handoff = handoff_for(schedule, tokenizer, senior, p_senior=how.p_senior, max_gap=how.max_gap)
     asked = [problem for problem in problems for _ in range(how.samples)]  # a row each
     rollout = generate_in_parts(
         senior,

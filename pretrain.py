@@ -136,11 +136,14 @@ def train_base(
 def pretrain(out: Path, seed: int, device: torch.device, tokenizer: Tokenizer, world: WorldName = "jargon") -> None:
     """Train a world's pair, say how good it is on the validation split, and write out/senior.pt and out/junior.pt.
 
-    There is no junior where the world has none.
+    There is no junior where the world has none. A senior that is there already, as the rest was interrupted, is kept.
     """
     names, how = ("senior", "junior"), Sampling(max_new_tokens=WORLDS[world].max_new_tokens)
     recipes = {name: recipe for name, recipe in zip(names, RECIPES[world], strict=True) if recipe}
     for name, recipe in recipes.items():
+        if (out / f"{name}.pt").exists():
+            print(f"{out / f'{name}.pt'}: kept, it is there already")
+            continue
         model = train_base(recipe, tokenizer, seed, device, name, world)
         accuracy, jargon = solo_accuracy(model, take("validation", 500, seed, world), tokenizer, how)
         save_model(model, out / f"{name}.pt")

@@ -7,6 +7,7 @@
 Both models read every token, whoever wrote it; the author's distribution gives the next one.
 """
 
+import hashlib
 import json
 import sys
 from dataclasses import dataclass
@@ -91,6 +92,18 @@ def draw(log_probabilities: Tensor, uniform: Tensor) -> Tensor:
     target = uniform * (1 - 1e-6) * cumulative[:, -1]  # (B,)
     drawn = torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]  # (B,)
     return drawn.clamp(max=cumulative.shape[1] - 1)  # where all is NaN, which `generate` reports, it would be V
+
+
+def seeded(*parts) -> torch.Generator:
+    """A generator for one purpose, from (seed, step, purpose …): no two purposes share, so none can disturb another."""
+    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def handoff_for(schedule: Schedule, tokenizer, model: GPT, **numbers) -> Handoff:
+    """A schedule over a tokenizer's boundaries and delimiters; the model may have more ids than it has tokens."""
+    size = model.config.vocab_size
+    return Handoff(schedule, boundary=tokenizer.boundary(size), delimiter=tokenizer.delimiter(size), **numbers)
 
 
 @torch.no_grad()
@@ -300,6 +313,8 @@ class Options:
             raise ValueError("--samples must be at least 1, --temperature at least 0")
         if self.run is None and not self.benchmark:
             raise ValueError("give the directory of a run that train.py wrote, or --benchmark")
+        if self.json and not self.benchmark:
+            raise ValueError("--json belongs to --benchmark; leave it out")
 
 
 @command
@@ -307,7 +322,6 @@ def main(argv: list[str]) -> None:
     import reward
     from data.problems import Problem
     from data.tokenizer import load_tokenizer
-    from evaluate import seeded
     from runs import load_pair, problems_of
 
     options = parse(Options, argv, __doc__)
@@ -328,14 +342,8 @@ def main(argv: list[str]) -> None:
     device = pick_device(options.device)
     say_device(device)
     senior, junior = senior.to(device), junior.to(device)
-    handoff = Handoff(
-        options.schedule,
-        p_senior=config.p_senior,
-        max_gap=config.max_gap,
-        chunk=config.chunk,
-        boundary=tokenizer.boundary(senior.config.vocab_size),
-        delimiter=tokenizer.delimiter(senior.config.vocab_size),
-    )
+    numbers = dict(p_senior=config.p_senior, max_gap=config.max_gap, chunk=config.chunk)
+    handoff = handoff_for(options.schedule, tokenizer, senior, **numbers)
     rollout = generate(
         senior,
         None if options.schedule == "solo" else junior,

@@ -1,7 +1,8 @@
 """A run's directory, and how nothing in it is lost: claimed by one process, written whole, continued to the byte.
 
 config.json, metrics.jsonl (a line a step), samples.txt, measures.jsonl (of --eval-every), checkpoint.pt (previous.pt: the
-one before it), junior.pt and eval.json are all that evaluating, showing or resuming a run needs, here or elsewhere.
+one before it), junior.pt, eval.json and, where the models brought one, tokenizer/ are all that evaluating, showing or
+resuming a run needs, here or elsewhere, but for the file of its --data.
 """
 
 import contextlib
@@ -34,12 +35,12 @@ GROWING = ("metrics.jsonl", "samples.txt", "measures.jsonl")  # what steps add t
 A_RUN = ("config.json", "checkpoint.pt", "previous.pt", "junior.pt", "senior.pt", "eval.json", *GROWING)
 
 
-def new_directory(given: str | None, default: Path) -> Path:
-    """`given`, which may hold no run, or the first that doesn't exist of default, default-2, … It exists now."""
+def new_directory(given: str | None, default: Path, but: str | None = None) -> Path:
+    """`given`, which may hold no run (`but` this file), or the first that isn't there of default, default-2, … It is now."""
     path, n = Path(given or default), 2
     try:
         if given is not None:
-            refuse_a_run(path)
+            refuse_a_run(path, but)
             path.mkdir(parents=True, exist_ok=True)
             return path
         while True:
@@ -54,9 +55,9 @@ def new_directory(given: str | None, default: Path) -> Path:
         raise UserError(f"{path} can't be made ({error.strerror}); give another --out") from None
 
 
-def refuse_a_run(path: Path) -> None:
-    """UserError if the directory holds anything that a run writes: it is never overwritten."""
-    if found := next((name for name in A_RUN if (path / name).exists()), None):
+def refuse_a_run(path: Path, but: str | None = None) -> None:
+    """UserError if the directory holds anything that a run writes, `but` this: it is never overwritten."""
+    if found := next((name for name in A_RUN if name != but and (path / name).exists()), None):
         resume = f"--resume {path} goes on with it, " if (path / "config.json").exists() else ""
         raise UserError(
             f"{path} holds a run already ({found}), which is never overwritten; {resume}another --out begins a new one"
@@ -317,6 +318,8 @@ def completed(given: dict) -> dict:
         return {k: v for k, v in preset.items() if k != "world" or "data" not in given} | given
     directory = Path(given["resume"])
     saved = asdict(read_config(directory))
+    if saved["export"] and Path(saved["export"]).exists() and (directory / "eval.json").exists():
+        saved["export"] = None  # it is done
     for name, value in given.items():
         option, path = f"--{name.replace('_', '-')}", directory / "config.json"
         if name == "steps" and value < saved["steps"]:

@@ -237,7 +237,8 @@ def main(argv: list[str]) -> None:
         if ranks.size() > 1:
             raise UserError("--pretrain is one process's work; start it without torchrun")
         device = ranks.pick_device(config.device)
-        with claimed(new_directory(config.out or f"runs/base-{config.world}", Path())) as out:
+        directory = new_directory(config.out or f"runs/base-{config.world}", Path(), but="senior.pt")
+        with claimed(directory) as out:
             say_device(device)
             return pretrain(out, config.seed, device, load_tokenizer(), config.world)
     if ranks.rank() > 0:

@@ -1,6 +1,6 @@
 """One batch down the page: problems -> generate -> verify -> advantages -> policy_loss -> optimizer.
 
-Start reading at `Trainer.step`. Only the senior is trained, and only on the tokens that it wrote.
+Start reading at `Trainer.step`. Only the senior is trained, and only on the tokens that it wrote (λ = 0).
 """
 
 import itertools
@@ -18,10 +18,9 @@ from cli import UserError
 from config import Config
 from data.problems import Problem, deal, jargon_rate, take
 from data.tokenizer import Tokenizer
-from evaluate import seeded
 from model import GPT, autocast, store_matrices
-from rollout import Rollout, generate_in_parts, log_probs, response_logits
-from tandem import Handoff, advantages, check_authorship, kl_exact, kl_k3, policy_loss
+from rollout import Rollout, generate_in_parts, handoff_for, log_probs, response_logits, seeded
+from tandem import advantages, check_authorship, kl_exact, kl_k3, policy_loss
 
 METRICS = """step reward senior_fraction handoffs loss grad_norm entropy approx_kl clip_fraction zero_advantage_fraction
 response_length truncated_fraction jargon_rate update_ratio_error skipped_updates seconds_rollout seconds_reward
@@ -46,7 +45,7 @@ def micro_batches(rollout: Rollout, budget: int) -> list[Tensor]:
     """Which rows to read together: (M,) indices each, rows of like length, at most `budget` tokens with the padding.
 
     Activations take memory in proportion to the budget, and rows of like length need little padding. Of several ranks,
-    each has its own: as many rows as the others, and as long.
+    each rank gets its own rows, about equal in number and length.
     """
     lengths = torch.tensor([len(prompt) for prompt in rollout.prompts]) + rollout.mask.sum(dim=1).cpu()  # (N,)
     order, parts = lengths.argsort(descending=True, stable=True), []  # (N,)
@@ -110,14 +109,8 @@ class Trainer:
             weight_decay=config.weight_decay,
             foreach=False,  # a GPU's default holds a copy of all weights meanwhile
         )
-        self.handoff = Handoff(
-            config.schedule,
-            p_senior=config.p_senior,
-            max_gap=config.max_gap,
-            chunk=config.chunk,
-            boundary=tokenizer.boundary(senior.config.vocab_size),
-            delimiter=tokenizer.delimiter(senior.config.vocab_size),
-        )
+        numbers = dict(p_senior=config.p_senior, max_gap=config.max_gap, chunk=config.chunk)
+        self.handoff = handoff_for(config.schedule, tokenizer, senior, **numbers)
         self.running_mean: float | None = None  # of the rewards (baseline ema)
         self.authors = {"senior_tokens": 0, "junior_tokens": 0, "draws": 0, "senior_draws": 0}
         self.faults = 0  # updates dropped in a row

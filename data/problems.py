@@ -3,10 +3,11 @@
     python -m data.problems            # print a problem of every world with its solutions
     python -m data.problems work       # print a few of one world
 
-A problem is a question in words and the number that answers it; its 2-4 steps of addition and subtraction can be
+A problem is a question in words and the number that answers it; its steps, additions and subtractions, can be
 written down in *plain* (`19 + 8 = 27.`) or in *jargon* (`zub 8 19 ~ 27;`), which nobody reads who hasn't learnt it.
 That is the world `jargon`, the default. In `work` the senior skips steps instead (*coarse*: `19 + 8 - 9 = 18.`), in
-`phrasings` every step is worded anew (*phrased*), and `hard` is `jargon` with large numbers, for larger models.
+`phrasings` every step is worded anew (*phrased*), and `hard` is `jargon` with large numbers, multiplications and more
+steps, for larger models.
 A generator is endless and seeded. A hash of the question decides its split, so no problem is in two of them.
 Problems of your own come from a JSON Lines file instead: `load_problems`.
 """

@@ -358,6 +358,7 @@ train --resume {base}/run --eval-every 0             | --eval-every at least 1
 rollout {base}/absent                                | absent/config.json can't be read
 rollout {base}/cut                                   | checkpoint.pt damaged
 rollout {base}/run --samples 0                       | --samples
+rollout {base}/run --json                            | --json --benchmark
 rollout {base}/run --temperature -1                  | --temperature
 rollout {base}/run --device abacus                   | --device abacus
 reward                                               | RESPONSE ANSWER

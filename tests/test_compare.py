@@ -121,7 +121,7 @@ def test_the_table_has_a_mean_and_an_interval_a_group_and_a_number_for_a_run_alo
     assert cells_of(shown, "solo pass@1") == ["0.750", "0.950 [0.826, 1.000]", "0.500"]  # 4.303 · 0.05 / √3
     assert cells_of(shown, "jargon") == ["0.500", "0.500 [0.500, 0.500]", "0.500"]
     assert "10 test problems × 2 responses; mean [95%" in (last := shown.splitlines()[-1])
-    assert "over n seeds, on these problems (the same for all seeds), cut to" in last
+    assert "over n seeds, on these problems (the same for all seeds), clipped to" in last
 
 
 def test_more_groups_than_fit_side_by_side_are_rows():
@@ -149,8 +149,8 @@ def test_differences_are_paired_by_seed_and_marked_where_zero_is_out_of_the_ques
     # 0.2, 0.2 ± 4.303 · 0.1 / √3 and, of KL, 2 - 9, 2 - 10 and 2 - 11: unpaired, neither would exclude 0
     assert cells_of(shown, "solo pass@1") == ["+0.200 [-0.048, +0.448]"]
     assert cells_of(shown, "drift: KL") == ["-8.000 [-10.484, -5.516] *"]
-    assert cells_of(shown, "KL, solo ÷") == ["5 ×"]
-    assert cells_of(differences(groups, "word"), "KL, word ÷") == ["0.2 ×"]
+    assert cells_of(shown, "KL of solo ÷") == ["5 ×"]
+    assert cells_of(differences(groups, "word"), "KL of word ÷") == ["0.2 ×"]
     assert differences(groups, None) == shown and "on these problems" in shown
     assert differences(groups, "one") == differences(grouped(word), None) == ""
     for run in word:
@@ -242,6 +242,8 @@ def test_results_read_again_give_the_same_tables_and_the_same_figure(runs, tmp_p
     assert printed(capsys, tmp_path / "results.json", "--figure", tmp_path / "one.svg")[0] == tables
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "both.svg").read_bytes() != b""
     assert (runs / "comparison.png").stat().st_size > 10_000 < (tmp_path / "both.png").stat().st_size
+    printed(capsys, tmp_path / "results.json")
+    assert (tmp_path / "results.svg").read_bytes() == (tmp_path / "both.svg").read_bytes()  # beside it, by its name
     assert str(tmp_path) not in as_json and str(runs) not in as_json  # so that it can be published
     first, measured = json.loads(as_json)[0], json.loads((runs / "word-0" / "eval.json").read_text())
     assert (first["name"], first["seed"], first["config"]["schedule"]) == ("word-0", 0, "word")

@@ -97,6 +97,19 @@ def test_a_run_in_another_world_starts_from_its_own_pair_and_stays_in_it(tmp_pat
     assert "never overwritten" in capsys.readouterr().err
 
 
+def test_a_pretraining_that_was_interrupted_keeps_its_senior(tmp_path, monkeypatch, capsys, few_validated):
+    """Once it trained neither: the senior's file was taken for a run, and a run asked for the junior's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(pretrain.RECIPES, "work", (replace(TINY, early={"plain": 1.0}, late={"plain": 1.0}),) * 2)
+    train.main(["--pretrain", "--world", "work"])
+    senior, junior = (Path(f"runs/base-work/{name}.pt").read_bytes() for name in ("senior", "junior"))
+    Path("runs/base-work/junior.pt").unlink()
+    capsys.readouterr()
+    train.main(["--pretrain", "--world", "work"])
+    assert "runs/base-work/senior.pt: kept, it is there already\n" in capsys.readouterr().out
+    assert [Path(f"runs/base-work/{name}.pt").read_bytes() for name in ("senior", "junior")] == [senior, junior]
+
+
 def test_a_world_without_a_junior_is_self_paired(tmp_path, monkeypatch, capsys, few_validated):
     monkeypatch.chdir(tmp_path)
     phrased = replace(TINY, model=replace(TINY.model, max_seq_len=160), early={"phrased": 1.0}, late={"phrased": 1.0})

@@ -131,6 +131,21 @@ def test_a_model_of_ours_is_exported(tmp_path, tokenizer):
         save_pretrained(tiny(0, qk_norm=True, qkv_bias=True), None, tmp_path / "y")
 
 
+def test_a_run_that_was_exported_goes_on(tmp_path):
+    """Once it could not: its own export was in the way."""
+    pytest.importorskip("safetensors", reason="writes .safetensors")
+    small = "--prompts 2 --group-size 2 --max-new-tokens 8 --eval-problems 2 --eval-samples 1".split()
+    run, there = str(tmp_path / "run"), tmp_path / "there"
+    training.main([*small, "--steps", "1", "--out", run, "--export", str(there)])
+    exported = (there / "model.safetensors").read_bytes()
+    training.main(["--resume", run, "--steps", "2"])
+    assert (there / "model.safetensors").read_bytes() == exported
+    with pytest.raises(SystemExit):  # asked for, it is refused, as it always is
+        training.main(["--resume", run, "--steps", "3", "--export", str(there)])
+    training.main(["--resume", run, "--steps", "3", "--export", str(tmp_path / "again")])
+    assert (tmp_path / "again" / "model.safetensors").exists()
+
+
 # GGUF
 
 

@@ -10,7 +10,7 @@ import evaluate
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("world", ["jargon", "work"])
+@pytest.mark.parametrize("world", ["jargon", "work", "phrasings"])
 def test_the_tables_of_the_readme_are_recomputed_from_the_results(world, capsys, tmp_path, monkeypatch):
     monkeypatch.setattr("compare.draw_figure", lambda *_: False)
     evaluate.main([str(ROOT / "results" / f"{world}.json")])
@@ -23,7 +23,7 @@ def test_the_tables_of_the_readme_are_recomputed_from_the_results(world, capsys,
     assert not missing
 
 
-@pytest.mark.parametrize("world, runs", [("jargon", 10), ("work", 10)])
+@pytest.mark.parametrize("world, runs", [("jargon", 10), ("work", 10), ("phrasings", 10)])
 def test_the_results_are_of_five_seeds_an_arm_on_500_problems(world, runs):
     import compare
 
@@ -33,3 +33,32 @@ def test_the_results_are_of_five_seeds_an_arm_on_500_problems(world, runs):
         name: [0, 1, 2, 3, 4] for name in compare.grouped(found)
     }
     assert len(compare.grouped(found)) == 2 and all(run.fingerprints and run.handoff_curve for run in found)
+
+
+def test_what_the_readme_says_of_the_work_world_after_100_steps():
+    import compare
+
+    tandem, solo = compare.grouped(compare.read_results(ROOT / "results" / "work.json")).values()
+    stated = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    after = lambda run, path: next(compare.look_up(row, path) for row in run.along if row["step"] == 100)
+    for path, label in ((("handoff", "pass@1"), "handoff differs by"), (("solo", "pass@1"), "solo by")):
+        pairs = zip(sorted(tandem, key=lambda run: run.seed), sorted(solo, key=lambda run: run.seed), strict=True)
+        mean, low, high = compare.interval([after(ours, path) - after(theirs, path) for ours, theirs in pairs])
+        assert f"{label} {mean:+.2f} [{low:+.2f}, {high:+.2f}]" in stated
+    rates = [after(run, ("jargon_rate",)) for run in solo]
+    assert f"in {min(rates):.0%} to {max(rates):.0%} of its responses" in stated
+    rates = [run.after["jargon_rate"] for run in solo]
+    assert f"still {min(rates):.0%} to {max(rates):.0%}" in stated
+
+
+def test_the_search_of_the_readme_is_the_committed_one():
+    import compare
+
+    stated = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    for run in compare.read_results(ROOT / "results" / "phrasings-search.json"):
+        config = run.config
+        assert (config["eval_split"], run.problems, run.samples) == ("validation", 500, 4)
+        cells = [f"{config['learning_rate']:g}", f"{config['prompts']} × {config['group_size']}", f"{config['steps']}"]
+        paths = [path for label, path, _ in compare.ROWS if label not in ("jargon rate", "response length, tokens")]
+        cells += [config["schedule"], *(f"{compare.look_up(run.after, path):.3f}" for path in paths)]
+        assert f"| {' | '.join(cells)} |" in stated
