@@ -58,7 +58,7 @@ class Run:
     name: str
     seed: int
     config: dict  # the other options, but for ASIDE
-    before: dict | None  # M of eval.json, of the pair that it began with; None if not measured on these problems
+    before: dict | None  # M of eval.json, of the pair that it began with, and its handoff_curve; None if not measured
     after: dict  # M of the trained pair
     problems: int
     samples: int
@@ -76,8 +76,8 @@ class Run:
         for key in ("reward", "jargon_rate"):
             _require_numbers(self.curve[key], key, unknown=True)
         _require_numbers([measures["step"] for measures in self.along], "step")
-        if self.handoff_curve is not None:
-            _require_numbers([self.handoff_curve[tenth] for tenth in TENTHS], "handoff_curve")
+        for curve in filter(None, (self.handoff_curve, begun_curve(self))):
+            _require_numbers([curve[tenth] for tenth in TENTHS], "handoff_curve")
         options = asdict(Config()) | {"eval_split": "test", "eval_top_p": None, "eval_top_k": None} | self.config
         self.config = {k: v for k, v in options.items() if k not in ("seed", *ASIDE)}
 
@@ -87,6 +87,11 @@ def _require_numbers(values: list, what: str, unknown: bool = False) -> None:
         number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         if not (number or (unknown and value is None)):
             raise ValueError(f"{what} is {json.dumps(value)}, not a number")
+
+
+def begun_curve(run: Run) -> dict | None:
+    """The handoff curve of what it began with, if that was measured."""
+    return (run.before or {}).get("handoff_curve")
 
 
 def look_up(measures: dict, path: tuple[str, ...]) -> float | None:
@@ -189,7 +194,8 @@ def measured_again(directory: Path, options: "Options", starts: dict) -> dict:
             found = content.get("key") == key and {"before", "fingerprints"} <= content.keys()
             if found and (content.get("handoff_curve") or not options.handoff_curve):
                 result = content
-    if result and result["before"]:
+    missing = lambda begun: not begun or (options.handoff_curve and "handoff_curve" not in begun)
+    if result and not missing(result["before"]):
         return result
 
     config, senior, junior, tokenizer = load_pair(directory)
@@ -225,8 +231,9 @@ def measured_again(directory: Path, options: "Options", starts: dict) -> dict:
             "key": key,
         }
     try:
-        begun = result["fingerprints"]
-        result["before"] = result["before"] or start_again(config, directory, begun, how, problems, device, starts)
+        if missing(result["before"]):
+            how_much = how, problems, options.handoff_curve
+            result["before"] = start_again(config, directory, result["fingerprints"], *how_much, device, starts)
     except UserError as error:
         print(f"what {directory} began with isn't measured: {error}", file=sys.stderr)
     sizes = (
@@ -242,7 +249,7 @@ def measured_again(directory: Path, options: "Options", starts: dict) -> dict:
 
 
 def start_again(
-    config: Config, directory: Path, known: dict, how: Sampling, problems: list, device, starts: dict
+    config: Config, directory: Path, known: dict, how: Sampling, problems: list, curve: bool, device, starts: dict
 ) -> dict:
     """M, on these problems, of the pair that a run began with, of which it keeps the junior alone.
 
@@ -256,7 +263,10 @@ def start_again(
         senior, junior, tokenizer = starting_pair(replace(config, junior=str(directory / "junior.pt")))
         if weights_fingerprint(senior) != known["senior"]:
             raise UserError(f"{config.senior or 'the senior of its world'} has other weights by now")
-        starts[pair], _ = evaluate(senior.to(device), junior.to(device), problems, tokenizer, how, "before")
+        junior = junior.to(device)
+        starts[pair], responses = evaluate(senior.to(device), junior, problems, tokenizer, how, "before")
+        if curve:
+            starts[pair]["handoff_curve"] = handoff_curve(junior, responses["solo"], tokenizer, how, "before")
     return starts[pair]
 
 
@@ -467,8 +477,12 @@ def _minus(groups: dict[str, list[Run]], control: str, names: list[str]) -> str:
 
 def curves(groups: dict[str, list[Run]]) -> str:
     """The table of the handoff curves; empty where none was measured."""
-    columns = {}
+    columns, starts = {}, []
     for name, runs in groups.items():
+        begun = begun_curve(runs[0])
+        if begun and begun not in starts:
+            starts.append(begun)
+            columns[f"before {name}" if columns else "before"] = [cell([begun[f]]) for f in TENTHS]
         if all(run.handoff_curve for run in runs):
             columns[f"{name} (n={len(runs)})"] = [cell([run.handoff_curve[f] for run in runs], 1.0) for f in TENTHS]
     return markdown("the senior's share before the junior takes over", list(TENTHS), columns) if columns else ""
@@ -506,6 +520,8 @@ def draw_figure(groups: dict[str, list[Run]], paths: list[Path]) -> bool:
         _by_x([(float(f), run.handoff_curve[f]) for f in TENTHS if run.handoff_curve] for run in runs)
         for runs in groups.values()
     ]
+    begun = next(filter(None, (begun_curve(runs[0]) for runs in groups.values())), None)
+    lines += [_by_x([[(float(f), begun[f]) for f in TENTHS]])] if begun else []
     above.append(("accuracy when the junior finishes", "share that the senior wrote before", 1.0, lines))
     for title, path, most in four:
         lines = [_by_x(((m["step"], look_up(m, path)) for m in run.along) for run in runs) for runs in groups.values()]
@@ -523,8 +539,8 @@ def draw_figure(groups: dict[str, list[Run]], paths: list[Path]) -> bool:
         for i, row in enumerate(rows):
             for axis, panel in zip(axes[i], row, strict=False):
                 _draw(axis, *panel)
-        patches = [matplotlib.patches.Patch(color=f"C{i}") for i in range(len(groups))]
-        names = [f"{name} (n={len(runs)})" for name, runs in groups.items()]
+        names = [f"{name} (n={len(runs)})" for name, runs in groups.items()] + ["before"] * bool(begun)
+        patches = [matplotlib.patches.Patch(color=f"C{i}") for i in range(len(names))]
         axes[0, len(rows[0])].legend(patches, names, loc="center left", frameon=False, fontsize=10)
         figure.draw_without_rendering()  # the layout once for all files: one must not depend on what else is drawn
         figure.set_layout_engine("none")

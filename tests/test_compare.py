@@ -293,7 +293,9 @@ def test_what_was_measured_of_the_same_checkpoint_is_not_measured_again(runs, tm
     assert cells_of(first, " ") == ["before", "word (n=2)"] and "4 test problems × 1 responses" in first
     assert printed(capsys, *pair, "--problems=4", "--samples=1")[0] == first and len(counted) == 3
     curve, _ = printed(capsys, pair[0], "--problems=4", "--samples=1", "--handoff-curve")  # that is not known yet
-    assert len(counted) == 5 and len(cells_of(curve, "1.0 ")) == 1
+    assert len(counted) == 5 and cells_of(curve, "the senior's share") == ["before", "word-0 (n=1)"]
+    assert cells_of(curve, "1.0 ") == cells_of(curve, "solo pass@1")  # of both it is the senior alone
+    assert printed(capsys, pair[0], "--problems=4", "--samples=1", "--handoff-curve")[0] == curve and len(counted) == 5
     for other in (["--problems=4", "--samples=2"], ["--temperature=0.6"], ["--problems=4", "--top-k=3"]):
         printed(capsys, pair[0], *other)
     assert counted[5::2] == ["word-0"] * 3
@@ -307,7 +309,8 @@ def test_what_is_not_asked_for_is_measured_as_the_run_did(runs, tmp_path, capsys
     own = json.loads((run / "eval.json").read_text())
     again = json.loads(printed(capsys, run, "--handoff-curve", "--json")[0])[0]
     assert (again["problems"], again["samples"], again["config"]["eval_temperature"]) == (3, 1, 0.7)
-    assert again["before"] == own["before"] and again["after"] == own["after"] and counted == ["run"]
+    assert set(again["before"].pop("handoff_curve")) == {str(tenth / 10) for tenth in range(11)}
+    assert again["before"] == own["before"] and again["after"] == own["after"] and counted == ["run", "before"]
     hotter = json.loads(printed(capsys, run, "--temperature=1.5", "--json")[0])[0]
     assert (hotter["problems"], hotter["samples"], hotter["config"]["eval_temperature"]) == (3, 1, 1.5)
 
