@@ -199,9 +199,10 @@ def measured_again(directory: Path, options: "Options", starts: dict) -> dict:
         return result
 
     config, senior, junior, tokenizer = load_pair(directory)
-    _, problems, _ = problems_of(config, n, tokenizer, senior, junior)
     if options.validation:
-        problems = take("validation", n, "evaluation", config.world)
+        problems = take(split, n, "evaluation", config.world)
+    else:
+        _, problems, _ = problems_of(config, n, tokenizer, senior, junior)
     device = pick_device(options.device)
     say_device(device)
     junior = junior.to(device)
@@ -232,8 +233,10 @@ def measured_again(directory: Path, options: "Options", starts: dict) -> dict:
         }
     try:
         if missing(result["before"]):
-            how_much = how, problems, options.handoff_curve
-            result["before"] = start_again(config, directory, result["fingerprints"], *how_much, device, starts)
+            known = result["fingerprints"]
+            result["before"] = start_again(
+                config, directory, known, how, problems, options.handoff_curve, device, starts
+            )
     except UserError as error:
         print(f"what {directory} began with isn't measured: {error}", file=sys.stderr)
     sizes = (

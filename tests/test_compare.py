@@ -335,6 +335,10 @@ def test_the_validation_split_is_for_choosing_options(runs, tmp_path, capsys, no
     assert [problem.question for problem in seen[0]] == [p.question for p in take("validation", 3, "evaluation")]
     (tmp_path / "v.json").write_text(printed(capsys, run, "--validation", "--json")[0])
     assert len(seen) == 2  # the trained pair and what it began with, once
+    assert "3 test problems × 1 responses" in printed(capsys, run, "--problems=3")[0]
+    assert [p.question for p in seen[2]] == [
+        p.question for p in take("test", 3, "evaluation")
+    ]  # no answer for the other
     shown, _ = printed(capsys, tmp_path / "v.json", runs / "word-1")
     assert [name for name in cells_of(shown, " ") if "(n=" in name] == ["a (n=1)", "word-1 (n=1)"]
     config = json.loads((run / "config.json").read_text())
