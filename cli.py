@@ -200,5 +200,6 @@ def say_device(device) -> None:
     """Which device it is, on stderr."""
     import torch
 
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    n = torch.get_num_threads()
+    threads = f", {n} thread{'s' * (n > 1)}" if device.type == "cpu" else ""
     print(f"device: {device}{threads}", file=sys.stderr)

@@ -107,6 +107,8 @@ def look_up(measures: dict, path: tuple[str, ...]) -> float | None:
 def read_runs(options: "Options") -> list[Run]:
     """The runs of all the directories and files that were given, each once, with names of their own."""
     found, starts, paths = {}, {}, list(dict.fromkeys(Path(given).resolve() for given in options.runs))
+    if options.again:
+        say_device(pick_device(options.device))
     others = [path for path in paths if len(paths) > 1 and path.is_dir() and not (path / "config.json").exists()]
     if others:
         print(f"no runs, so left out: {', '.join(map(str, others))} (no config.json)", file=sys.stderr)
@@ -204,7 +206,6 @@ def measured_again(directory: Path, options: "Options", starts: dict) -> dict:
     else:
         _, problems, _ = problems_of(config, n, tokenizer, senior, junior)
     device = pick_device(options.device)
-    say_device(device)
     junior = junior.to(device)
     if result is None:
         state = checkpoint.read(last)

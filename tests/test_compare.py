@@ -288,7 +288,8 @@ def counted(monkeypatch) -> list[str]:
 
 def test_what_was_measured_of_the_same_checkpoint_is_not_measured_again(runs, tmp_path, capsys, counted, no_figure):
     pair = [shutil.copytree(runs / name, tmp_path / name) for name in ("word-0", "word-1")]
-    first, _ = printed(capsys, *pair, "--problems=4", "--samples=1")
+    first, error = printed(capsys, *pair, "--problems=4", "--samples=1")
+    assert error.count("device: cpu") == 1  # not once a run
     assert counted == ["word-0", "before", "word-1"]  # both runs began with one pair
     assert cells_of(first, " ") == ["before", "word (n=2)"] and "4 test problems × 1 responses" in first
     assert printed(capsys, *pair, "--problems=4", "--samples=1")[0] == first and len(counted) == 3
