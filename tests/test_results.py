@@ -33,6 +33,7 @@ def test_the_results_are_of_five_seeds_an_arm_on_500_problems(world, arms):
         name: [0, 1, 2, 3, 4] for name in compare.grouped(found)
     }
     assert len(compare.grouped(found)) == arms and all(run.fingerprints and run.handoff_curve for run in found)
+    assert all(compare.begun_curve(run) for run in found)
 
 
 def test_what_the_readme_says_of_the_work_world_after_100_steps():
@@ -72,7 +73,9 @@ def test_what_the_readme_says_of_the_handoff_curves():
     _, word, solo = compare.grouped(compare.read_results(ROOT / "results" / "phrasings.json")).values()
     assert f"finishes {mean(word, '0.1'):.2f} of what this senior began, and {mean(solo, '0.1'):.2f} of what" in stated
     tandem, plain = compare.grouped(compare.read_results(ROOT / "results" / "jargon.json")).values()
-    between = [mean(plain, f"0.{tenth}") for tenth in range(2, 9)]
-    assert f"of what plain RL began {min(between):.0%} to {max(between):.0%} if that" in stated
+    fifths = [f"0.{tenth}" for tenth in range(2, 9)]
+    after, before = [mean(plain, tenth) for tenth in fifths], [compare.begun_curve(plain[0])[tenth] for tenth in fifths]
+    assert f"{min(after):.0%} to {max(after):.0%} of what plain RL began" in stated
+    assert f"{min(before):.0%} to {max(before):.0%} of what the senior began before" in stated
     assert f"alone solves {mean(tandem, '0.0'):.3f}" in stated
     assert min(mean(tandem, tenth) for tenth in tandem[0].handoff_curve) >= 0.9  # "90% or more"
