@@ -196,8 +196,9 @@ def pick_device(name: str):
     return device
 
 
+@functools.cache
 def say_device(device) -> None:
-    """Which device it is, on stderr."""
+    """Which device it is, on stderr, once."""
     import torch
 
     n = torch.get_num_threads()

@@ -107,8 +107,6 @@ def look_up(measures: dict, path: tuple[str, ...]) -> float | None:
 def read_runs(options: "Options") -> list[Run]:
     """The runs of all the directories and files that were given, each once, with names of their own."""
     found, starts, paths = {}, {}, list(dict.fromkeys(Path(given).resolve() for given in options.runs))
-    if options.again:
-        say_device(pick_device(options.device))
     others = [path for path in paths if len(paths) > 1 and path.is_dir() and not (path / "config.json").exists()]
     if others:
         print(f"no runs, so left out: {', '.join(map(str, others))} (no config.json)", file=sys.stderr)
@@ -206,6 +204,7 @@ def measured_again(directory: Path, options: "Options", starts: dict) -> dict:
     else:
         _, problems, _ = problems_of(config, n, tokenizer, senior, junior)
     device = pick_device(options.device)
+    say_device(device)
     junior = junior.to(device)
     if result is None:
         state = checkpoint.read(last)
@@ -552,7 +551,7 @@ def draw_figure(groups: dict[str, list[Run]], paths: list[Path]) -> bool:
             for path in paths:
                 figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
         except (OSError, ValueError) as error:
-            raise UserError(f"--figure {path} can't be drawn ({error}); give the path of a .png or .svg") from None
+            raise UserError(f"{path} can't be drawn ({error}); give --figure the path of a .png or .svg") from None
         finally:
             plt.close(figure)
     return True
@@ -665,6 +664,11 @@ def compare(options: Options) -> None:
     figure = first.with_suffix("") if first.suffix == ".json" else first.resolve().parent / "comparison"
     figure = Path(options.figure or figure)
     paths = [figure] if figure.suffix else [figure.with_suffix(".png"), figure.with_suffix(".svg")]
-    drawn = draw_figure(groups, paths)
-    note = f"figure: {' and '.join(map(str, paths))}" if drawn else "no figure: pip install matplotlib draws one"
+    try:
+        drawn = draw_figure(groups, paths)
+        note = f"figure: {' and '.join(map(str, paths))}" if drawn else "no figure: pip install matplotlib draws one"
+    except UserError as error:
+        if options.figure:
+            raise
+        note = f"no figure: {error}"  # which wasn't asked for
     print(note, file=sys.stderr)

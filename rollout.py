@@ -141,6 +141,8 @@ def generate(
         raise ValueError("prompts: at least one, and none of them empty")
     if max_new_tokens < 1 or not 0 <= temperature < float("inf"):
         raise ValueError(f"max_new_tokens ({max_new_tokens}) is at least 1, temperature ({temperature}) at least 0")
+    if max_turns is not None and max_turns < 1:
+        raise ValueError(f"max_turns is {max_turns}; it must be at least 1")
     if (top_p is not None and not 0 < top_p <= 1) or (top_k is not None and top_k < 1):
         raise ValueError(f"top_p ({top_p}) is above 0 and at most 1, top_k ({top_k}) at least 1")
     if len({model.config.vocab_size for model in models}) > 1:

@@ -69,7 +69,8 @@ class Handoff:
 
         All randomness comes from `generator` (torch's own if None), which may be on another device than the rows.
         """
-        self.generator, self.device, self.batch_size = generator, torch.device(device or "cpu"), batch_size
+        self.generator, self.batch_size = generator, batch_size
+        self.device = torch.device("cpu" if device is None else device)
         masks = (self.boundary, self.delimiter)
         self.boundary, self.delimiter = (mask if mask is None else mask.to(self.device) for mask in masks)  # (V,)
         self.rows = torch.arange(batch_size, device=self.device)  # (B,) where a row stood at the start
@@ -80,6 +81,10 @@ class Handoff:
 
     def next(self, tokens: Tensor) -> Tensor:
         """The author of each row's next token, given the tokens (B,) just emitted.  (B,) bool"""
+        if tokens.shape != self.author.shape:
+            raise ValueError(
+                f"tokens is {tuple(tokens.shape)}, not one of each of the {len(self.author)} rows that go on"
+            )
         self.gap = self.gap + 1  # (B,)
         triggered = self._triggered(tokens)  # (B,) bool
         self.gap = self.gap.masked_fill(triggered, 0)
@@ -161,7 +166,8 @@ def advantages(
         raise ValueError("group_size is 1: the rloo baseline and normalize_std compare at least 2 rollouts a group")
     if baseline == "ema" and running_mean is None:
         raise ValueError("running_mean is missing: the ema baseline subtracts it")
-    groups = rewards.float().view(-1, group_size)  # (N/G, G)
+    rewards = rewards if rewards.is_floating_point() else rewards.float()
+    groups = rewards.view(-1, group_size)  # (N/G, G)
     match baseline:
         case "group":
             centred = groups - groups.mean(dim=1, keepdim=True)
@@ -170,7 +176,7 @@ def advantages(
         case "ema":
             centred = groups - running_mean
         case "none":
-            centred = groups
+            centred = groups.clone()
     if normalize_std:
         centred = centred / (groups.std(dim=1, keepdim=True) + 1e-6)
     return centred.reshape(-1)  # (N,)

@@ -64,7 +64,7 @@ def objective(
 
     `batch` may be a part of the mini-batch, whose weights add up to `total_weight`: the one global count of tokens. The
     losses of the parts, and their gradients, add up to the whole's; so do the diagnostics, but for ratio_error, the
-    largest. `entropy` (nats) is a sum over the tokens.
+    largest.
     """
     rollout, trained = batch.rollout, batch.weights != 0  # (N, T)
     full = log_probs(response_logits(senior, rollout, trained), config.temperature)  # (M, V)
@@ -76,7 +76,6 @@ def objective(
     loss, stats = policy_loss(
         logprobs, old_logprobs, batch.advantages, batch.weights, config.clip, denominator=total_weight
     )
-    stats["entropy"] = -(full.detach().exp() * full.detach()).sum()
     if config.kl_coef:
         with torch.no_grad():
             theirs = log_probs(response_logits(junior, rollout, trained), config.temperature)  # (M, V)
@@ -171,6 +170,8 @@ class Trainer:
             "reward": rewards.mean().item(),
             "senior_fraction": (rollout.authorship.sum() / rollout.mask.sum()).item(),
             "handoffs": changes.sum(dim=1).float().mean().item(),
+            # Of the senior's next token, in nats: the mean of -log π over those that it drew estimates it, for nothing.
+            "entropy": -(rollout.logprobs * rollout.authorship).sum().item() / max(1, int(rollout.authorship.sum())),
             **updates,
             "zero_advantage_fraction": idle.float().mean().item(),
             "response_length": lengths.float().mean().item(),
@@ -234,7 +235,7 @@ class Trainer:
             )
         tqdm.write(f"step {step}: {what}; the update is dropped", file=sys.stderr)
 
-    def update(self, batch: Batch, step: int) -> tuple[dict[str, float | None], int]:
+    def update(self, batch: Batch, step: int) -> tuple[dict[str, float], int]:
         """An optimizer step a mini-batch. Without any advantage there is none: Adam would drift on its momentum."""
         config = self.config
         self.optimizer.param_groups[0]["lr"] = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup))
@@ -254,7 +255,8 @@ class Trainer:
             ranks.add_gradients(self.senior.parameters())
             stats = {name: sum(s[name] for s in parts) for name in parts[0]}
             stats["ratio_error"] = max(s["ratio_error"] for s in parts)
-            stats["entropy"] = stats["entropy"] / (part.weights != 0).sum()
+            for name in ("approx_kl", "clip_fraction"):  # means over the tokens that were read
+                stats[name] = stats[name] * weight / part.weights.sum()
             stats["grad_norm"] = torch.nn.utils.clip_grad_norm_(self.senior.parameters(), config.grad_clip)
             if not (stats["loss"] + stats["grad_norm"]).isfinite():
                 quantity = "gradient" if stats["loss"].isfinite() else "loss"
@@ -264,9 +266,8 @@ class Trainer:
             self.optimizer.step()
             self.faults = 0
             done.append({name: value.item() for name, value in stats.items()})
-        names = ("loss", "grad_norm", "entropy", "approx_kl", "clip_fraction")
+        names = ("loss", "grad_norm", "approx_kl", "clip_fraction")
         means = {name: sum(d[name] for d in done) / len(done) if done else 0.0 for name in names}
-        means["entropy"] = means["entropy"] if done else None  # not known where nothing was read
         return {**means, "update_ratio_error": done[0]["ratio_error"] if done else 0.0}, skipped
 
     def backward(self, batch: Batch, weight: Tensor) -> list[dict[str, Tensor]]:

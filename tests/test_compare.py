@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import cli
 import compare
 import evaluate
 import train
@@ -251,6 +252,14 @@ def test_results_read_again_give_the_same_tables_and_the_same_figure(runs, tmp_p
     assert [m["step"] for m in first["along"]] == [0, 2] and len(first["curve"]["reward"]) == 3
 
 
+def test_a_figure_that_was_not_asked_for_and_can_not_be_drawn_is_no_error(runs, tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    run = Path(shutil.copytree(runs / "solo-0", tmp_path / "solo-0"))
+    (tmp_path / "comparison.png").mkdir()
+    shown, error = printed(capsys, run)
+    assert "solo pass@1" in shown and f"no figure: {tmp_path / 'comparison.png'} can't be drawn" in error
+
+
 def test_another_control_may_be_named(runs, capsys, no_figure):
     shown, _ = printed(capsys, *(path for path in runs.iterdir() if path.is_dir()), "--control", "word")
     assert cells_of(shown, "minus word") == ["solo (n=2)"]
@@ -288,6 +297,7 @@ def counted(monkeypatch) -> list[str]:
 
 def test_what_was_measured_of_the_same_checkpoint_is_not_measured_again(runs, tmp_path, capsys, counted, no_figure):
     pair = [shutil.copytree(runs / name, tmp_path / name) for name in ("word-0", "word-1")]
+    cli.say_device.cache_clear()
     first, error = printed(capsys, *pair, "--problems=4", "--samples=1")
     assert error.count("device: cpu") == 1  # not once a run
     assert counted == ["word-0", "before", "word-1"]  # both runs began with one pair

@@ -301,6 +301,8 @@ def test_bad_requests_name_what_is_wrong():
         roll(senior, None, schedule="solo", top_p=0.0)
     with pytest.raises(ValueError, match="top_k"):
         roll(senior, None, schedule="solo", top_k=0)
+    with pytest.raises(ValueError, match="max_turns"):
+        roll(senior, None, schedule="solo", max_turns=0)
     for share in ((11, 15), (-1, 15), (0, 4)):
         with pytest.raises(ValueError, match="share"):
             roll(senior, None, schedule="solo", share=share)

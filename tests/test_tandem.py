@@ -176,6 +176,26 @@ def test_bad_advantages_name_the_argument(arguments, name):
         advantages(torch.zeros(8), **arguments)
 
 
+@pytest.mark.parametrize("schedule", ["word", "token", "step", "chunk", "alternate", "solo"])
+def test_as_many_tokens_as_rows_are_asked_for(schedule):
+    """A forgotten `keep` would be a lost authorship otherwise."""
+    handoff = Handoff(schedule, boundary=torch.ones(9, dtype=torch.bool), delimiter=torch.ones(9, dtype=torch.bool))
+    handoff.start(4)
+    for tokens in (torch.zeros(2, dtype=torch.long), torch.zeros(4, 1, dtype=torch.long)):
+        with pytest.raises(ValueError, match="tokens"):
+            handoff.next(tokens)
+    handoff.keep(torch.tensor([0, 3]))
+    assert handoff.next(torch.zeros(2, dtype=torch.long)).shape == (2,)
+
+
+def test_advantages_are_new_numbers_in_the_precision_of_the_rewards():
+    rewards = torch.tensor([0.0, 1.0, 1.0, 1.0], dtype=torch.float64)
+    for baseline in ("group", "rloo", "ema", "none"):
+        found = advantages(rewards, 4, baseline, running_mean=0.5)
+        assert found.dtype == torch.float64 and found.data_ptr() != rewards.data_ptr()
+    assert advantages(rewards > 0, 4).dtype == torch.float32
+
+
 def loss_inputs(rows=6, length=9, seed=0):
     generator = torch.Generator().manual_seed(seed)
     logprobs = -torch.rand(rows, length, generator=generator) * 3

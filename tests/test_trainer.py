@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import math
 
 import pytest
 import torch
@@ -166,8 +167,34 @@ def test_a_batch_without_any_advantage_takes_no_step(tokenizer):
     before = copy.deepcopy(made.senior.state_dict())
     for rewards in (torch.zeros(8), torch.ones(8)):
         metrics, skipped = made.update(batch_of(made, rewards), 1)
-        assert skipped == 1 and metrics["grad_norm"] == 0 and metrics["entropy"] is None
+        assert skipped == 1 and metrics["grad_norm"] == 0
     assert all(torch.equal(a, b) for a, b in zip(before.values(), made.senior.state_dict().values(), strict=True))
+
+
+def test_clipping_and_kl_are_means_over_the_tokens_that_were_read(tokenizer):
+    made = trainer_of(tokenizer, prompts=4, objective="grpo", mini_batches=1)
+    batch = batch_of(made, torch.tensor([0] * 8 + [0, 1] * 4).float())  # half of the groups teach nothing
+    noise = 0.3 * torch.randn(batch.weights.shape, generator=torch.Generator().manual_seed(0))  # (N, T)
+    batch.rollout.logprobs += noise
+    metrics, _ = made.update(batch, 0)
+    log_ratio = -noise[8:][batch.weights[8:] != 0]  # (M,)
+    ratio = log_ratio.exp()
+    assert metrics["clip_fraction"] == pytest.approx(((ratio - 1).abs() > 0.2).float().mean().item(), abs=1e-6)
+    assert metrics["approx_kl"] == pytest.approx((ratio - 1 - log_ratio).mean().item(), abs=1e-5)
+
+
+def test_the_entropy_is_that_of_the_seniors_distributions_and_known_where_nothing_is_learnt(tokenizer, monkeypatch):
+    made = trainer_of(tokenizer, prompts=64, group_size=8, temperature=1.3)
+    monkeypatch.setattr(trainer.reward, "verify_batch", lambda texts, _: [False] * len(texts))
+    metrics, batch, _ = made.step(0)
+    assert metrics["skipped_updates"] == 1 and all(math.isfinite(value) for value in metrics.values())
+    written = batch.rollout.authorship  # (N, T)
+    logits = response_logits(made.senior, batch.rollout, written) / 1.3  # (M, V)
+    known = torch.distributions.Categorical(logits=logits)
+    surprise = -known.log_prob(batch.rollout.tokens[written])  # (M,)
+    error = (surprise - known.entropy()).std() / len(surprise) ** 0.5
+    assert metrics["entropy"] == pytest.approx(surprise.mean().item(), rel=1e-5)
+    assert abs(metrics["entropy"] - known.entropy().mean()) < 4 * error < 0.1
 
 
 def test_rows_without_advantage_are_not_read_again_but_count(tokenizer, monkeypatch):
