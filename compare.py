@@ -498,12 +498,15 @@ def draw_figure(groups: dict[str, list[Run]], paths: list[Path]) -> bool:
     """One figure of all groups: a line, or a bar, is a mean over seeds, its band, or whisker, the 95% interval.
 
     Reward and jargon rate over the steps, the measures along the way and the handoff curve where there are such, and the
-    four measures in the end. The same runs give the same file. False, and no figure, where matplotlib isn't installed.
+    four measures in the end. The same runs give the same file. False, and no figure, where matplotlib isn't installed;
+    UserError where there are too many groups, or a path can't be written.
     """
     try:
         import matplotlib
     except ImportError:
         return False
+    if len(groups) > 9:
+        raise UserError(f"{len(groups)} groups are more than a figure has colours for; give at most 9")
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 

@@ -41,8 +41,6 @@ class Sampling:
     top_k: int | None = None
     max_new_tokens: int = 64
     max_turns: int = 150  # under `step`
-    p_senior: float = 0.5  # of `word`
-    max_gap: int = 32
     batch_size: int = 512  # rows at a time
     precision: str = "float32"
     seed: int = 0
@@ -65,7 +63,6 @@ def sampling(config: Config) -> Sampling:
         samples=config.eval_samples,
         temperature=config.eval_temperature,
         max_new_tokens=config.max_new_tokens,
-        max_gap=config.max_gap,
         batch_size=config.rollout_rows,
         precision=config.precision,
     )
@@ -108,8 +105,11 @@ def respond(
     how: Sampling,
     bar: tqdm,
 ) -> list[Response]:
-    """`how.samples` responses to every problem, one after the other, under one schedule."""
-    handoff = handoff_for(schedule, tokenizer, senior, p_senior=how.p_senior, max_gap=how.max_gap)
+    """`how.samples` responses to every problem, one after the other, under one schedule.
+
+    Its numbers are the paper's, p_senior 0.5 and max_gap 32, whatever a run trained with: runs are to be compared.
+    """
+    handoff = handoff_for(schedule, tokenizer, senior)
     asked = [problem for problem in problems for _ in range(how.samples)]  # a row each
     rollout = generate_in_parts(
         senior,

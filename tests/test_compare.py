@@ -260,6 +260,17 @@ def test_a_figure_that_was_not_asked_for_and_can_not_be_drawn_is_no_error(runs, 
     assert "solo pass@1" in shown and f"no figure: {tmp_path / 'comparison.png'} can't be drawn" in error
 
 
+def test_more_groups_than_colours_are_no_figure(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    rows = [asdict(made(f"run-{i}", steps=i)) for i in range(1, 11)]
+    (tmp_path / "many.json").write_text(json.dumps(rows))
+    shown, error = printed(capsys, tmp_path / "many.json")
+    assert shown.count("| run-") == 10 and "no figure: 10 groups" in error
+    with pytest.raises(SystemExit):
+        printed(capsys, tmp_path / "many.json", "--figure", tmp_path / "many.png")
+    assert "10 groups are more than" in capsys.readouterr().err and not (tmp_path / "many.png").exists()
+
+
 def test_another_control_may_be_named(runs, capsys, no_figure):
     shown, _ = printed(capsys, *(path for path in runs.iterdir() if path.is_dir()), "--control", "word")
     assert cells_of(shown, "minus word") == ["solo (n=2)"]

@@ -90,12 +90,12 @@ def test_what_is_asked_for_is_what_is_sampled(tokenizer, monkeypatch):
 
     monkeypatch.setattr("rollout.generate", recorded)
     senior, junior = small_pair(tokenizer)
-    how = Sampling(samples=1, temperature=0.6, top_p=0.8, top_k=20, max_new_tokens=9, max_turns=5, max_gap=3)
+    how = Sampling(samples=1, temperature=0.6, top_p=0.8, top_k=20, max_new_tokens=9, max_turns=5)
     _, responses = evaluate(senior, junior, take("test", 2, 0), tokenizer, how)
     assert [handoff.schedule for handoff, _, _ in calls] == ["solo", "step", "word"]
     assert list(responses) == ["solo", "handoff", "handoff_word"]
     for handoff, partner, arguments in calls:
-        assert (partner is None) == (handoff.schedule == "solo") and (handoff.p_senior, handoff.max_gap) == (0.5, 3)
+        assert (partner is None) == (handoff.schedule == "solo") and (handoff.p_senior, handoff.max_gap) == (0.5, 32)
         assert [arguments[name] for name in ("temperature", "top_p", "top_k", "max_new_tokens")] == [0.6, 0.8, 20, 9]
         assert arguments["max_turns"] == (5 if handoff.schedule == "step" else None)
 
