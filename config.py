@@ -211,15 +211,15 @@ class Config:
             raise ValueError(f"--mini-batches {self.mini_batches} doesn't divide --prompts {self.prompts}")
         if self.clip is not None:
             _require(0 < self.clip < 1, "clip", "between 0 and 1", self)
-        if self.normalize_std and self.baseline in ("ema", "none"):
-            raise ValueError(
-                f"--normalize-std, which --objective grpo has by itself, divides by a group's spread, and --baseline "
-                f"{self.baseline} leaves something to divide where that is 0: use --normalize-std false, or --baseline group"
-            )
         if self.group_size == 1 and (self.baseline in ("group", "rloo") or self.normalize_std):
             raise ValueError(
                 "--group-size 1 leaves nothing to compare a response with: use --baseline ema or none, "
                 "without --normalize-std, or a larger group"
+            )
+        if self.normalize_std and self.baseline in ("ema", "none"):
+            raise ValueError(
+                f"--normalize-std, which --objective grpo has by itself, divides by a group's spread, and --baseline "
+                f"{self.baseline} leaves something to divide where that is 0: use --normalize-std false, or --baseline group"
             )
 
     def record(self) -> dict:

@@ -186,7 +186,7 @@ train --prompts 0                                    | --prompts at least 1
 train --group-size 0                                 | --group-size at least 1
 train --group-size 1                                 | --group-size ema
 train --group-size 1 --baseline rloo                 | --group-size ema
-train --group-size 1 --baseline none --normalize-std | --normalize-std false
+train --group-size 1 --baseline none --normalize-std | --group-size --normalize-std
 train --objective grpo --baseline ema                | --normalize-std false spread
 train --max-new-tokens 0                             | --max-new-tokens at least 1
 train --max-new-tokens 200                           | --max-new-tokens 200 128 68
