@@ -1,4 +1,4 @@
-"""The paper's four measures of a senior and its junior, and the command that compares runs by them (compare.py).
+"""The paper's measures of a senior and its junior, and the command that compares runs by them.
 
     python evaluate.py runs/word runs/solo                          # side by side, from their eval.json
     python evaluate.py runs/*                                       # runs that differ in their seed are a group
@@ -14,21 +14,20 @@ legibility  on the same: the junior's cross-entropy a token, given the prompt
 
 import math
 from dataclasses import dataclass
+from statistics import fmean
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
-import ranks
-import reward
-from cli import command, parse
-from config import Config
 from data.problems import Problem, jargon_rate
 from data.tokenizer import Tokenizer
 from model import GPT, autocast
-from rollout import Rollout, generate, generate_in_parts, handoff_for, log_probs, render, response_logits, seeded
-from tandem import Handoff, Schedule, kl_exact
+from reward import verify_batch
+from rollout import Rollout, generate, make_handoff, render, response_logits, seeded, to_logprobs, token_logprobs
+from tandem import Handoff, Schedule, Uniforms
 
-LOGITS = 2**28  # of a model that are compared at a time: a GB, or 1,800 tokens if the vocabulary has 150,000
+LOGITS = 2**28  # most logits of a model that are compared at a time: 1 GB
 
 
 @dataclass
@@ -43,29 +42,57 @@ class Sampling:
     max_turns: int = 150  # under `step`
     batch_size: int = 512  # rows at a time
     precision: str = "float32"
+    prompt_template: str = "{question}"
     seed: int = 0
+
+    @classmethod
+    def from_config(cls, config) -> "Sampling":
+        """A run's measurements. They have generators of their own, so they change no run."""
+        return cls(
+            samples=config.eval_samples,
+            temperature=config.eval_temperature,
+            max_new_tokens=config.max_new_tokens,
+            batch_size=config.rollout_batch_size,
+            precision=config.precision,
+            prompt_template=config.prompt_template,
+        )
+
+    def distribution(self, tokenizer: Tokenizer) -> dict:
+        """Arguments of `generate`."""
+        ids = {"end": tokenizer.end, "pad": tokenizer.pad}
+        return ids | {"temperature": self.temperature, "top_p": self.top_p, "top_k": self.top_k}
 
 
 @dataclass
-class Response:
-    """One response: row `row` of a rollout, and the verifier's verdict."""
+class Answers:
+    """Responses to N = problems × samples prompts under one schedule, and the verifier's verdicts."""
 
-    problem: Problem
+    problems: list[Problem]  # N, each problem `samples` times in a row
     rollout: Rollout
-    row: int
-    text: str
-    right: bool
+    texts: list[str]
+    right: list[bool]
 
 
-def sampling(config: Config) -> Sampling:
-    """How the measurements before and after sample: with generators of their own, so that they change no run."""
-    return Sampling(
-        samples=config.eval_samples,
-        temperature=config.eval_temperature,
-        max_new_tokens=config.max_new_tokens,
-        batch_size=config.rollout_rows,
-        precision=config.precision,
+def answer(senior, junior, tokenizer, problems, schedule: Schedule, sampling: Sampling, bar: tqdm) -> Answers:
+    """`samples` responses to every problem under one schedule.
+
+    p_senior is 0.5 and max_gap 32, as in the paper, whatever a run trained with: runs are to be compared.
+    """
+    problems = [problem for problem in problems for _ in range(sampling.samples)]  # N
+    rollout = generate(
+        senior,
+        None if schedule == "solo" else junior,
+        [tokenizer.prompt(problem.question, sampling.prompt_template) for problem in problems],
+        make_handoff(schedule, tokenizer, senior),
+        max_new_tokens=sampling.max_new_tokens,
+        max_turns=sampling.max_turns if schedule == "step" else None,
+        generator=seeded(sampling.seed, "evaluate", schedule),
+        batch_size=sampling.batch_size,
+        bar=bar,
+        **sampling.distribution(tokenizer),
     )
+    texts = rollout.texts(tokenizer)
+    return Answers(problems, rollout, texts, verify_batch(texts, [problem.answer for problem in problems]))
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -73,187 +100,138 @@ def pass_at_k(n: int, c: int, k: int) -> float:
     return 1.0 - math.comb(n - c, k) / math.comb(n, k)
 
 
-def drift_and_legibility(senior: GPT, junior: GPT, rollout: Rollout) -> dict[str, torch.Tensor]:
+def drift_and_legibility(senior: GPT, junior: GPT, rollout: Rollout) -> dict[str, Tensor]:
     """KL, acceptance and the junior's cross-entropy (nats), each a mean over the tokens of a response.  3 × (N,)
 
     The models' own distributions are compared, temperature 1 and nothing cut off, whatever the responses were sampled
     with. The end token counts.
     """
-    select = rollout.mask  # (N, T)
-    own = log_probs(response_logits(senior, rollout, select), 1.0)  # (M, V)
-    partner = log_probs(response_logits(junior, rollout, select), 1.0)  # (M, V)
-    tokens = rollout.tokens[select][:, None]  # (M, 1)
-    per_token = {
-        "kl": kl_exact(own, partner),  # (M,)
-        "acceptance": torch.minimum(own.exp(), partner.exp()).sum(dim=-1),  # (M,)
-        "cross_entropy": -partner.gather(1, tokens)[:, 0],  # (M,)
-    }
-    means = {}
-    for name, values in per_token.items():
-        table = torch.zeros_like(select, dtype=torch.float)  # (N, T)
-        table[select] = values
-        means[name] = table.sum(dim=1) / select.sum(dim=1)  # (N,)
-    return means
-
-
-def respond(
-    senior: GPT,
-    junior: GPT,
-    problems: list[Problem],
-    tokenizer: Tokenizer,
-    schedule: Schedule,
-    how: Sampling,
-    bar: tqdm,
-) -> list[Response]:
-    """`how.samples` responses to every problem, one after the other, under one schedule.
-
-    Its numbers are the paper's, p_senior 0.5 and max_gap 32, whatever a run trained with: runs are to be compared.
-    """
-    handoff = handoff_for(schedule, tokenizer, senior)
-    asked = [problem for problem in problems for _ in range(how.samples)]  # a row each
-    rollout = generate_in_parts(
-        senior,
-        None if schedule == "solo" else junior,
-        [tokenizer.prompt(problem.question) for problem in asked],
-        handoff,
-        most=how.batch_size,
-        end=tokenizer.end,
-        pad=tokenizer.pad,
-        max_new_tokens=how.max_new_tokens,
-        temperature=how.temperature,
-        top_p=how.top_p,
-        top_k=how.top_k,
-        max_turns=how.max_turns if schedule == "step" else None,
-        generator=seeded(how.seed, "evaluate", schedule),
-        bar=bar,
-    )
-    texts, own = rollout.text(tokenizer), ranks.share(len(asked))
-    verdicts = ranks.gather(reward.verify_batch, texts[own], [problem.answer for problem in asked[own]])
-    return list(map(Response, asked, [rollout] * len(asked), range(len(asked)), texts, verdicts))
-
-
-def pass_rates(responses: list[Response], samples: int) -> dict[str, float]:
-    """pass@1, pass@2, pass@4 … up to the number of samples, each averaged over the problems."""
-    right = [response.right for response in responses]
-    counts = [sum(right[i : i + samples]) for i in range(0, len(right), samples)]  # right ones of a problem
-    ks = [2**i for i in range(samples.bit_length())]
-    return {f"pass@{k}": mean([pass_at_k(samples, c, k) for c in counts]) for k in ks}
+    mask = rollout.mask  # (N, T)
+    senior_logprobs = to_logprobs(response_logits(senior, rollout, mask), 1.0)  # (M, V)
+    junior_logprobs = to_logprobs(response_logits(junior, rollout, mask), 1.0)  # (M, V)
+    p, q = senior_logprobs.exp(), junior_logprobs.exp()  # (M, V) each
+    kl, acceptance = torch.zeros_like(mask, dtype=torch.float), torch.zeros_like(mask, dtype=torch.float)  # (N, T)
+    kl[mask] = (p * (senior_logprobs - junior_logprobs)).sum(dim=-1)  # KL(senior‖junior) = Σ p log(p / q)
+    acceptance[mask] = torch.minimum(p, q).sum(dim=-1)  # Σ min(p, q)
+    cross_entropy = -token_logprobs(junior_logprobs, rollout, mask)  # (N, T)
+    lengths = mask.sum(dim=1)  # (N,)
+    measures = {"kl": kl, "acceptance": acceptance, "cross_entropy": cross_entropy}
+    return {name: values.sum(dim=1) / lengths for name, values in measures.items()}
 
 
 @torch.no_grad()
 def evaluate(
-    senior: GPT, junior: GPT, problems: list[Problem], tokenizer: Tokenizer, how: Sampling, label: str = ""
-) -> tuple[dict, dict[str, list[Response]]]:
+    senior: GPT, junior: GPT, tokenizer: Tokenizer, problems: list[Problem], sampling: Sampling, label: str = ""
+) -> tuple[dict, dict[str, Answers]]:
     """The paper's evaluation of a pair: solo, handoff (`step`, and ours, `word`), drift and legibility.
 
-    Returns the measures, as eval.json has them, and the responses behind them: solo, handoff, handoff_word.
+    Returns the measures, as eval.json has them, and the answers behind them: solo, handoff, handoff_word.
     """
-    rows = len(problems) * how.samples
+    n, N = sampling.samples, len(problems) * sampling.samples
+    schedules: dict[str, Schedule] = {"solo": "solo", "handoff": "step", "handoff_word": "word"}
+    answers, measures, parts = {}, {}, []
     with (
-        autocast(how.precision, senior.device),
-        tqdm(total=3 * rows, desc=f"evaluating {label}".strip(), unit="response", leave=False) as bar,
+        autocast(sampling.precision, senior.device),
+        tqdm(total=3 * N, desc=f"evaluating {label}".strip(), unit="response", leave=False) as bar,
     ):
-        names = {"solo": "solo", "handoff": "step", "handoff_word": "word"}
-        responses = {
-            name: respond(senior, junior, problems, tokenizer, schedule, how, bar) for name, schedule in names.items()
-        }
-    measures = {name: pass_rates(answers, how.samples) for name, answers in responses.items()}
-    alone = responses["solo"]
-    rollout = alone[0].rollout
-    most = max(1, LOGITS // (rollout.mask.shape[1] * senior.config.vocab_size))
-    parts = [rollout.rows(torch.tensor(part)) for part in ranks.parts(rows, min(most, how.batch_size))]
-    with autocast(how.precision, senior.device):
-        compared = ranks.gather(lambda: [drift_and_legibility(senior, junior, part) for part in parts])
+        for name, schedule in schedules.items():
+            some = answers[name] = answer(senior, junior, tokenizer, problems, schedule, sampling, bar)
+            right = [sum(some.right[i : i + n]) for i in range(0, N, n)]  # right samples of each problem
+            ks = [2**i for i in range(n.bit_length())]  # 1, 2, 4 … up to the number of samples
+            measures[name] = {f"pass@{k}": fmean(pass_at_k(n, c, k) for c in right) for k in ks}
+            if schedule != "solo":
+                by_senior = some.rollout.authorship.sum() / some.rollout.mask.sum()
+                measures[name]["junior_fraction"] = 1 - by_senior.item()
+        solo = answers["solo"]
+        at_a_time = max(1, LOGITS // (solo.rollout.mask.shape[1] * senior.config.vocab_size))
+        for rows in torch.arange(N).split(min(at_a_time, sampling.batch_size)):
+            parts.append(drift_and_legibility(senior, junior, solo.rollout[rows]))
     kl, acceptance, cross_entropy = (
-        torch.cat([c[key] for c in compared]).mean().item() for key in ("kl", "acceptance", "cross_entropy")
+        torch.cat([part[name] for part in parts]).mean().item() for name in ("kl", "acceptance", "cross_entropy")
     )
     measures["drift"] = {"kl": kl, "acceptance": acceptance}
     measures["legibility"] = {"cross_entropy": cross_entropy}
-    measures["jargon_rate"] = jargon_rate([response.text for response in alone], problems[0].world)
-    measures["response_length"] = mean([int(response.rollout.mask[response.row].sum()) for response in alone])
-    return measures, responses
+    measures["jargon_rate"] = jargon_rate(solo.texts, problems[0].world)
+    measures["response_length"] = fmean(solo.rollout.mask.sum(dim=1).tolist())
+    return measures, answers
 
 
 @torch.no_grad()
-def solo_accuracy(
-    model: GPT, problems: list[Problem], tokenizer: Tokenizer, how: Sampling
-) -> tuple[float, float | None]:
-    """A model's solo pass@1 and the jargon rate of its responses."""
-    with tqdm(total=len(problems) * how.samples, desc="validating", unit="response", leave=False) as bar:
-        responses = respond(model, model, problems, tokenizer, "solo", how, bar)
-    return mean([r.right for r in responses]), jargon_rate([r.text for r in responses], problems[0].world)
-
-
-def mean(values: list) -> float:
-    """Of numbers or booleans."""
-    return sum(values) / len(values)
-
-
-def show_responses(responses: dict[str, list[Response]], tokenizer: Tokenizer, color: bool) -> str:
-    """A right and a wrong response, where there are such: the senior's alone, and of the two turn by turn."""
-    lines = []
-    for name in ("solo", "handoff"):
-        for right in (True, False):
-            for response in [r for r in responses[name] if r.right == right][:1]:
-                text = render(response.rollout, response.row, tokenizer, color).replace("\n\n", " ¶ ")
-                verdict = "right" if right else f"wrong, the answer is {response.problem.answer}"
-                lines.append(f"  {name}, {verdict}\n    {response.problem.question}\n    {text}")
-    return "\n".join(lines)
+def solo_accuracy(model: GPT, tokenizer: Tokenizer, problems: list[Problem], sampling: Sampling):
+    """A model's solo pass@1, and the jargon rate of its responses (None where there is no jargon)."""
+    with tqdm(total=len(problems) * sampling.samples, desc="validating", unit="response", leave=False) as bar:
+        answers = answer(model, model, tokenizer, problems, "solo", sampling, bar)
+    return fmean(answers.right), jargon_rate(answers.texts, problems[0].world)
 
 
 @torch.no_grad()
 def handoff_curve(
-    junior: GPT, solo: list[Response], tokenizer: Tokenizer, how: Sampling, label: str = ""
+    junior: GPT, solo: Answers, tokenizer: Tokenizer, sampling: Sampling, label: str = ""
 ) -> dict[str, float]:
     """Accuracy against the share of its solo response that the senior writes before the junior takes over for good.
 
     Of a response of L tokens, the end token included, the senior writes the first ⌊f·L⌋; the junior alone finishes it
     within what is left of max_new_tokens. "0.0" is the junior alone, "1.0" the senior: its response as it is.
     """
-    accuracy, context = {}, junior.config.max_seq_len
-    whole = [r.rollout.tokens[r.row][r.rollout.mask[r.row]].tolist() for r in solo]
+    N, curve = len(solo.texts), {}
     with (
-        autocast(how.precision, junior.device),
-        tqdm(total=10 * len(solo), desc=f"handoff curve {label}".strip(), unit="response", leave=False) as bar,
+        autocast(sampling.precision, junior.device),
+        tqdm(total=10 * N, desc=f"handoff curve {label}".strip(), unit="response", leave=False) as bar,
     ):
         for tenth in range(10):
-            # (what the senior wrote, prompt, response) a row, the shortest first: rows of like budgets are read together.
-            rows = [(w[: tenth * len(w) // 10], r.rollout.prompts[r.row], r) for w, r in zip(whole, solo, strict=True)]
-            rows.sort(key=lambda row: len(row[0]))
-            generator, texts = seeded(how.seed, "handoff curve", tenth), []
-            while part := rows[len(texts) : len(texts) + how.batch_size]:
-                budget = how.max_new_tokens - len(part[0][0])  # the largest of them
-                fits = [len(prompt) + len(prefix) + budget <= context for prefix, prompt, _ in part]
-                part = part[: fits.index(False)] if False in fits else part
-                rollout = generate(
-                    junior,
-                    None,
-                    [prompt + prefix for prefix, prompt, _ in part],
-                    Handoff("solo"),
-                    end=tokenizer.end,
-                    pad=tokenizer.pad,
-                    max_new_tokens=budget,
-                    temperature=how.temperature,
-                    top_p=how.top_p,
-                    top_k=how.top_k,
-                    generator=generator.clone_state(),
-                    share=(len(texts), len(rows)),
-                )
-                for (prefix, _, _), tokens, kept in zip(part, rollout.tokens, rollout.mask, strict=True):
-                    own = tokens[kept][: how.max_new_tokens - len(prefix)]  # no row knows of the others' budgets
-                    texts.append(tokenizer.decode(prefix + own.tolist()))
-                bar.update(len(part))
-            right = sum(reward.verify_batch(texts, [response.problem.answer for _, _, response in rows]))
-            accuracy[str(tenth / 10)] = right / len(solo)
-    return accuracy | {"1.0": mean([response.right for response in solo])}
+            uniforms = Uniforms(N, seeded(sampling.seed, "handoff curve", tenth), junior.device)
+            curve[str(tenth / 10)] = taken_over(junior, solo, tenth, tokenizer, sampling, uniforms, bar)
+    return curve | {"1.0": fmean(solo.right)}
 
 
-@command
-def main(argv: list[str]) -> None:
-    import compare  # it reads runs, and prints and draws what was measured here
+def taken_over(junior, solo: Answers, tenth: int, tokenizer, sampling: Sampling, uniforms: Uniforms, bar) -> float:
+    """The accuracy of responses that the junior finishes after so many tenths of the senior's."""
+    rollout, N = solo.rollout, len(solo.texts)
+    begun = []  # of each response, the senior's first tokens
+    for tokens, mask in zip(rollout.tokens, rollout.mask, strict=True):
+        response = tokens[mask].tolist()
+        begun.append(response[: tenth * len(response) // 10])
+    order = sorted(range(N), key=lambda row: len(begun[row]))  # rows of like budgets are written together
+    right = done = 0
+    while part := order[done : done + sampling.batch_size]:
+        budget = sampling.max_new_tokens - len(begun[part[0]])  # the largest of the part
+        room = junior.config.max_seq_len - budget
+        fits = [len(rollout.prompts[row]) + len(begun[row]) <= room for row in part]
+        part = part[: fits.index(False)] if False in fits else part
+        ending = generate(
+            junior,
+            None,
+            [rollout.prompts[row] + begun[row] for row in part],
+            Handoff("solo"),
+            max_new_tokens=budget,
+            generator=uniforms.part(torch.arange(done, done + len(part))),
+            bar=bar,
+            **sampling.distribution(tokenizer),
+        )
+        texts = []
+        for row, tokens, mask in zip(part, ending.tokens, ending.mask, strict=True):
+            limit = sampling.max_new_tokens - len(begun[row])  # its own, whatever the part's is
+            texts.append(tokenizer.decode(begun[row] + tokens[mask][:limit].tolist()))
+        right += sum(verify_batch(texts, [solo.problems[row].answer for row in part]))
+        done += len(part)
+    return right / N
 
-    compare.compare(parse(compare.Options, argv, __doc__))
+
+def show_answers(answers: dict[str, Answers], tokenizer: Tokenizer, color: bool) -> str:
+    """A right and a wrong response, where there are such: the senior's alone, and of the two turn by turn."""
+    lines = []
+    for name in ("solo", "handoff"):
+        some = answers[name]
+        for verdict in (True, False):
+            if verdict in some.right:
+                row = some.right.index(verdict)
+                text = render(some.rollout, row, tokenizer, color).replace("\n\n", " ¶ ")
+                said = "right" if verdict else f"wrong, the answer is {some.problems[row].answer}"
+                lines.append(f"  {name}, {said}\n    {some.problems[row].question}\n    {text}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":
+    from support.compare import main
+
     main()

@@ -1,21 +1,19 @@
-"""A GPT of today's shape, and the cache with which it writes: RMSNorm, rotary positions, grouped-query attention, SwiGLU.
+"""A GPT with RMSNorm, rotary positions, grouped-query attention and SwiGLU, and its cache of keys and values.
 
-The shape is Llama's, and Qwen's with `qkv_bias` or `qk_norm`; the names of the tensors are ours. Read `GPT.forward`
+The shape is Llama's, and Qwen's with `qkv_bias` or `qk_norm`. The names of the tensors are ours. Read `GPT.hidden`
 first, then `Attention.forward`: everything else serves these two.
 """
 
 import math
+import os
+import zipfile
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
-import torch.utils.checkpoint
 from torch import Tensor, nn
-
-import checkpoint
+from torch.utils.checkpoint import checkpoint
 
 
 @dataclass
@@ -35,16 +33,13 @@ class GPTConfig:
     qk_norm: bool = False  # Qwen3: queries and keys are normalized per head
     tie_embeddings: bool = True
     qkv_bias: bool = False  # Qwen2
-    rope_scaling: dict | None = (
-        None  # Llama 3.1: factor, low_freq_factor, high_freq_factor, original_max_position_embeddings
-    )
+    # Llama 3.1: factor, low_freq_factor, high_freq_factor, original_max_position_embeddings
+    rope_scaling: dict | None = None
 
     def __post_init__(self):
-        for name in "vocab_size n_layers n_heads n_kv_heads head_dim d_model d_ff max_seq_len".split():
+        for name in ("vocab_size", "n_layers", "n_heads", "n_kv_heads", "head_dim", "d_model", "d_ff", "max_seq_len"):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)!r}; it counts, and is at least 1")
-        if not (self.rope_theta > 0 and self.norm_eps >= 0):
-            raise ValueError(f"rope_theta ({self.rope_theta}) must be above 0, norm_eps ({self.norm_eps}) at least 0")
         if self.n_heads % self.n_kv_heads:
             raise ValueError(f"n_heads ({self.n_heads}) must be a multiple of n_kv_heads ({self.n_kv_heads})")
         if self.head_dim % 2:
@@ -60,14 +55,11 @@ class KVCache:
 
     def __init__(self, config: GPTConfig, batch_size: int, capacity: int, start: Tensor | None = None, *, like: Tensor):
         shape, kind = (batch_size, config.n_kv_heads, capacity, config.head_dim), like.device.type
-        # Of the precision in which attention computes, or all of it would be converted at every token.
+        # In the precision in which attention computes, or all of it would be converted at every token.
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else like.dtype
-        self.k = [
-            like.new_empty(shape, dtype=dtype) for _ in range(config.n_layers)
-        ]  # a (B, KV, S, hd) for every layer
-        self.v = [
-            like.new_empty(shape, dtype=dtype) for _ in range(config.n_layers)
-        ]  # a (B, KV, S, hd) for every layer
+        layers = range(config.n_layers)
+        self.k = [like.new_empty(shape, dtype=dtype) for _ in layers]  # (B, KV, S, hd) for every layer
+        self.v = [like.new_empty(shape, dtype=dtype) for _ in layers]  # (B, KV, S, hd) for every layer
         self.start = torch.zeros(batch_size, dtype=torch.long, device=like.device) if start is None else start  # (B,)
         self.length = 0
 
@@ -79,9 +71,9 @@ class KVCache:
         return self.k[layer][:, :, :end], self.v[layer][:, :, :end]
 
     def keep(self, rows: Tensor, capacity: int | None = None) -> None:
-        """Keep these rows (indices; one that is named n times is copied n times); `capacity` changes the room of each.
+        """Reorder, repeat or drop rows, (M,) indices into the present ones; optionally grow to `capacity` slots.
 
-        Only what is filled is copied, and one layer at a time: old and new are never in memory together.
+        Only filled slots are copied, one layer at a time: old and new are never in memory together.
         """
         for layers in (self.k, self.v):
             for layer, old in enumerate(layers):
@@ -148,7 +140,9 @@ class Attention(nn.Module):
         q, k = rotate(qk, *rope).split([H, KV], dim=1)  # (B, heads, T, hd)
         if cache is not None:
             k, v = cache.write(layer, k, v)  # (B, KV, S, hd)
-        if T == 1:  # the query heads that share keys become as many queries of one head: the keys are read once
+        if T == 1:
+            # A decode step spends most of its time reading keys and values. The H / KV query heads that share them
+            # become H / KV queries of one head, (B, H, 1, hd) -> (B, KV, H / KV, hd), so they are read once.
             q = q.reshape(B, KV, H // KV, hd)
         # Without a cache the new tokens are all there is, and causal; with one, `mask` says who sees whom.
         y = F.scaled_dot_product_attention(
@@ -231,11 +225,13 @@ class GPT(nn.Module):
             # As what is added to the scores, here and once: from a mask of booleans every layer would make its own.
             mask = x.new_zeros(seen.shape).masked_fill(~seen, -torch.inf)  # (B, 1, T, S)
         rope = self.rope(positions)
-        call = nn.Module.__call__
-        if self.checkpoint_activations and torch.is_grad_enabled() and cache is None:
-            call = partial(torch.utils.checkpoint.checkpoint, use_reentrant=False, preserve_rng_state=False)
+        recompute = self.checkpoint_activations and torch.is_grad_enabled() and cache is None
         for layer, block in enumerate(self.blocks):
-            x = call(block, x, rope, mask, cache, layer)  # (B, T, C)
+            inputs = (x, rope, mask, cache, layer)
+            if recompute:
+                x = checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False)  # (B, T, C)
+            else:
+                x = block(*inputs)  # (B, T, C)
         if cache is not None:
             cache.length += T
         return self.norm(x)
@@ -247,11 +243,13 @@ class GPT(nn.Module):
         Padding sees itself alone: a softmax over nothing would be NaN, and would spread.
         """
         keys = torch.arange(end, device=start.device)  # (S,)
-        own = keys[first:, None]  # (T, 1)
-        return ((keys >= start[:, None, None]) & (keys <= own) | (keys == own))[:, None]  # (B, 1, T, S)
+        queries = keys[first:, None]  # (T, 1)
+        written = keys >= start[:, None, None]  # (B, 1, S)
+        causal = keys <= queries  # (T, S)
+        return (written & causal | (keys == queries))[:, None]  # (B, 1, T, S)
 
 
-def autocast(precision: Literal["float32", "bfloat16"], device: torch.device):
+def autocast(precision: str, device: torch.device):
     """Within, matrix products and attention compute in this precision; weights, gradients and sums stay in float32.
 
     An update of 1e-5 would vanish in weights of bfloat16, which have 8 bits.
@@ -260,9 +258,9 @@ def autocast(precision: Literal["float32", "bfloat16"], device: torch.device):
 
 
 def store_matrices(model: GPT, dtype: torch.dtype) -> None:
-    """Keep what autocast converts at every token in its precision: for a model that is never trained, the same logits.
+    """Store a frozen model's matrices in this precision once; autocast would convert them at every token.
 
-    The norms and the embedding, which begins the float32 sum of the layers, stay what they are; a tied head is copied.
+    The norms stay as they are, and so does the embedding, where the float32 sum of the layers begins.
     """
     for module in model.modules():
         if isinstance(module, nn.Linear):
@@ -270,27 +268,66 @@ def store_matrices(model: GPT, dtype: torch.dtype) -> None:
                 setattr(module, name, nn.Parameter(parameter.detach().to(dtype), requires_grad=False))
 
 
-def save_model(model: GPT, path: str | Path, previous: Path | None = None, **more) -> None:
-    """Write the architecture, the weights and `more` (plain values and tensors) to one file; see checkpoint.write."""
-    checkpoint.write({"config": asdict(model.config), "model": model.state_dict(), **more}, path, previous)
+def from_state(config: GPTConfig, state: dict[str, Tensor]) -> GPT:
+    """A model of these very tensors, in eval mode. ValueError if they don't fit the architecture, or aren't finite."""
+    if config.n_layers > len(state):  # before so many are made
+        raise ValueError(f"{config.n_layers} layers, but {len(state)} tensors")
+    with torch.device("meta"):  # no memory, no random numbers
+        model = GPT(config)
+    try:
+        model.load_state_dict(state, assign=True)
+    except RuntimeError as error:
+        raise ValueError(f"the weights don't fit the architecture: {' '.join(str(error).split())}") from None
+    if config.tie_embeddings:
+        model.head.weight = model.embedding.weight
+    model.rope = Rope(config)
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+        raise ValueError("some weights are NaN or infinite")
+    return model.eval()
+
+
+def save(content: dict, path: str | Path) -> None:
+    """Write plain values and tensors to a torch file. At every instant the old file or the new one is there, whole."""
+    partial = Path(f"{path}.partial")
+    try:
+        with open(partial, "wb") as file:
+            try:
+                torch.save(content, file)
+            except RuntimeError:  # torch's word for a full disk; writing on brings up the system's own
+                file.write(bytes(2**20))
+                raise
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        partial.unlink(missing_ok=True)  # a full disk needs the room
+        raise
+    partial.replace(path)
+
+
+def load(path: str | Path) -> dict:
+    """Read a torch file of plain values and tensors: mapped, not copied, into memory. Nothing in the file is run.
+
+    torch accepts most flipped bytes, so the sums that the file holds are checked. ValueError if anything is wrong.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise zipfile.BadZipFile(f"{damaged} is not what was written")
+        return dict(torch.load(path, map_location="cpu", mmap=True, weights_only=True))
+    except Exception as error:  # noqa: BLE001 (anything may stand in a file)
+        what = str(error).partition("\n")[0]
+        raise ValueError(f"{path} is missing, damaged, or not a checkpoint of this project ({what})") from None
+
+
+def save_model(model: GPT, path: str | Path, **more) -> None:
+    """Write the architecture, the weights and `more` (plain values and tensors) to one file."""
+    save({"config": asdict(model.config), "model": model.state_dict(), **more}, path)
 
 
 def load_model(path: str | Path) -> GPT:
-    """The model in one of our checkpoints, in eval mode, on the CPU. Nothing in the file is run.
-
-    Raises ValueError if the file can't be read, is none of ours, is damaged, or its weights don't fit its architecture.
-    """
-    content = checkpoint.read(path)
+    """The model in one of our checkpoints, in eval mode, on the CPU. ValueError if there is none; see `load`."""
+    content = load(path)
     try:
-        config = GPTConfig(**content["config"])
-        if config.n_layers > len(content["model"]):  # before any is made
-            raise ValueError
-        model = GPT(config)
-        model.load_state_dict(content["model"])
-    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError, OverflowError):
-        raise ValueError(
-            f"{path} holds no model of this project: its weights don't fit an architecture; give one that train.py wrote"
-        ) from None
-    if not all(parameter.isfinite().all() for parameter in model.parameters()):
-        raise ValueError(f"{path} has weights that are NaN or infinite; give an earlier checkpoint")
-    return model.eval()
+        return from_state(GPTConfig(**content["config"]), content["model"])
+    except Exception as error:  # noqa: BLE001
+        raise ValueError(f"{path} holds no model of this project ({error}); give one that train.py wrote") from None

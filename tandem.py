@@ -1,13 +1,12 @@
 """The method: who writes the next token, what a response is worth, and the loss on what the senior wrote.
 
-`Handoff` decides the author of every token; `advantages` compares the rewards within a group; `policy_loss` is
-REINFORCE, or GRPO's clipped objective, behind the senior gate. It knows nothing of models: log-probabilities go in.
+`Handoff` decides the author of every token. `advantages` compares the rewards within a group. `policy_loss` is
+REINFORCE, or GRPO's clipped objective, behind the senior gate. No model appears here: log-probabilities go in.
 
-Left out, as in the paper: a KL term and an entropy bonus in the objective (`kl_k3` and `kl_exact` at the end serve the
-`kl_reg` control and the evaluation), and any credit within a response: every token of it has the same advantage.
+Left out, as in the paper: a KL term and an entropy bonus in the loss (`kl_k3` and `kl_exact` at the end serve the
+`kl_reg` control), and credit assignment within a response: all its tokens have the same advantage.
 """
 
-import math
 from typing import Literal, get_args
 
 import torch
@@ -18,22 +17,23 @@ Baseline = Literal["group", "rloo", "ema", "none"]
 
 
 class Handoff:
-    """Decides, token by token and row by row, who writes: True the senior, False the junior. `word` is the paper's.
+    """Decides, token by token and row by row, who writes: True the senior, False the junior.
 
-    At a trigger, `word` and `token` draw the author anew (the senior with probability p_senior; it may stay the same),
-    and the strict turns of `step`, `chunk` and `alternate` hand over for certain:
+    At a trigger, `word` (the paper's) and `token` draw the author anew: the senior with probability p_senior, so the
+    author may stay the same. The strict turns of `step`, `chunk` and `alternate` hand over for certain:
 
-    | schedule    | trigger                                                   | first author |
-    | word        | a token that begins a word, or max_gap tokens since a draw| drawn        |
-    | token       | every token                                               | drawn        |
-    | step        | a token with the step delimiter in it                     | senior       |
-    | chunk       | `chunk` tokens since the last handoff                     | senior       |
-    | alternate   | every token                                               | senior       |
-    | solo        | nothing: always the senior                                | senior       |
+    | schedule    | trigger                                                     | first author |
+    | word        | a token that begins a word, or max_gap tokens since a draw  | drawn        |
+    | token       | every token                                                 | drawn        |
+    | step        | a token with the step delimiter in it, or its second half   | senior       |
+    |             | after its first (see `halves`)                              |              |
+    | chunk       | `chunk` tokens since the last handoff                       | senior       |
+    | alternate   | every token                                                 | senior       |
+    | solo        | nothing: always the senior                                  | senior       |
 
-    boundary, delimiter: (V,) bool over the vocabulary, which tokens begin a word, which end a step.
-    `drew` (B,) bool says, after `start` and after each `next`, whose author was drawn just now.
-    Raises ValueError naming the argument that is wrong.
+    boundary, delimiter: (V,) bool masks of the tokens that begin a word, and that contain the step delimiter. halves:
+    two (V,) bool masks of the tokens that end in the delimiter's first half, and that begin with its second. One object
+    serves one rollout at a time: `start` sets the state of its rows. Raises ValueError that names the argument.
     """
 
     def __init__(
@@ -45,102 +45,131 @@ class Handoff:
         chunk: int = 16,
         boundary: Tensor | None = None,
         delimiter: Tensor | None = None,
+        halves: tuple[Tensor, Tensor] | None = None,
     ):
-        if schedule not in get_args(Schedule):
-            raise ValueError(f"schedule is {schedule!r}; choose from {', '.join(get_args(Schedule))}")
+        check_choice("schedule", schedule, Schedule)
         if not (isinstance(p_senior, int | float) and 0 <= p_senior <= 1):
             raise ValueError(f"p_senior is {p_senior!r}; a probability lies between 0 and 1")
         for name, value in (("max_gap", max_gap), ("chunk", chunk)):
             if not (isinstance(value, int) and value >= 1):
                 raise ValueError(f"{name} is {value!r}; it counts tokens and is at least 1")
-        for name, mask, user in (("boundary", boundary, "word"), ("delimiter", delimiter, "step")):
-            if mask is None and schedule == user:
-                raise ValueError(
-                    f"{name} is missing: the schedule {user!r} needs this (V,) bool mask of the vocabulary"
-                )
-            if mask is not None and not (isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.dim() == 1):
-                raise ValueError(f"{name} must be a (V,) bool tensor over the vocabulary")
-        self.schedule, self.p_senior, self.max_gap, self.chunk = schedule, p_senior, max_gap, chunk
-        self.boundary, self.delimiter = boundary, delimiter
-        self.drawn = schedule in ("word", "token")
+        check_mask("boundary", boundary, needed=schedule == "word")
+        check_mask("delimiter", delimiter, needed=schedule == "step")
+        if halves is not None and len(halves) != 2:
+            raise ValueError("halves must be two (V,) bool masks of the vocabulary")
+        for half in halves or ():
+            check_mask("halves", half, needed=True)
+        self.schedule = schedule
+        self.p_senior, self.max_gap, self.chunk = p_senior, max_gap, chunk
+        self.boundary, self.delimiter, self.halves = boundary, delimiter, halves
+        self.random = schedule in ("word", "token")  # whether authors are drawn
 
-    def start(self, batch_size: int, generator: torch.Generator | None = None, device=None) -> Tensor:
+    def start(self, batch_size: int, generator: "torch.Generator | Uniforms | None" = None, device=None):
         """The author of each row's first token.  (B,) bool
 
         All randomness comes from `generator` (torch's own if None), which may be on another device than the rows.
         """
-        self.generator, self.batch_size = generator, batch_size
-        self.device = torch.device("cpu" if device is None else device)
-        masks = (self.boundary, self.delimiter)
-        self.boundary, self.delimiter = (mask if mask is None else mask.to(self.device) for mask in masks)  # (V,)
-        self.rows = torch.arange(batch_size, device=self.device)  # (B,) where a row stood at the start
-        self.gap = torch.zeros_like(self.rows)  # (B,) tokens since the last trigger
-        self.drew = torch.full_like(self.rows, self.drawn, dtype=torch.bool)  # (B,)
-        self.author = self._draw() if self.drawn else torch.ones_like(self.drew)  # (B,)
+        if not isinstance(generator, Uniforms):
+            generator = Uniforms(batch_size, generator, device)
+        self.uniforms, device = generator, generator.device
+        if self.boundary is not None:
+            self.boundary = self.boundary.to(device)  # (V,)
+        if self.delimiter is not None:
+            self.delimiter = self.delimiter.to(device)  # (V,)
+        if self.halves is not None:
+            self.halves = [half.to(device) for half in self.halves]  # (V,) each
+        self.gap = torch.zeros(batch_size, dtype=torch.long, device=device)  # (B,) tokens since the last trigger
+        self.half = torch.zeros_like(self.gap, dtype=torch.bool)  # (B,) the last token ended in a first half
+        self.author = generator() < self.p_senior if self.random else torch.ones_like(self.half)  # (B,)
         return self.author
 
     def next(self, tokens: Tensor) -> Tensor:
         """The author of each row's next token, given the tokens (B,) just emitted.  (B,) bool"""
         if tokens.shape != self.author.shape:
-            raise ValueError(
-                f"tokens is {tuple(tokens.shape)}, not one of each of the {len(self.author)} rows that go on"
-            )
+            raise ValueError(f"tokens is {tuple(tokens.shape)}; give one of each of the {len(self.author)} rows")
         self.gap = self.gap + 1  # (B,)
-        triggered = self._triggered(tokens)  # (B,) bool
+        match self.schedule:
+            case "word":
+                triggered = self.boundary[tokens] | (self.gap >= self.max_gap)  # (B,) bool
+            case "step":
+                triggered = self.delimiter[tokens]
+                if self.halves is not None:
+                    ends, begins = self.halves
+                    triggered = triggered | (self.half & begins[tokens])
+                    self.half = ends[tokens]
+            case "chunk":
+                triggered = self.gap >= self.chunk
+            case _:  # token and alternate: always; solo: never
+                triggered = torch.full_like(self.author, self.schedule != "solo")
         self.gap = self.gap.masked_fill(triggered, 0)
-        if self.drawn:
-            self.drew = triggered
-            self.author = torch.where(triggered, self._draw(), self.author)
+        if self.random:  # a number for every row at every token, used or not: so rows don't depend on each other
+            self.author = torch.where(triggered, self.uniforms() < self.p_senior, self.author)
         else:
             self.author = self.author ^ triggered
         return self.author
 
     def keep(self, rows: Tensor) -> None:
-        """Go on with these rows (indices into the present ones) alone; their draws stay what they would have been."""
-        self.rows, self.gap, self.drew, self.author = (x[rows] for x in (self.rows, self.gap, self.drew, self.author))
-
-    def _triggered(self, tokens: Tensor) -> Tensor:
-        match self.schedule:
-            case "word":
-                return self.boundary[tokens] | (self.gap >= self.max_gap)
-            case "step":
-                return self.delimiter[tokens]
-            case "chunk":
-                return self.gap >= self.chunk
-            case _:  # token and alternate: always; solo: never
-                return torch.full_like(self.author, self.schedule != "solo")
-
-    def _draw(self) -> Tensor:
-        # One number for every row that there was at the start: a row's draws depend on no other row's fate.
-        where = self.generator.device if self.generator is not None else self.device
-        uniform = torch.rand(self.batch_size, generator=self.generator, device=where).to(self.device)[self.rows]  # (B,)
-        return uniform < self.p_senior
+        """Go on with these rows alone, (M,) indices into the present ones; their draws stay the same."""
+        self.uniforms = self.uniforms.at(rows)
+        self.author = self.author[rows]  # (M,)
+        self.gap = self.gap[rows]  # (M,)
+        self.half = self.half[rows]  # (M,)
 
 
-def check_authorship(handoff: Handoff, senior_tokens: int, junior_tokens: int, draws: int, senior_draws: int) -> None:
-    """RuntimeError if the authors, counted since the run began, are not those that the schedule asks for.
+class Uniforms:
+    """Random numbers in [0, 1), one a row and call.
 
-    A lost authorship mask turns tandem RL into plain RL without a word, so it is tested and not trusted. Draws may be
-    6 standard deviations from p_senior (chance: 2 in 10⁹); an author who is due to write must have by 1,000 tokens.
+    Every call draws for all `total` rows of a batch, and returns the numbers of the rows that go on. So a row's numbers
+    depend neither on how long other rows run, nor on how the batch is split into parts.
     """
-    p = handoff.p_senior if handoff.drawn else 0.5
-    if handoff.schedule == "solo":
-        if junior_tokens:
-            raise RuntimeError(f"schedule solo, but the junior wrote {junior_tokens} tokens: the authorship is wrong")
-        return
-    if handoff.drawn and (variance := draws * p * (1 - p)) >= 100:  # enough for the normal approximation
-        deviation = (senior_draws - draws * p) / math.sqrt(variance)
-        if abs(deviation) > 6:
+
+    def __init__(self, total: int, generator: torch.Generator | None = None, device=None, rows: Tensor | None = None):
+        self.total, self.device = total, torch.device(device or "cpu")
+        self.generator = torch.default_generator if generator is None else generator
+        self.rows = torch.arange(total, device=self.device) if rows is None else rows  # (B,) places in the batch
+
+    def __call__(self) -> Tensor:
+        numbers = torch.rand(self.total, generator=self.generator, device=self.generator.device)  # (total,)
+        return numbers.to(self.device)[self.rows]  # (B,)
+
+    def at(self, rows: Tensor) -> "Uniforms":
+        """The same stream for these rows alone, (M,) indices into the present ones."""
+        return Uniforms(self.total, self.generator, self.device, self.rows[rows.to(self.device)])
+
+    def part(self, rows: Tensor) -> "Uniforms":
+        """A copy of the stream for these rows, as if they were written with the whole batch."""
+        part = self.at(rows)
+        part.generator = self.generator.clone_state()
+        return part
+
+
+def check_choice(name: str, value, choices) -> None:
+    if value not in get_args(choices):
+        raise ValueError(f"{name} is {value!r}; choose from {', '.join(get_args(choices))}")
+
+
+def check_mask(name: str, mask, needed: bool) -> None:
+    if mask is None and needed:
+        raise ValueError(f"{name} is missing: the schedule needs this (V,) bool mask of the vocabulary")
+    if mask is not None and not (isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.dim() == 1):
+        raise ValueError(f"{name} must be a (V,) bool tensor over the vocabulary")
+
+
+def check_authorship(handoff: Handoff, senior_tokens: int, junior_tokens: int) -> None:
+    """RuntimeError if an author who is due to write has written none of 1,000 tokens, or a junior writes in `solo`.
+
+    A lost authorship mask would turn tandem RL into plain RL without a word: the counts of the run so far are tested.
+    """
+    solo, total = handoff.schedule == "solo", senior_tokens + junior_tokens
+    if solo and junior_tokens:
+        raise RuntimeError(f"schedule solo, but the junior wrote {junior_tokens} tokens: the authorship is wrong")
+    senior_due = not handoff.random or handoff.p_senior > 0
+    junior_due = not solo and (not handoff.random or handoff.p_senior < 1)
+    for author, tokens, due in (("senior", senior_tokens, senior_due), ("junior", junior_tokens, junior_due)):
+        if due and tokens == 0 and total >= 1000:
             raise RuntimeError(
-                f"the senior got {senior_draws} of {draws} draws, {deviation:+.1f} standard deviations from "
-                f"p_senior = {p}: the draws are not what they should be"
-            )
-    for author, tokens, share in (("senior", senior_tokens, p), ("junior", junior_tokens, 1 - p)):
-        due = not handoff.drawn or draws == 0 or draws * share >= 30  # 30 draws expected, none fell: chance e^-30
-        if tokens == 0 and senior_tokens + junior_tokens >= 1000 and due and share > 0:
-            raise RuntimeError(
-                f"the {author} wrote none of {senior_tokens + junior_tokens} tokens under schedule {handoff.schedule}: "
-                "no tandem; check the masks, or choose smaller chunks"
+                f"the {author} wrote none of {total} tokens under schedule {handoff.schedule}: no tandem; "
+                "do the masks belong to this tokenizer?"
             )
 
 
@@ -152,14 +181,13 @@ def advantages(
     normalize_std: bool = False,
     running_mean: float | None = None,
 ) -> Tensor:
-    """How much better each response did than was to be expected: A_j in the paper's objective.  (N,) -> (N,)
+    """How much better each response did than expected: A_j in the paper's objective.  (N,) -> (N,)
 
     Groups are contiguous rows: the `group_size` rollouts of one prompt. The baseline is the group's mean, the mean of
     the *others* in it (`rloo`), a running mean that the caller keeps (`ema`), or nothing. `normalize_std` divides by
-    the group's unbiased standard deviation + 1e-6, as GRPO does. ValueError where these can't be had.
+    the group's unbiased standard deviation + 1e-6, as GRPO does. ValueError names the argument that is wrong.
     """
-    if baseline not in get_args(Baseline):
-        raise ValueError(f"baseline is {baseline!r}; choose from {', '.join(get_args(Baseline))}")
+    check_choice("baseline", baseline, Baseline)
     if group_size < 1 or len(rewards) % group_size:
         raise ValueError(f"group_size is {group_size}, which doesn't divide the {len(rewards)} rewards into groups")
     if group_size == 1 and (baseline == "rloo" or normalize_std):
@@ -170,7 +198,7 @@ def advantages(
     groups = rewards.view(-1, group_size)  # (N/G, G)
     match baseline:
         case "group":
-            centred = groups - groups.mean(dim=1, keepdim=True)
+            centred = groups - groups.mean(dim=1, keepdim=True)  # (N/G, G)
         case "rloo":
             centred = groups - (groups.sum(dim=1, keepdim=True) - groups) / (group_size - 1)
         case "ema":
@@ -190,14 +218,15 @@ def policy_loss(
     clip: float | None = None,
     denominator: float | Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The paper's objective, the policy gradient behind the senior gate: Σ w·loss_t / Σ w over the whole batch at once.
+    """The policy gradient behind the senior gate, Σ w·loss_t / Σ w: REINFORCE (our default) or the paper's GRPO.
 
     advantages (N,); logprobs, old_logprobs, weights (N, T). A weight is 1 where the senior wrote, `junior_weight` where
-    the junior did, 0 elsewhere. Without `clip`, REINFORCE: loss_t = -A·logprob_t, whose *gradient* is what matters; its
-    value is near 0 whenever the advantages are. With it, GRPO: loss_t = -min(ρA, clip(ρ, 1-ε, 1+ε)A), ρ = π/π_old.
-    Micro-batches and ranks pass the `denominator` of the whole, so that their losses and gradients add up to its own.
-    What has weight 0 may hold anything, NaN included: it is masked before any arithmetic. ValueError if all has, or if
-    the shapes are others.
+    the junior did, 0 elsewhere. Without `clip`, REINFORCE: loss_t = -A·logprob_t. With it, GRPO:
+    loss_t = -min(ρA, clip(ρ, 1-ε, 1+ε)A), ρ = π/π_old. Only the gradient is meaningful: the value of REINFORCE's loss
+    is minus a covariance of advantage and log-probability, which may rise while the policy gets better.
+    Micro-batches and ranks pass the `denominator` of the whole mini-batch, so that their losses and gradients add up.
+    Where the weight is 0 anything may stand, NaN included: it is masked before any arithmetic. ValueError if all
+    weights are 0 without a denominator, or if the shapes don't fit.
 
     The stats add up like the loss, but for ratio_error, the largest |ρ - 1|: approx_kl (an estimate of KL(π_old‖π),
     nats a token) and clip_fraction (the share of tokens whose ratio left the clipping range; 0 without one).
@@ -219,24 +248,22 @@ def policy_loss(
     else:
         loss = -torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)  # (N, T)
 
-    def mean(x: Tensor) -> Tensor:
-        return (weights * x).masked_fill(~trained, 0.0).sum() / denominator
-
-    with torch.no_grad():
-        error = (ratio - 1).abs()  # (N, T); 0 where nothing is trained
-        outside = error > clip if clip is not None else torch.zeros_like(trained)
+    with torch.no_grad():  # at tokens of weight 0 the ratio is 1
+        error = (ratio - 1).abs()  # (N, T)
+        outside = error > clip if clip is not None else torch.zeros_like(trained)  # (N, T)
         stats = {
-            "approx_kl": mean(ratio - 1 - log_ratio),
-            "clip_fraction": mean(outside.float()),
+            "approx_kl": (weights * (ratio - 1 - log_ratio)).sum() / denominator,
+            "clip_fraction": (weights * outside).sum() / denominator,
             "ratio_error": error.max() if error.numel() else error.sum(),
         }
-    return mean(loss), stats
+    # The senior gate, by one global count: Σ w·loss_t / Σ w.
+    return (weights * loss).masked_fill(~trained, 0.0).sum() / denominator, stats
 
 
 def kl_k3(logprobs: Tensor, junior_logprobs: Tensor) -> Tensor:
     """exp(d) - d - 1, d = log π_jun - log π_θ, of sampled tokens (any shape): estimates KL(π_θ‖π_jun), in nats.
 
-    Its value is unbiased on the senior's own samples; as a loss its gradient is that of KL(π_jun‖π_θ), which hardly
+    Its value is unbiased on the senior's own samples. As a loss, its gradient is that of KL(π_jun‖π_θ), which hardly
     sees a senior far from the junior.
     """
     d = junior_logprobs - logprobs

@@ -1,253 +1,341 @@
-"""Tandem RL from the first problem to the table of results. Start reading at `train`.
+"""Tandem RL from the first problem to the table of results. The whole loop is `train`, then `update`.
 
-    python train.py                                    # tandem RL: the senior gives up its jargon, in minutes
-    python train.py --schedule solo                    # the control: plain RL, the senior writes alone
-    python train.py --objective grpo                   # the paper's clipped objective
-    python train.py --resume runs/word                 # go on with a run that was stopped or killed, to the bit
-    python train.py --pretrain                         # train the base pair again from nothing
-    python train.py --world work                       # another world, once --pretrain --world work made its pair
-    torchrun --nproc_per_node=2 train.py               # the same run on two GPUs, or in two processes
-
-What happens to a batch is in trainer.py; here is the run around it: the pair, the measures before and after, the loop over
-the steps, and what is kept of them on disk.
+python train.py                                    # tandem RL: the senior gives up its jargon, in minutes
+python train.py --schedule solo                    # the control: plain RL, the senior writes alone
+python train.py --loss grpo                        # the paper's clipped objective
+python train.py --resume runs/word                 # go on with a run that was stopped or killed
+python train.py --pretrain                         # train the base pair again from nothing
+python train.py --world work                       # another world, once --pretrain --world work made its pair
+torchrun --nproc_per_node=2 train.py               # the same run on two GPUs, or in two processes
 """
 
-import contextlib
-import json
-import os
-import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Literal
 
-from tqdm import tqdm
+import torch
+from torch import Tensor
 
-import ranks
-from cli import UserError, command, parse, say_device
-from compare import table
-from config import PRESET_HELP, Config
-from data.foreign import save_tokenizer
-from data.problems import Problem
-from data.tokenizer import Tokenizer, load_tokenizer
-from evaluate import Response, evaluate, sampling, show_responses
-from model import save_model
-from pretrain import pretrain
-from pretrained import check_export, save_pretrained
-from rollout import render
-from runs import (
-    GROWING,
-    claimed,
-    completed,
-    continued,
-    fingerprints,
-    finishing_first,
-    new_directory,
-    problems_of,
-    read_metrics,
-    refuse_a_run,
-    resumed_pair,
-    says_how_to_go_on,
-    starting_pair,
-    weights_fingerprint,
-    write_json,
+from data.problems import WORLDS, Problem, WorldName, epoch_batch, first_problems
+from data.tokenizer import Tokenizer
+from evaluate import Sampling, evaluate
+from model import autocast
+from reward import verify_batch
+from rollout import (
+    Rollout,
+    generate,
+    make_handoff,
+    render,
+    response_logits,
+    seeded,
+    to_logprobs,
+    token_logprobs,
 )
-from trainer import Batch, Trainer
+from support import ranks
+from support.compare import table
+from support.metrics import batch_stats, metrics, mini_batch_stats
+from support.options import UserError, command, option, parse
+from support.pretrain import pretrain
+from support.run import Run, saved_options
+from tandem import Baseline, Schedule, Uniforms, advantages, check_authorship, kl_exact, kl_k3, policy_loss
+
+# The least value of each number. The tiny ones must be above 0, or nothing would be trained.
+AT_LEAST = {
+    0: "steps warmup_steps weight_decay junior_weight kl_coef eval_temperature seed",
+    1e-30: "learning_rate grad_clip p_senior",
+    0.01: "temperature",
+    1: "max_gap chunk max_prompt_tokens prompts_per_step group_size max_new_tokens mini_batches micro_batch_tokens "
+    "rollout_batch_size eval_problems eval_samples eval_every save_every",
+}
 
 
-def show_step(metrics: dict, batch: Batch, tokenizer: Tokenizer, color: bool) -> str:
-    """A line for the reader's eyes: the first response of a batch, coloured by author, and what became of it."""
-    text = render(batch.rollout, 0, tokenizer, color).replace("\n\n", " ¶ ")
-    return f"step {metrics['step']:>4}  {'right' if batch.rewards[0] else 'wrong'}  {text}"
+@dataclass
+class Config:
+    """Everything that a run depends on."""
 
+    schedule: Schedule = "word"
+    """who writes the next token: word (the paper's), token, step, chunk, alternate, or solo, the control"""
+    p_senior: float = 0.5
+    """probability that a draw of the author picks the senior (word, token)"""
+    max_gap: int = 32
+    """tokens after which word draws again although no new word began"""
+    chunk: int = 16
+    """tokens a turn (chunk)"""
+    senior: str | None = None
+    """checkpoint, Hugging Face directory or GGUF file of the senior, or smollm2; the world's if not given"""
+    junior: str | None = None
+    """the same of the junior, or self: a frozen copy of the senior; the world's if not given (phrasings: self)"""
 
-def show_metrics(metrics: dict) -> str:
-    """What the progress bar says of a step."""
-    jargon = "" if metrics["jargon_rate"] is None else f"jargon {metrics['jargon_rate']:.2f}, "
-    return (
-        f"reward {metrics['reward']:.2f}, {jargon}senior {metrics['senior_fraction']:.2f}, "
-        f"loss {metrics['loss']:+.4f}, {metrics['tokens_per_second']:.0f} tokens/s"
-    )
+    world: WorldName = "jargon"
+    """generator of the problems, and its base pair: shipped for jargon, else in runs/base-WORLD (--pretrain)"""
+    data: str | None = None
+    """JSON Lines file of problems, {"question": …, "answer": …} each; the world's own if not given"""
+    test_data: str | None = None
+    """file of the problems to measure on; if not given, a tenth of --data is held out"""
+    prompt_template: str = "{question}"
+    """the model is asked this; for example '{question} Put the final answer in \\boxed{}.'"""
+    max_prompt_tokens: int | None = None
+    """leave out the problems of --data with longer prompts; as fits the context if not given"""
 
+    steps: int = 250
+    """RL steps, a batch of rollouts each; 0 only measures the pair"""
+    prompts_per_step: int = 16
+    """problems a step"""
+    group_size: int = 8
+    """rollouts a problem, G"""
+    max_new_tokens: int | None = None
+    """tokens a response may have; as the world's solutions need (jargon, work: 64) if not given"""
+    temperature: float = 1.0
+    """of both models while training; the loss sees the same distribution"""
 
-def set_up(config: Config, directory: Path | None) -> tuple[Trainer, list[Problem], str, dict | None]:
-    """The trainer of a run, the problems to measure on, a note about these, and the state from which a run goes on."""
-    senior, junior, tokenizer, state = resumed_pair(config, directory) if directory else (*starting_pair(config), None)
-    if config.export:
-        check_export(senior, config.export)
-    problems, held_out, note = problems_of(config, config.eval_problems, tokenizer, senior, junior)
-    device = ranks.pick_device(config.device)
-    trainer = Trainer(config, senior.to(device), junior, tokenizer, problems)
-    if state:
-        trainer.load_state(state["trainer"])
-    return trainer, held_out, note, state
+    loss: Literal["reinforce", "grpo"] = "reinforce"
+    """reinforce: -A·log π; grpo: the clipped ratio, on normalized advantages, in two mini-batches"""
+    baseline: Baseline = "group"
+    """a reward is compared with: its group's mean, the mean of the others in it, a running mean, nothing"""
+    normalize_std: bool | None = None
+    """divide advantages by their group's standard deviation; true for grpo if not given"""
+    clip: float | None = None
+    """ε of the clipped ratio (grpo alone); 0.2 if not given"""
+    mini_batches: int | None = None
+    """optimizer steps a batch; 2 for grpo, else 1, if not given"""
+    junior_weight: float = 0.0
+    """weight λ of the junior's tokens in the loss, 0 in the paper; they have no importance correction"""
+    kl_coef: float = 0.0
+    """weight of a penalty on KL(senior‖junior) a token: the kl_reg control, with --schedule solo"""
+    kl_estimator: Literal["k3", "exact"] = "exact"
+    """k3 (the paper's) sees the sampled token alone, and its gradient hardly a senior far off; exact the whole vocabulary"""
 
+    learning_rate: float = 2e-4
+    """AdamW's, constant after the warm-up"""
+    warmup_steps: int = 10
+    """steps over which the learning rate rises to its value"""
+    weight_decay: float = 0.0
+    """AdamW's"""
+    grad_clip: float = 1.0
+    """largest norm of a gradient"""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """of matrix products and attention; bfloat16 is for GPUs (trained weights stay float32; see update_ratio_error)"""
+    checkpoint_activations: bool = False
+    """keep one state a layer in an update and compute the rest again: much less memory, a third more work"""
+    micro_batch_tokens: int = 4096
+    """tokens, padding included, that an update reads at a time; the gradient is the same up to rounding"""
+    rollout_batch_size: int = 512
+    """responses written at a time; the same responses up to rounding, in less memory"""
 
-def train(config: Config) -> Path:
-    """A whole run, or the rest of one: measure, train, measure again. Returns the directory with everything in it."""
-    color = sys.stdout.isatty()
-    with contextlib.ExitStack() as stack:
-        out = stack.enter_context(claimed(Path(config.resume))) if config.resume else None
-        trainer, held_out, note, state = set_up(config, out)
-        senior, junior, tokenizer = trainer.senior, trainer.junior, trainer.tokenizer
-        if not config.resume:  # nothing is written before all is known to be good
-            out = stack.enter_context(claimed(new_directory(config.out, Path("runs") / config.schedule)))
-            refuse_a_run(out)  # which another process may have begun and ended meanwhile
-        stack.enter_context(says_how_to_go_on(out))
+    eval_problems: int = 100
+    """test problems measured before and after"""
+    eval_samples: int = 4
+    """responses to each of them"""
+    eval_temperature: float = 0.7
+    """of both models while measuring"""
+    eval_every: int | None = None
+    """measure every so many steps too, into evals.jsonl; it changes nothing of the run; not at all if not given"""
 
-        write_json(out / "config.json", config.record())
-        say_device(senior.device)
-        print(note)
-        print("senior in cyan, junior in yellow" if color else "what the junior wrote is in ⟦brackets⟧", end="")
-        print(" (¶ is a blank line)")
-        if state is None:
-            save_model(junior, out / "junior.pt")  # as it was given: in float32
-            if not tokenizer.same_as(load_tokenizer()):
-                (out / "tokenizer").mkdir(exist_ok=True)
-                save_tokenizer(tokenizer, out / "tokenizer")
-        trainer.settle_junior()
-        if state is None:
-            before, responses = measure(trainer, held_out, "before")
-            print(f"before\n{show_responses(responses, tokenizer, color)}\n")
-            lengths = dict.fromkeys(GROWING, 0)
-            known = fingerprints(config, out) | {"senior": weights_fingerprint(senior)}
-            state = {"step": 0, "before": before, "lengths": lengths, "fingerprints": known}
-        elif state["step"] < config.steps and (out / "eval.json").exists():  # it measured what the run then was
-            (out / "eval.json").replace(out / f"eval-step-{state['step']}.json")
-        go_on(trainer, state, held_out, out, color)
+    seed: int = 0
+    """of everything random"""
+    out: str | None = None
+    """directory of the run; runs/SCHEDULE if not given, or the first of runs/SCHEDULE-2, -3 … that is free"""
+    resume: str | None = None
+    """directory of a run to go on with; its options hold, but for --steps and those that change no number"""
+    export: str | None = None
+    """new directory for the trained senior in Hugging Face's form, which transformers loads"""
+    save_every: int = 20
+    """steps between checkpoints, and between the co-written responses that are shown"""
+    device: str = "auto"
+    """auto (CUDA, then MPS, then the CPU), cuda, mps or cpu"""
+    pretrain: bool = False
+    """train the world's supervised base pair instead, into --out; --seed, --device and --world apply"""
 
-        after, responses = state["before"], None
-        if config.steps > 0:
-            after, responses = measure(trainer, held_out, "after")
-        result = {"before": state["before"], "after": after, "problems": len(held_out), "samples": config.eval_samples}
-        result |= {"config": config.record(), "fingerprints": state["fingerprints"]}
-        write_json(out / "eval.json", result)
-        if responses:
-            print(f"\nafter\n{show_responses(responses, tokenizer, color)}")
-        if config.export:
-            save_pretrained(senior, tokenizer, config.export)
-        columns = table({"before": [state["before"]], "after": [after]})
-        print(f"\n{len(held_out)} test problems × {config.eval_samples} responses\n\n{columns}")
-    return out
-
-
-def follow(config: Config) -> None:
-    """What the other ranks do meanwhile: their share of the measurements and of every step. They write no file."""
-    trainer, held_out, _, state = set_up(config, Path(config.resume) if config.resume else None)
-    trainer.settle_junior()
-    if state is None:
-        measure(trainer, held_out)
-    with finishing_first() as asked:
-        for *_, stop in steps(trainer, state["step"] if state else 0, held_out, asked):
-            if stop:
-                raise stop[0]
-    if config.steps > 0:
-        measure(trainer, held_out)
-
-
-def measure(trainer: Trainer, held_out: list[Problem], label: str = "") -> tuple[dict, dict[str, list[Response]]]:
-    """`evaluate` the trainer's pair as it is now."""
-    how = sampling(trainer.config)
-    return evaluate(trainer.senior, trainer.junior, held_out, trainer.tokenizer, how, label)
-
-
-def steps(trainer: Trainer, first: int, held_out: list[Problem], asked: list) -> Iterator[tuple]:
-    """What every rank does alike: (step, its metrics, batch, problems, measures along the way or None, who stops it)."""
-    every = trainer.config.eval_every
-    for step in range(first, trainer.config.steps):
-        metrics, batch, problems = trainer.step(step)
-        due = every is not None and (step + 1) % every == 0
-        measures = measure(trainer, held_out, f"after step {step}")[0] if due else None
-        # All stop after the same step, whichever was asked.
-        yield step, metrics, batch, problems, measures, ranks.gather(list, asked)
-
-
-def go_on(trainer: Trainer, state: dict, held_out: list[Problem], out: Path, color: bool) -> None:
-    """The loop, from the step of `state` on. A checkpoint at every instant stands for all that was written before it."""
-    config, tokenizer, first = trainer.config, trainer.tokenizer, state["step"]
-    if config.steps > first and config.baseline in ("group", "rloo") and not config.kl_coef:
-        print("the loss is near 0 by construction (advantages average 0): its gradient teaches; watch the reward")
-    with contextlib.ExitStack() as stack:
-        asked = stack.enter_context(finishing_first())
-        files = {name: stack.enter_context(continued(out / name, state["lengths"][name])) for name in GROWING}
-
-        def note(name: str, row: dict) -> None:
-            files[name].write(json.dumps(row).encode() + b"\n")
-            files[name].flush()
-
-        def save(step: int) -> None:
-            for file in files.values():
-                file.flush()
-                os.fsync(file.fileno())
-            if not all(parameter.isfinite().all() for parameter in trainer.senior.parameters()):
-                raise FloatingPointError(f"after {step} steps: the senior's weights are not finite")
-            save_model(
-                trainer.senior,
-                out / "checkpoint.pt",
-                out / "previous.pt",
-                step=step,
-                options=config.record(),
-                before=state["before"],
-                lengths={name: file.tell() for name, file in files.items()},
-                fingerprints=state["fingerprints"],
-                trainer=trainer.state(),
+    def __post_init__(self):
+        grpo = self.loss == "grpo"
+        if self.clip is not None and not grpo:
+            raise ValueError("--clip belongs to --loss grpo; reinforce has no ratio to clip")
+        defaults = {"normalize_std": grpo, "mini_batches": 2 if grpo else 1, "clip": 0.2 if grpo else None}
+        defaults["max_new_tokens"] = WORLDS[self.world].max_new_tokens
+        for name, value in defaults.items():
+            if getattr(self, name) is None:
+                setattr(self, name, value)
+        for least, names in AT_LEAST.items():
+            for name in names.split():
+                value = getattr(self, name)
+                if value is not None and not least <= value < 2**63:
+                    raise ValueError(f"{option(name)} is {value}; it must be a number, at least {least}")
+        if self.p_senior > 1:
+            raise ValueError(f"--p-senior is {self.p_senior}; a probability is at most 1")
+        if self.clip is not None and not 0 < self.clip < 1:
+            raise ValueError(f"--clip is {self.clip}; it must be between 0 and 1")
+        if self.prompts_per_step % (self.mini_batches * ranks.size()):
+            raise ValueError(
+                "--prompts-per-step must be a multiple of --mini-batches (times the processes of torchrun)"
             )
-
-        if first == 0:
-            if config.eval_every and not state["lengths"]["measures.jsonl"]:
-                note("measures.jsonl", {"step": 0} | state["before"])
-            save(0)
-        name = "solo RL" if config.schedule == "solo" else "tandem RL"
-        bar = stack.enter_context(tqdm(desc=name, unit="step", initial=first, total=config.steps))
-        for step, metrics, batch, problems, measures, stop in steps(trainer, first, held_out, asked):
-            bar.update()
-            note("metrics.jsonl", metrics)
-            if batch is not None:
-                bar.set_postfix_str(show_metrics(metrics))
-                if step % config.save_every == 0 or step == config.steps - 1:
-                    tqdm.write(show_step(metrics, batch, tokenizer, color))
-                    shown = f"{problems[0].question}\n{show_step(metrics, batch, tokenizer, False)}\n\n"
-                    files["samples.txt"].write(shown.encode())
-                if step == 4 and all(row["skipped_updates"] == config.mini_batches for row in read_metrics(out)):
-                    tqdm.write(no_signal(metrics["reward"]))
-            if measures is not None:
-                note("measures.jsonl", {"step": step + 1} | measures)
-            if (step + 1) % config.save_every == 0 or step == config.steps - 1 or stop:
-                save(step + 1)
-            if stop:
-                raise stop[0]
+        if self.group_size == 1 and (self.baseline in ("group", "rloo") or self.normalize_std):
+            raise ValueError("--group-size 1 leaves nothing to compare with: use --baseline ema or none, without std")
+        if self.normalize_std and self.baseline in ("ema", "none"):
+            raise ValueError(
+                f"--normalize-std divides by a group's spread, and --baseline {self.baseline} leaves something to divide "
+                "where that is 0: use --normalize-std false, or --baseline group"
+            )
+        if self.schedule == "chunk" and self.chunk >= self.max_new_tokens:
+            raise ValueError(f"--chunk {self.chunk} never hands over within --max-new-tokens {self.max_new_tokens}")
+        if "{question}" not in self.prompt_template:
+            raise ValueError("--prompt-template has no {question} in it, where the question is put; write it there")
+        if self.data is not None and self.world != "jargon":
+            raise ValueError(f"--world {self.world} generates problems, --data has its own; leave one of them out")
+        if self.data is None and (self.test_data or self.max_prompt_tokens):
+            raise ValueError("--test-data and --max-prompt-tokens belong to --data; give it")
 
 
-def no_signal(reward_mean: float) -> str:
-    """What to say when the first steps had no group with both right and wrong responses."""
-    fate, remedy = (
-        ("all wrong", "easier problems or a better senior") if reward_mean < 0.5 else ("all right", "harder problems")
-    )
-    return (
-        f"warning: no learning signal: in 5 steps every group was of one kind, at last {fate}. Nothing is being trained. "
-        f"Try {remedy}, a larger --group-size, a higher --temperature, or more --max-new-tokens"
-    )
+def train(config: Config) -> Run:
+    """A whole run, or the rest of one. Under torchrun every process runs it, on its share of each step's problems."""
+    with Run(config) as run:  # a new directory, or the one to resume; faults and Ctrl-C say how to go on
+        senior, junior, tokenizer, train_problems, test_problems = run.load()  # the junior is frozen
+        # `update` sets the learning rate. foreach=False: a GPU's default would hold a copy of all weights meanwhile.
+        optimizer = torch.optim.AdamW(senior.parameters(), weight_decay=config.weight_decay, foreach=False)
+        handoff = make_handoff(config.schedule, tokenizer, senior, config)  # decides who writes the next token
+        writers = (senior, None if config.schedule == "solo" else junior)
+        limits = {"end": tokenizer.end, "pad": tokenizer.pad, "max_new_tokens": config.max_new_tokens}
+        tested = (senior, junior, tokenizer, test_problems, Sampling.from_config(config))
+        run.restore(senior, optimizer)
+
+        for step in run.steps():
+            if run.first and run.evaluation_due():  # before the first step, and every --eval-every
+                run.log_eval(*evaluate(*tested, f"at step {step}"))
+            run.begin_step()
+            # Problems, G rows each. Under torchrun each process takes its share of them.
+            problems = ranks.share(next_problems(train_problems, step, config))  # P
+            problems = [problem for problem in problems for _ in range(config.group_size)]  # N = P · G
+            prompts = [tokenizer.prompt(problem.question, config.prompt_template) for problem in problems]
+
+            # Rollout: senior and junior write every response together.
+            with autocast(config.precision, senior.device):
+                uniforms = random_numbers(step, config, senior.device)  # from the step's number: nothing to save
+                sampling = {"temperature": config.temperature, "generator": uniforms} | limits
+                rollout = generate(*writers, prompts, handoff, batch_size=config.rollout_batch_size, **sampling)
+            count_authors(run.state, handoff, rollout)  # a lost mask would silently turn this into plain RL
+            run.lap("rollout")
+
+            # Reward: the verifier grades the finished text, so the two are rewarded as a team ...
+            texts = rollout.texts(tokenizer)
+            verdicts = verify_batch(texts, [problem.answer for problem in problems])
+            rewards = torch.tensor(verdicts, dtype=torch.float, device=senior.device)  # (N,) 0 or 1
+            run.lap("reward")
+            A = group_advantages(rewards, run.state, config)  # (N,)
+
+            # ... but only the senior is trained, and only on the tokens that it wrote, its end token included.
+            gate = rollout.authorship + config.junior_weight * (rollout.mask & ~rollout.authorship)  # (N, T)
+            stats = update(senior, junior, optimizer, rollout, A, gate, step, config)
+            run.lap("update")
+
+            run.log_step(metrics(step, rollout, texts, rewards, A, stats, problems, tokenizer, config.group_size))
+            show_step(run, rollout, rewards, tokenizer)
+            run.checkpoint_if_due(senior, optimizer)
+        if run.first:
+            run.log_eval(*evaluate(*tested, "after"))
+        run.finish(senior)
+    return run
+
+
+def update(senior, junior, optimizer, rollout: Rollout, A: Tensor, gate: Tensor, step: int, config: Config) -> dict:
+    """An optimizer step a mini-batch (GRPO: two a batch), each an average over all of its senior tokens."""
+    optimizer.param_groups[0]["lr"] = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup_steps))
+    stats = []  # of each mini-batch
+    for rows in torch.arange(len(A), device=A.device).chunk(config.mini_batches):  # whole groups
+        total = ranks.sum(gate[rows].sum())  # ONE count of senior tokens, not one a micro-batch or a process
+        # A row without an advantage has no gradient: it counts in the average, but needn't be read again.
+        read = rows[(gate[rows] != 0).any(dim=1) & ((A[rows] != 0) | (config.kl_coef > 0))]  # (M,)
+        if ranks.sum(len(read)) == 0:  # e.g. every group all right or all wrong: Adam must not move on momentum alone
+            continue
+        parts = []  # stats of each micro-batch
+        for part in micro_batches(rollout, read, config.micro_batch_tokens):
+            micro, trained = rollout[part], gate[part] != 0  # (n, T)
+            with autocast(config.precision, senior.device):
+                full = to_logprobs(
+                    response_logits(senior, micro, trained), config.temperature
+                )  # (m, V), with a gradient
+                logprobs = token_logprobs(full, micro, trained)  # (n, T)
+                loss, part_stats = policy_loss(logprobs, micro.senior_logprobs, A[part], gate[part], config.clip, total)
+                if config.kl_coef:  # the kl_reg control: its tokens' KL(senior‖junior), averaged like the loss
+                    with torch.no_grad():
+                        junior_full = to_logprobs(response_logits(junior, micro, trained), config.temperature)  # (m, V)
+                    if config.kl_estimator == "exact":
+                        kl = kl_exact(full, junior_full)  # (m,)
+                    else:
+                        kl = kl_k3(logprobs[trained], token_logprobs(junior_full, micro, trained)[trained])  # (m,)
+                    loss = loss + config.kl_coef * (gate[part][trained] * kl).sum() / total
+            loss.backward()
+            parts.append(part_stats | {"loss": loss.detach()})
+        ranks.sum_gradients(senior)
+        grad_norm = torch.nn.utils.clip_grad_norm_(senior.parameters(), config.grad_clip)
+        stats.append(mini_batch_stats(parts, grad_norm, total, gate[read].sum(), step))
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)  # its memory is the caches' while responses are written
+    return batch_stats(stats, config.mini_batches)
+
+
+def next_problems(train_problems: list[Problem] | None, step: int, config: Config) -> list[Problem]:
+    """The problems of a step: new ones of the world, or the next of the file's, in a new order at every pass."""
+    if train_problems is None:
+        return first_problems("train", config.prompts_per_step, f"{config.seed}/{step}", config.world)
+    return epoch_batch(train_problems, config.prompts_per_step, config.seed, step)
+
+
+def random_numbers(step: int, config: Config, device: torch.device) -> Uniforms:
+    """Each row's random numbers, from the step's number: nothing to save, and resume is exact. The ranks' rows differ."""
+    P, G = config.prompts_per_step, config.group_size
+    own = ranks.share(torch.arange(P * G).view(P, G)).flatten()  # (N,) places of this rank's rows in the batch
+    return Uniforms(P * G, seeded(config.seed, step, "rollout"), device).at(own)
+
+
+def count_authors(state: dict, handoff, rollout: Rollout) -> None:
+    by_senior, all_tokens = int(rollout.authorship.sum()), int(rollout.mask.sum())
+    state["senior_tokens"] += int(ranks.sum(by_senior))
+    state["junior_tokens"] += int(ranks.sum(all_tokens - by_senior))
+    check_authorship(handoff, state["senior_tokens"], state["junior_tokens"])
+
+
+def group_advantages(rewards: Tensor, state: dict, config: Config) -> Tensor:
+    """`advantages` of a step's rewards, with the running mean of the steps before (at first, this step's own)."""
+    mean = float(ranks.sum(rewards.mean())) / ranks.size()
+    before = mean if state["running_mean"] is None else state["running_mean"]
+    state["running_mean"] = 0.9 * before + 0.1 * mean
+    options = {"normalize_std": config.normalize_std, "running_mean": before}
+    return advantages(rewards, config.group_size, config.baseline, **options)  # (N,)
+
+
+def micro_batches(rollout: Rollout, rows: Tensor, budget: int) -> list[Tensor]:
+    """Split rows into micro-batches of similar length with at most `budget` tokens, padding included.  (n,) each"""
+    lengths = torch.tensor([len(prompt) for prompt in rollout.prompts]) + rollout.mask.sum(dim=1).cpu()  # (N,)
+    rows = rows.cpu()
+    rows, parts = rows[lengths[rows].argsort(descending=True, stable=True)], []
+    while len(rows):
+        n = max(1, budget // int(lengths[rows[0]]))  # a single row may be longer than the budget
+        parts.append(rows[:n].to(rollout.mask.device))
+        rows = rows[n:]
+    return parts
+
+
+def show_step(run: Run, rollout: Rollout, rewards: Tensor, tokenizer: Tokenizer) -> None:
+    """Print the first response, coloured by author, after the first step and at every saved one."""
+    if run.first and (run.step % run.config.save_every == 0 or run.step in (1, run.config.steps)):
+        text = render(rollout, 0, tokenizer, run.color).replace("\n\n", " ¶ ")
+        run.say(f"after {run.step:>3} steps  {'right' if rewards[0] else 'wrong'}  {text}")
 
 
 @command
 def main(argv: list[str]) -> None:
-    ranks.join()
-    config = parse(Config, argv, f"{__doc__}\n{PRESET_HELP}", completed)
     started = time.perf_counter()
+    ranks.join()
+    config = parse(Config, argv, __doc__, saved_options)
     if config.pretrain:
         if ranks.size() > 1:
             raise UserError("--pretrain is one process's work; start it without torchrun")
-        device = ranks.pick_device(config.device)
-        directory = new_directory(config.out or f"runs/base-{config.world}", Path(), but="senior.pt")
-        with claimed(directory) as out:
-            say_device(device)
-            return pretrain(out, config.seed, device, load_tokenizer(), config.world)
-    if ranks.rank() > 0:
-        follow(config)
+        pretrain(config)
     else:
-        out = train(config)
-        print(
-            f"\n{time.perf_counter() - started:.0f} s; everything is in {out}: python rollout.py {out} shows more of it"
-        )
+        run = train(config)
+        if run.first:
+            print(f"\n{run.problems} test problems × {config.eval_samples} responses\n")
+            print(table({"before": [run.before], "after": [run.after]}))
+            print(f"\n{time.perf_counter() - started:.0f} s; everything is in {run.directory}")
     ranks.leave()
 
 

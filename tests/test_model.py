@@ -1,10 +1,16 @@
 """The model against another library's, and its cached path against one uncached forward."""
 
+import itertools
+import random
+import re
+import zipfile
+from pathlib import Path
+
 import pytest
 import torch
 from conftest import tiny
 
-from model import GPT, GPTConfig, KVCache, autocast, load_model, save_model, store_matrices
+from model import GPT, GPTConfig, KVCache, autocast, from_state, load, load_model, save, save_model, store_matrices
 
 PROMPTS = [3, 1, 7, 5]  # lengths, ragged
 
@@ -23,17 +29,15 @@ def left_padded(lengths, total, vocab=37, seed=0):
 def test_cached_chunked_and_ragged_generation_gives_the_logits_of_one_forward(dtype, tolerance, qk_norm):
     model = tiny(0, qk_norm=qk_norm).to(dtype)
     reference = tiny(0, qk_norm=qk_norm).double()
-    total = 20
-    tokens, start = left_padded(PROMPTS, total)
-    cache = KVCache(model.config, len(PROMPTS), total, start, like=model.embedding.weight)
+    tokens, start = left_padded(PROMPTS, 20)
+    cache = KVCache(model.config, len(PROMPTS), 20, start, like=model.embedding.weight)
     chunks = [7, 1, 3, 1, 1, 5, 2]  # the prompts, then chunks of several sizes on a cache that isn't empty
-    assert sum(chunks) == total
     with torch.no_grad():
         logits = torch.cat([model(part, cache) for part in tokens.split(chunks, dim=1)], dim=1)  # (B, T, V)
         for row in range(len(PROMPTS)):
             alone = reference(tokens[row : row + 1, start[row] :])[0]  # (T - start, V)
             assert (logits[row, start[row] :] - alone).abs().max() < tolerance * alone.abs().max()
-    assert cache.length == total
+    assert cache.length == sum(chunks) == 20
 
 
 def test_both_halves_of_a_cache_follow_the_rows_that_are_kept_or_repeated():
@@ -50,45 +54,23 @@ def test_both_halves_of_a_cache_follow_the_rows_that_are_kept_or_repeated():
             torch.testing.assert_close(logits[i], alone, atol=1e-5, rtol=1e-5)
 
 
-def test_what_comes_later_or_stands_beside_changes_nothing():
-    model = tiny(0)
-    tokens, _ = left_padded([5, 5], 10)
-    other = tokens.clone()
-    other[0, 6:] = 1
-    other[1] = 2
-    with torch.no_grad():
-        torch.testing.assert_close(model(tokens)[0, :6], model(other)[0, :6], atol=1e-6, rtol=0)
-        assert (model(tokens)[0, 6:] - model(other)[0, 6:]).abs().max() > 1e-2
+def fused(theirs: dict) -> dict:
+    """The tensors of a transformers model under our names, fused as ours are."""
+    state = {"embedding.weight": theirs["model.embed_tokens.weight"], "norm.weight": theirs["model.norm.weight"]}
+    state["head.weight"] = theirs["lm_head.weight"]
+    names = {"attention.qkv": "self_attn.q_proj self_attn.k_proj self_attn.v_proj", "mlp.down": "mlp.down_proj"}
+    names |= {"attention.q_norm": "self_attn.q_norm", "attention.k_norm": "self_attn.k_norm"}
+    names |= {"attention.out": "self_attn.o_proj", "mlp.gate_up": "mlp.gate_proj mlp.up_proj"}
+    names |= {"attention_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm"}
+    for i, (ours, parts), kind in itertools.product(range(2), names.items(), ("weight", "bias")):
+        found = [theirs.get(f"model.layers.{i}.{part}.{kind}") for part in parts.split()]
+        if found[0] is not None:
+            state[f"blocks.{i}.{ours}.{kind}"] = torch.cat(found)
+    return state
 
 
-def copy_weights(ours: GPT, theirs) -> None:
-    """A transformers model's tensors, fused as ours are."""
-    source = theirs.state_dict()
-    state = {"embedding.weight": source["model.embed_tokens.weight"], "norm.weight": source["model.norm.weight"]}
-    state["head.weight"] = source["lm_head.weight"]
-    for i in range(ours.config.n_layers):
-        a, b = f"model.layers.{i}.", f"blocks.{i}."
-        for kind in ("weight", "bias") if ours.config.qkv_bias else ("weight",):
-            parts = [source[f"{a}self_attn.{x}_proj.{kind}"] for x in "qkv"]
-            state[f"{b}attention.qkv.{kind}"] = torch.cat(parts)
-        state[f"{b}attention.out.weight"] = source[f"{a}self_attn.o_proj.weight"]
-        if ours.config.qk_norm:
-            for x in "qk":
-                state[f"{b}attention.{x}_norm.weight"] = source[f"{a}self_attn.{x}_norm.weight"]
-        state[f"{b}mlp.gate_up.weight"] = torch.cat([source[f"{a}mlp.{x}_proj.weight"] for x in ("gate", "up")])
-        state[f"{b}mlp.down.weight"] = source[f"{a}mlp.down_proj.weight"]
-        state[f"{b}attention_norm.weight"] = source[f"{a}input_layernorm.weight"]
-        state[f"{b}mlp_norm.weight"] = source[f"{a}post_attention_layernorm.weight"]
-    ours.load_state_dict(state)
-
-
-LLAMA_3_ROPE = {
-    "rope_type": "llama3",
-    "factor": 8.0,
-    "low_freq_factor": 1.0,
-    "high_freq_factor": 4.0,
-    "original_max_position_embeddings": 16,
-}
+LLAMA_3_ROPE = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0)
+LLAMA_3_ROPE |= dict(original_max_position_embeddings=16)
 
 
 @pytest.mark.parametrize("family", ["Llama", "Llama 3 rope", "Qwen2", "Qwen3"])
@@ -96,8 +78,8 @@ def test_the_architecture_is_that_of_transformers(family):
     transformers = pytest.importorskip("transformers")
     name = family.split()[0]
     sizes = dict(vocab_size=37, max_position_embeddings=64, rms_norm_eps=1e-5, tie_word_embeddings=False)
-    sizes |= dict(hidden_size=32, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4)
-    sizes |= dict(num_key_value_heads=2, head_dim=8)
+    sizes |= dict(hidden_size=32, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4, head_dim=8)
+    sizes |= dict(num_key_value_heads=2)
     rope = {"rope_theta": 500.0, "rope_type": "default"} | (LLAMA_3_ROPE if "rope" in family else {})
     config = getattr(transformers, f"{name}Config")(**sizes, rope_parameters=rope)
     torch.manual_seed(0)
@@ -105,72 +87,108 @@ def test_the_architecture_is_that_of_transformers(family):
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.normal_(mean=1.0 if parameter.dim() == 1 else 0.0, std=0.3)
-    ours = GPT(
-        GPTConfig(
-            vocab_size=37,
-            n_layers=2,
-            n_heads=4,
-            n_kv_heads=2,
-            head_dim=8,
-            d_model=32,
-            d_ff=24,
-            max_seq_len=64,
-            rope_theta=500.0,
-            tie_embeddings=False,
-            qkv_bias=name == "Qwen2",
-            qk_norm=name == "Qwen3",
-            rope_scaling=LLAMA_3_ROPE if "rope" in family else None,
-        )
-    )
-    copy_weights(ours, theirs)
-    ours = ours.double().eval()
+    sizes = dict(d_model=32, tie_embeddings=False, qkv_bias=name == "Qwen2", qk_norm=name == "Qwen3", rope_theta=500.0)
+    ours = tiny(0, **sizes, rope_scaling=LLAMA_3_ROPE if "rope" in family else None)
+    ours.load_state_dict(fused(theirs.state_dict()))
+    ours = ours.double()
     tokens = torch.randint(0, 37, (2, 64), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         # Both compute cosines and sines in float32, hence the tolerance.
         torch.testing.assert_close(ours(tokens), theirs(tokens).logits, atol=1e-4, rtol=1e-4)
 
 
-def test_a_saved_model_is_loaded_to_the_bit_and_in_eval_mode(tmp_path):
-    model = tiny(3)
-    save_model(model.train(), tmp_path / "m.pt", step=7)
-    loaded = load_model(tmp_path / "m.pt")
-    assert not loaded.training and loaded.config == model.config
-    assert all(torch.equal(a, b) for a, b in zip(loaded.parameters(), model.parameters(), strict=True))
+def same(a: GPT, b: GPT) -> bool:
+    return a.config == b.config and all(map(torch.equal, a.state_dict().values(), b.state_dict().values()))
+
+
+def test_a_saved_model_is_loaded_to_the_bit_and_in_eval_mode_with_what_was_saved_beside_it(tmp_path):
+    for model in (tiny(3), tiny(3, tie_embeddings=False)):
+        save_model(model.train(), tmp_path / "m.pt", step=7, counts={"a": [1, None]}, moments=torch.arange(3))
+        loaded, content = load_model(tmp_path / "m.pt"), load(tmp_path / "m.pt")
+        assert not loaded.training and same(loaded, model)
+        assert (loaded.head.weight is loaded.embedding.weight) == model.config.tie_embeddings
+        assert (content["step"], content["counts"], content["moments"].tolist()) == (7, {"a": [1, None]}, [0, 1, 2])
+
+
+def test_a_model_is_made_of_the_given_weights_themselves_and_they_must_fit():
+    config, state, tokens = tiny(3).config, dict(tiny(3).state_dict()), torch.arange(9)[None]
+    model = from_state(config, state)
+    assert all(parameter.data_ptr() == state[name].data_ptr() for name, parameter in model.named_parameters())
+    assert torch.equal(model(tokens), tiny(3)(tokens)) and not model.training
+    norm, nan = {"norm.weight": state["norm.weight"]}, torch.full((16,), torch.nan)
+    bad = [state | {"norm.weight": torch.ones(3)}, state | {"norm.weight": nan}, state | {"more": nan}, norm, {}]
+    for wrong, reason in zip(bad, ("size mismatch", "NaN", "Unexpected", "2 layers", "2 layers"), strict=True):
+        with pytest.raises(ValueError, match=reason):
+            from_state(config, wrong)
+
+
+def test_a_damaged_file_is_refused_wherever_the_damage_is(tmp_path):
+    """A flipped byte is found, or it is in a field that nobody reads. A new file each time: loaded ones are mapped."""
+    model, rng = tiny(0, n_layers=1, d_model=8, vocab_size=11), random.Random(0)
+    save_model(model, tmp_path / "m.pt")
+    whole, refused = (tmp_path / "m.pt").read_bytes(), 0
+    with zipfile.ZipFile(tmp_path / "m.pt") as archive:
+        directory = archive.start_dir
+    places = [rng.randrange(len(whole)) for _ in range(150)] + [rng.randrange(directory, len(whole)) for _ in range(50)]
+    flips = [(place, rng.randrange(1, 256)) for place in places]
+    for found in re.finditer(b"PK\x01\x02", whole[directory:]):  # an entry: a member that is stored as if compressed
+        flips += [(directory + found.start() + 10, method) for method in (8, 12, 14)]
+    for n, (place, bits) in enumerate(flips):
+        damaged, path = bytearray(whole), tmp_path / f"{n}.pt"
+        damaged[place] ^= bits
+        path.write_bytes(damaged)
+        try:
+            assert same(load_model(path), model), (place, bits)
+        except ValueError as error:
+            assert str(path) in str(error)
+            refused += 1
+    assert refused > 100
+    for length in [0, 1, *range(len(whole) - 30, len(whole)), *rng.sample(range(len(whole)), 30)]:
+        path = tmp_path / f"cut at {length}.pt"
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match=path.name):
+            load_model(path)
+
+
+@pytest.mark.parametrize("where", ["model.open", "torch.save", "os.fsync"])
+def test_a_file_that_cannot_be_written_leaves_the_old_one_whole(tmp_path, monkeypatch, where):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    save_model(tiny(0), tmp_path / "m.pt")
+    monkeypatch.setattr(where, full, raising=False)
+    with pytest.raises(OSError, match="No space"):
+        save({"new": 1}, tmp_path / "m.pt")
+    monkeypatch.undo()
+    assert same(load_model(tmp_path / "m.pt"), tiny(0)) and [path.name for path in tmp_path.iterdir()] == ["m.pt"]
 
 
 class Payload:
-    """Would create a file if it were unpickled."""
-
-    def __init__(self, path):
-        self.path = path
+    """Would create the file "trace" if it were unpickled."""
 
     def __reduce__(self):
-        return open, (self.path, "w")
+        return open, ("trace", "w")
 
 
-def test_files_that_are_no_checkpoint_are_refused_and_not_run(tmp_path):
-    path, trace = tmp_path / "m.pt", tmp_path / "trace"
-    torch.save({"config": Payload(str(trace)), "model": {}}, path)
-    with pytest.raises(ValueError, match="not a checkpoint"):
-        load_model(path)
-    assert not trace.exists()
-    path.write_text("hello")
-    with pytest.raises(ValueError, match="not a checkpoint"):
-        load_model(path)
-    torch.save({"weights": torch.zeros(2)}, path)
-    with pytest.raises(ValueError, match="not a checkpoint"):
-        load_model(path)
-    save_model(tiny(0), path)
-    checkpoint = torch.load(path, weights_only=True)
-    checkpoint["config"]["d_ff"] = 99
-    torch.save(checkpoint, path)
-    with pytest.raises(ValueError, match="not a checkpoint"):
-        load_model(path)
-    path.write_bytes(b"\x80\x02X\x03\x00\x00\x00\xff\xfe\xfdq\x00.")  # a pickle with a string that is no UTF-8
-    with pytest.raises(ValueError, match="not a checkpoint"):
-        load_model(path)
-    with pytest.raises(ValueError, match="can't be read"):
-        load_model(tmp_path / "absent.pt")
+def test_files_that_are_no_checkpoint_are_refused_and_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save_model(tiny(0), "m.pt")
+    whole = load("m.pt")
+    no_utf8 = b"\x80\x02X\x03\x00\x00\x00\xff\xfe\xfdq\x00."  # a pickle with a string that isn't
+    contents = [{"config": Payload(), "model": {}}, b"hello", no_utf8, {"weights": torch.zeros(2)}, [1], 7]
+    for change in ({"d_ff": 99}, {"n_layers": 10**12}, {"n_layers": "2"}, {"unheard": 1}):
+        contents.append(whole | {"config": whole["config"] | change})
+    contents += [{"config": 1, "model": {}}, whole | {"model": [1]}, whole | {"model": {"norm.weight": 3}}]
+    for n, content in enumerate(contents):
+        Path(f"{n}.pt").write_bytes(content) if isinstance(content, bytes) else torch.save(content, f"{n}.pt")
+        with pytest.raises(ValueError, match=f"{n}.pt.*of this project"):
+            load_model(f"{n}.pt")
+    assert not Path("trace").exists()
+    with zipfile.ZipFile("other.pt", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    for path in ("other.pt", "absent.pt", "."):
+        with pytest.raises(ValueError, match="not a checkpoint"):
+            load_model(path)
 
 
 def test_bad_sizes_and_too_long_inputs_name_what_is_wrong():
@@ -186,9 +204,7 @@ def test_under_autocast_the_cache_has_its_precision_and_gives_the_same_logits():
     model, tokens = tiny(0), torch.randint(0, 37, (3, 12), generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), autocast("bfloat16", model.device):
         cache = KVCache(model.config, 3, 12, like=model.embedding.weight)
-        cached = torch.cat(
-            [model(tokens[:, :5], cache), *(model(tokens[:, t : t + 1], cache) for t in range(5, 12))], 1
-        )
+        cached = torch.cat([model(part, cache) for part in tokens.split([5, *[1] * 7], dim=1)], dim=1)
         whole = model(tokens)
     assert cache.k[0].dtype == torch.bfloat16 and cached.dtype == torch.bfloat16
     torch.testing.assert_close(cached, whole, atol=0.15, rtol=0.02)

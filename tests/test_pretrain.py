@@ -8,40 +8,31 @@ from pathlib import Path
 import pytest
 import torch
 
-import compare
-import evaluate
-import pretrain
-import rollout
-import runs
 import train
-from data.problems import WORLDS, problems, take
+from data.problems import WORLDS, first_problems, problems
 from evaluate import Sampling, solo_accuracy
-from model import GPT, GPTConfig, load_model
-from pretrain import Recipe, solution_batch, train_base
-from runs import read_metrics
+from model import GPTConfig, load_model
+from support import compare, pretrain, show
+from support.pretrain import RECIPES, Recipe, solution_batch, train_base
+from support.run import base_directory, read_lines
 
 
 def test_solutions_are_learnt_and_prompts_and_padding_are_not(tokenizer):
     stream = problems("train", 0)
     inputs, targets = solution_batch(stream, random.Random(0), tokenizer, 8, {"jargon": 0.5, "plain": 0.5})
     assert inputs.shape == targets.shape
-    for row, problem in enumerate(take("train", 8, 0)):
+    for row, problem in enumerate(first_problems("train", 8, 0)):
         learnt = targets[row] >= 0
         ids = targets[row][learnt].tolist()
         assert ids[-1] == tokenizer.end and tokenizer.decode(ids).endswith(rf"\boxed{{{problem.answer}}}")
-        prompt = tokenizer.encode(problem.prompt)
+        prompt = tokenizer.prompt(problem.question)
         assert inputs[row, : len(prompt)].tolist() == prompt and learnt.nonzero()[0] == len(prompt) - 1
         assert torch.equal(inputs[row, len(prompt) : len(prompt) + len(ids) - 1], targets[row][learnt][:-1])
 
 
-TINY = Recipe(
-    GPTConfig(n_layers=1, d_model=32, d_ff=64),
-    steps=40,
-    early={"jargon": 1.0},
-    late={"jargon": 1.0},
-    learning_rate=5e-2,
-    batch_size=8,
-)
+SIZE, JARGON, PLAIN = GPTConfig(n_layers=1, d_model=32, d_ff=64), {"jargon": 1.0}, {"plain": 1.0}
+TINY = Recipe(SIZE, steps=40, early=JARGON, late=JARGON, learning_rate=5e-2, batch_size=8)
+PLAIN_TINY = replace(TINY, early=PLAIN, late=PLAIN)
 
 
 def test_supervised_training_learns_and_is_seeded(tokenizer):
@@ -54,100 +45,86 @@ def test_supervised_training_learns_and_is_seeded(tokenizer):
 
 
 @pytest.fixture
-def few_validated(monkeypatch):
-    """What a recipe made is measured on 20 problems rather than 500."""
-    monkeypatch.setattr(pretrain, "solo_accuracy", lambda model, asked, *more: solo_accuracy(model, asked[:20], *more))
-
-
-def test_the_pretrain_command_makes_a_pair_that_train_takes(tmp_path, monkeypatch, capsys, few_validated):
-    monkeypatch.setitem(pretrain.RECIPES, "jargon", (TINY, TINY))
-    train.main(["--pretrain", "--out", str(tmp_path / "base")])
-    printed = capsys.readouterr().out
-    assert printed.count("solo pass@1") == 2 and "python train.py --world jargon --senior" in printed
-    short = ["--steps=1", "--prompts=2", "--eval-problems=1", "--eval-samples=1", f"--out={tmp_path / 'run'}"]
-    train.main([f"--senior={tmp_path / 'base/senior.pt'}", f"--junior={tmp_path / 'base/junior.pt'}", *short])
-    assert (tmp_path / "run" / "eval.json").exists()
-
-
-def short_run(*more: str) -> list[str]:
-    return ["--steps=1", "--prompts=2", "--eval-problems=2", "--eval-samples=2", "--out=run", *more]
-
-
-def test_a_run_in_another_world_starts_from_its_own_pair_and_stays_in_it(tmp_path, monkeypatch, capsys, few_validated):
-    """A senior that writes nothing but coarse steps: the run counts them, and so do what shows and measures it again."""
+def pretrained(tmp_path, monkeypatch):
+    """Pretrains a world's pair by the command, with these recipes, in an empty folder. 20 problems are measured, not 500."""
+    few = lambda model, tokenizer, asked, sampling: solo_accuracy(model, tokenizer, asked[:20], sampling)
+    monkeypatch.setattr(pretrain, "solo_accuracy", few)
     monkeypatch.chdir(tmp_path)
-    coarse = replace(TINY, early={"coarse": 1.0}, late={"coarse": 1.0}, steps=80)
-    monkeypatch.setitem(pretrain.RECIPES, "work", (coarse, replace(TINY, early={"plain": 1.0}, late={"plain": 1.0})))
-    train.main(["--pretrain", "--world", "work"])
-    assert "use them: python train.py --world work\n" in capsys.readouterr().out  # it looks there by itself
-    train.main(["--pretrain", "--world", "work", "--out", "other"])
-    assert "python train.py --world work --senior other/senior.pt --junior other/junior.pt\n" in capsys.readouterr().out
-    train.main(short_run("--world=work"))
-    junior, kept = (load_model(path).state_dict() for path in ("runs/base-work/junior.pt", "run/junior.pt"))
-    assert all(torch.equal(junior[key], kept[key]) for key in junior)
-    found, (row,) = json.loads(Path("run/eval.json").read_text()), read_metrics(Path("run"))
-    assert (
-        found["config"]["world"] == "work" and found["before"]["jargon_rate"] >= 0.5 and row["jargon_rate"] is not None
-    )
-    monkeypatch.setattr(compare, "draw_figure", lambda *_: False)
-    evaluate.main(["run", "--problems=3", "--samples=1"])
-    assert json.loads(Path("run/eval-3x1-t0.7-p1-kall.json").read_text())["after"]["jargon_rate"] is not None
+
+    def make(world, recipes, *more):
+        monkeypatch.setitem(RECIPES, world, recipes)
+        train.main(["--pretrain", "--world", world, *more])
+
+    return make
+
+
+def short_run(*more: str) -> None:
+    short = ["--steps=1", "--prompts-per-step=2", "--eval-problems=2", "--eval-samples=2"]
+    train.main([*short, "--out=run", *more])
+
+
+def test_the_pretrain_command_makes_a_pair_that_train_takes_and_keeps_what_was_made(pretrained, capsys):
+    """A pretraining that was interrupted keeps its senior, and makes the same junior."""
+    recipes = {"senior": TINY, "junior": PLAIN_TINY}
+    pretrained("jargon", recipes, "--out=base")
+    printed, pair = capsys.readouterr().out, [Path(f"base/{name}.pt") for name in ("senior", "junior")]
+    assert printed.count("solo pass@1") == 2 and "python train.py --world jargon --senior base/senior.pt" in printed
+    short_run("--senior=base/senior.pt", "--junior=base/junior.pt")
+    assert Path("run/eval.json").exists()
+    made = [path.read_bytes() for path in pair]
+    pair[1].unlink()
+    pretrained("jargon", recipes, "--out=base")
+    assert "base/senior.pt: kept, it is there already\n" in capsys.readouterr().out
+    assert [path.read_bytes() for path in pair] == made
     with pytest.raises(SystemExit):
-        train.main(["--pretrain", "--world", "work"])
+        pretrained("jargon", recipes, "--out=base")
     assert "never overwritten" in capsys.readouterr().err
 
 
-def test_a_pretraining_that_was_interrupted_keeps_its_senior(tmp_path, monkeypatch, capsys, few_validated):
-    """Once it trained neither: the senior's file was taken for a run, and a run asked for the junior's."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(pretrain.RECIPES, "work", (replace(TINY, early={"plain": 1.0}, late={"plain": 1.0}),) * 2)
-    train.main(["--pretrain", "--world", "work"])
-    senior, junior = (Path(f"runs/base-work/{name}.pt").read_bytes() for name in ("senior", "junior"))
-    Path("runs/base-work/junior.pt").unlink()
+def test_a_run_in_another_world_starts_from_its_own_pair_and_stays_in_it(pretrained, monkeypatch, capsys):
+    """A senior that writes nothing but coarse steps: the run counts them, and so does what measures it again."""
+    coarse = replace(TINY, early={"coarse": 1.0}, late={"coarse": 1.0}, steps=80)
+    pretrained("work", {"senior": coarse, "junior": PLAIN_TINY})
+    assert "use the pair: python train.py --world work\n" in capsys.readouterr().out  # it looks there by itself
+    short_run("--world=work")
+    junior, kept = (load_model(path).state_dict() for path in ("runs/base-work/junior.pt", "run/junior.pt"))
+    assert all(torch.equal(junior[key], kept[key]) for key in junior)
+    found, [row] = json.loads(Path("run/eval.json").read_text()), read_lines(Path("run/metrics.jsonl"))
+    assert found["config"]["world"] == "work" and row["jargon_rate"] is not None
+    assert found["before"]["jargon_rate"] >= 0.5
+    monkeypatch.setattr(compare, "draw_comparison", lambda *_: False)
     capsys.readouterr()
-    train.main(["--pretrain", "--world", "work"])
-    assert "runs/base-work/senior.pt: kept, it is there already\n" in capsys.readouterr().out
-    assert [Path(f"runs/base-work/{name}.pt").read_bytes() for name in ("senior", "junior")] == [senior, junior]
+    compare.main(["run", "--problems=3", "--samples=1", "--json"])
+    assert json.loads(capsys.readouterr().out)[0]["after"]["jargon_rate"] is not None
 
 
-def test_a_world_without_a_junior_is_self_paired(tmp_path, monkeypatch, capsys, few_validated):
-    monkeypatch.chdir(tmp_path)
-    phrased = replace(TINY, model=replace(TINY.model, max_seq_len=160), early={"phrased": 1.0}, late={"phrased": 1.0})
-    monkeypatch.setitem(pretrain.RECIPES, "phrasings", (replace(phrased, steps=2), None))
-    train.main(["--pretrain", "--world", "phrasings"])
+def test_a_world_without_a_junior_is_self_paired(pretrained, capsys):
+    phrased = dict(model=replace(SIZE, max_seq_len=160), early={"phrased": 1.0}, late={"phrased": 1.0}, steps=2)
+    pretrained("phrasings", {"senior": replace(TINY, **phrased)})
     assert "jargon" not in capsys.readouterr().out and not Path("runs/base-phrasings/junior.pt").exists()
-    train.main(short_run("--world=phrasings", "--schedule=solo"))
+    short_run("--world=phrasings", "--schedule=solo")
     first, junior = (load_model(path).state_dict() for path in ("runs/base-phrasings/senior.pt", "run/junior.pt"))
     assert all(torch.equal(first[key], junior[key]) for key in first)
     train.main(["--resume=run", "--steps=2"])
-    asked = [take("train", 2, f"0/{step}", "phrasings")[0].question for step in (0, 1)]
-    assert [part.split("\n")[0] for part in Path("run/samples.txt").read_text().split("\n\n")[:-1]] == asked
-    row, found = read_metrics(Path("run"))[-1], json.loads(Path("run/eval.json").read_text())
-    assert row["jargon_rate"] is None and found["after"]["jargon_rate"] is None
+    row, found = read_lines(Path("run/metrics.jsonl"))[-1], json.loads(Path("run/eval.json").read_text())
+    assert row["step"] == 1 and row["jargon_rate"] is None and found["after"]["jargon_rate"] is None
     assert found["config"]["max_new_tokens"] == WORLDS["phrasings"].max_new_tokens
-    rollout.main(["run", "--samples=1"])
-    assert take("test", 1, "evaluation", "phrasings")[0].question in capsys.readouterr().out
+    show.main(["run", "--samples=1"])
+    assert first_problems("test", 1, "evaluation", "phrasings")[0].question in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("world", WORLDS)
 def test_recipes_teach_the_worlds_languages_to_models_with_room_for_them(world):
-    numbers, (senior, junior) = WORLDS[world], pretrain.RECIPES[world]
-    room = numbers.max_prompt_tokens + numbers.max_new_tokens
-    for recipe in filter(None, (senior, junior)):
-        assert recipe.model.max_seq_len >= room
+    numbers, recipes = WORLDS[world], RECIPES[world]
+    for recipe in recipes.values():
+        assert recipe.model.max_seq_len >= numbers.max_prompt_tokens + numbers.max_new_tokens
         for shares in (recipe.early, recipe.late):
             assert sum(shares.values()) == pytest.approx(1) and set(shares) <= set(numbers.languages)
-    assert set(senior.early) == set(senior.late) == set(numbers.languages)
-    assert (junior is None) == (numbers.foreign is None)
-    if junior:  # it never sees what is foreign to it, and the senior at last sees hardly anything else
-        assert set(junior.early) | set(junior.late) == {"plain"} and senior.late["plain"] <= 0.15
-
-
-@pytest.mark.parametrize("recipe, millions", list(zip(pretrain.RECIPES["hard"], (25, 8), strict=True)))
-def test_the_models_of_the_hard_world_are_of_the_stated_sizes(recipe, millions):
-    with torch.device("meta"):
-        model = GPT(recipe.model)
-    assert sum(p.numel() for p in model.parameters()) == pytest.approx(millions * 1e6, rel=0.05)
+    assert set(recipes["senior"].early) == set(recipes["senior"].late) == set(numbers.languages)
+    assert ("junior" in recipes) == (numbers.unfamiliar is not None)
+    if "junior" in recipes:  # it never sees what it is not to know, and the senior at last sees hardly anything else
+        assert set(recipes["junior"].early) | set(recipes["junior"].late) == {"plain"}
+        assert recipes["senior"].late["plain"] <= 0.15
 
 
 @pytest.mark.parametrize(
@@ -155,9 +132,8 @@ def test_the_models_of_the_hard_world_are_of_the_stated_sizes(recipe, millions):
 )
 def test_the_shipped_pair_is_as_described(tokenizer, name, accuracy, jargon):
     """On 1,000 fresh problems of the validation split, seeded: a model is in its range, or it isn't."""
-    path = runs.SHIPPED / f"{name}.pt"
+    path = base_directory("jargon") / f"{name}.pt"
     assert path.stat().st_size < 2_000_000
-    solved, spoken = solo_accuracy(
-        load_model(path), take("validation", 1000, "shipped"), tokenizer, Sampling(samples=1)
-    )
+    held_out = first_problems("validation", 1000, "shipped")
+    solved, spoken = solo_accuracy(load_model(path), tokenizer, held_out, Sampling(samples=1))
     assert accuracy[0] <= solved <= accuracy[1] and jargon[0] <= spoken <= jargon[1]

@@ -7,22 +7,25 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from test_resume import assert_same_run, main, metrics
-from test_trainer import batch_of, gradient, trainer_of
+from test_run import assert_same_run
+from test_train import Batch, batch_of, main, metrics, update_of
 
-import ranks
 import train
-import trainer
-from checkpoint import read
 from data.tokenizer import load_tokenizer
+from model import load
+from support import ranks
+from support.options import UserError
+from tandem import Uniforms
 
 ROOT = Path(__file__).parent.parent
-SHORT = """--prompts 4 --group-size 4 --objective grpo --micro-tokens 200 --learning-rate 1e-5 --warmup 2 --save-every 9
---eval-problems 3 --eval-samples 1 --device cpu""".split()
+SHORT = """--prompts-per-step 4 --group-size 4 --loss grpo --micro-batch-tokens 200 --learning-rate 1e-5 --warmup-steps 2
+--save-every 9 --eval-problems 3 --eval-samples 1 --device cpu""".split()
 
 
 def free_port() -> str:
@@ -40,7 +43,8 @@ def begin(work, rank: int, size: int, port: str, log: Path, arguments: tuple) ->
 def together(tmp_path: Path, work, *arguments, size: int = 2) -> tuple[list[int], list[str]]:
     """work(rank, *arguments) in processes as torchrun starts them, their exit codes and words.
 
-    They are forks of one that has imported all there is, which takes longer than the work.
+    They are forks of one that has imported all there is, which takes longer than the work. As under torchrun, all are
+    ended when one fails.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["test_ranks", "torch._dynamo"])  # which the first optimizer would import
@@ -54,8 +58,15 @@ def together(tmp_path: Path, work, *arguments, size: int = 2) -> tuple[list[int]
         patch.setenv("PYTHONPATH", os.pathsep.join(paths))  # the server finds what it is to import nowhere else
         for process in started:
             process.start()
+    deadline = time.monotonic() + 200
+    while any(process.exitcode is None for process in started) and time.monotonic() < deadline:
+        if any(process.exitcode for process in started):
+            time.sleep(3)  # the others may have failed too
+            break
+        time.sleep(0.02)
     for process in started:
-        process.join(300)
+        process.kill()
+        process.join()
     words = [log.read_text() for log in logs]
     print(*words)  # shown if the test fails
     return [process.exitcode for process in started], words
@@ -65,53 +76,46 @@ def command(rank: int, *words) -> None:
     train.main([*map(str, words)])
 
 
-def command_with_a_signal(rank: int, to: int, when: int, *words) -> None:
-    """To one rank alone, in a step."""
-    step = trainer.Trainer.step
+def command_with(rank: int, on: int, step: int, what: str, *words) -> None:
+    """A signal, or a logit that is NaN, in a step of one rank alone."""
+    numbers, generate = train.random_numbers, train.generate
 
-    def signalled(self, number):
-        if number == when and rank == to:
+    def signalled(number, *rest):
+        if (rank, number) == (on, step):
             signal.raise_signal(signal.SIGTERM)
-        return step(self, number)
+        return numbers(number, *rest)
 
-    trainer.Trainer.step = signalled
+    def spoiled(senior, *rest, generator, **named):
+        if rank == on:
+            senior.head.register_forward_hook(lambda module, inputs, logits: logits * float("nan"))
+        return generate(senior, *rest, generator=generator, **named)
+
+    if what == "signal":
+        train.random_numbers = signalled
+    else:
+        train.generate = spoiled
     command(rank, *words)
 
 
-def command_with_a_fault_on_the_second(rank: int, *words) -> None:
-    """In step 1 a logit is NaN, on it alone."""
-    step = trainer.Trainer.step
-
-    def faulty(self, number):
-        def logit(module, inputs, logits):
-            if number == 1 and rank == 1 and not torch.is_grad_enabled():
-                logits.view(-1)[7] = float("nan")
-
-        handle = self.senior.head.register_forward_hook(logit)
-        try:
-            return step(self, number)
-        finally:
-            handle.remove()
-
-    trainer.Trainer.step = faulty
-    command(rank, *words)
+def shared(batch: Batch) -> Batch:
+    """This rank's rows of a batch, whole groups."""
+    P, G = batch.config.prompts_per_step, batch.config.group_size
+    own = ranks.share(torch.arange(P * G).view(P, G)).flatten()  # (N,)
+    return replace(batch, rollout=batch.rollout[own], A=batch.A[own], gate=batch.gate[own])
 
 
-UPDATE = dict(objective="grpo", prompts=4, micro_tokens=100, learning_rate=1e-6, grad_clip=1e9)
-
-
-def update(tokenizer, rewarded: int, mini_batches: int) -> dict:
-    """An update of a batch whose first rows have an advantage: the metrics and the last gradient."""
-    made = trainer_of(tokenizer, baseline="none", normalize_std=False, mini_batches=mini_batches, **UPDATE)
-    batch = batch_of(made, (torch.arange(16) < rewarded).float())
-    assert len(trainer.micro_batches(batch.rollout, 100)) > 4
+def updated(rewarded: int, mini_batches: int, kl_coef: float = 0.0) -> dict:
+    """An update of a batch whose first rows have an advantage: the metrics and the gradients."""
+    how = dict(loss="grpo", prompts_per_step=4, micro_batch_tokens=100, learning_rate=1e-6, kl_coef=kl_coef)
+    rewards = (torch.arange(16) < rewarded).float()
+    batch = batch_of(load_tokenizer(), rewards, mini_batches=mini_batches, normalize_std=False, baseline="none", **how)
     ranks.join()
-    metrics, skipped = made.update(batch, 0)
-    return {"metrics": metrics, "skipped": skipped, "gradient": [p.grad for p in made.senior.parameters()]}
+    done = update_of(shared(batch))
+    return {"stats": done.stats, "gradients": done.gradients, "weights": list(done.senior.parameters())}
 
 
-def update_of(rank: int, out: Path, *how) -> None:
-    torch.save(update(load_tokenizer(), *how), out / f"{rank}.pt")
+def save_updated(rank: int, out: Path, *how) -> None:
+    torch.save(updated(*how), out / f"{rank}.pt")
 
 
 @pytest.fixture(scope="module")
@@ -119,11 +123,11 @@ def pair(tmp_path_factory) -> Path:
     """A run of two ranks, as a user starts it."""
     out = tmp_path_factory.mktemp("pair") / "run"
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port", free_port()]
-    words = [*launch, ROOT / "train.py", *SHORT, "--steps", "3", "--out", out]
+    words = [*launch, ROOT / "train.py", *SHORT, "--steps=3", "--eval-every=2", "--out", out]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
     print(done.stdout, done.stderr)
     assert done.returncode == 0 and "Traceback" not in done.stderr
-    for once in ("\nbefore\n", "\nafter\n", "\nstep    0", "everything is in"):
+    for once in ("\nbefore\n", "\nafter\n", "problems: generated", "everything is in"):
         assert done.stdout.count(once) == 1
     assert done.stderr.count("device: cpu") == 1 and done.stderr.count("evaluating after:   0%|") == 1
     return out
@@ -131,106 +135,97 @@ def pair(tmp_path_factory) -> Path:
 
 def test_two_ranks_have_the_metrics_and_the_weights_of_one_process(pair, tmp_path):
     out = tmp_path / "run"
-    assert main(*SHORT, "--steps", 3, "--out", out) == 0
+    assert main(*SHORT, "--steps=3", "--eval-every=2", "--out", out) == 0
     for one, two in zip(metrics(out), metrics(pair), strict=True):
         assert one == pytest.approx(two, abs=1e-5, rel=1e-5) and one["skipped_updates"] == 0
-    one, two = read(out / "checkpoint.pt"), read(pair / "checkpoint.pt")
-    assert one["trainer"]["authors"] == two["trainer"]["authors"]
-    assert one["before"] == two["before"]
+    one, two = load(out / "checkpoint.pt"), load(pair / "checkpoint.pt")
+    assert one["state"]["senior_tokens"] == two["state"]["senior_tokens"] > 0
+    assert one["state"] == pytest.approx(two["state"])
     for name, weight in one["model"].items():
         torch.testing.assert_close(two["model"][name], weight, rtol=0, atol=1e-6)
-    for measured in ("before", "after"):
-        a, b = (json.loads((run / "eval.json").read_text())[measured] for run in (out, pair))
-        assert a["drift"] == pytest.approx(b["drift"], rel=1e-4)
+    logs = ([json.loads(row) for row in (run / "evals.jsonl").read_text().splitlines()] for run in (out, pair))
+    for a, b in zip(*logs, strict=True):
+        assert a["step"] == b["step"] and a["drift"] == pytest.approx(b["drift"], rel=1e-4)
         assert a["response_length"] == b["response_length"] and a["handoff"] == b["handoff"]
 
 
-@pytest.mark.parametrize("rewarded, mini_batches", [(16, 2), (16, 1), (1, 1)])
-def test_an_update_of_two_ranks_has_the_gradient_of_one_process(tokenizer, tmp_path, rewarded, mini_batches):
+@pytest.mark.parametrize("how", [(16, 2), (16, 1, 0.1), (1, 1)])
+def test_an_update_of_two_ranks_has_the_gradient_of_one_process(tmp_path, how):
     """Up to rounding, and the same on both. Where a single row has an advantage, the second rank has nothing to read."""
-    expected = update(tokenizer, rewarded, mini_batches)
-    assert together(tmp_path, update_of, tmp_path, rewarded, mini_batches)[0] == [0, 0]
+    expected = updated(*how)
+    assert together(tmp_path, save_updated, tmp_path, *how)[0] == [0, 0]
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))
-    assert first["metrics"] == second["metrics"] == pytest.approx(expected["metrics"], rel=1e-5, abs=1e-6)
-    assert first["skipped"] == second["skipped"] == expected["skipped"] == 0
-    largest = max(g.abs().max() for g in expected["gradient"])
-    for a, b, c in zip(*(found["gradient"] for found in (first, second, expected)), strict=True):
-        assert torch.equal(a, b) and (a - c).abs().max() < 1e-6 * largest
+    assert first["stats"] == second["stats"] == pytest.approx(expected["stats"], rel=1e-5, abs=1e-6)
+    assert first["stats"]["skipped_updates"] == 0 and len(expected["gradients"]) == how[1]
+    assert all(torch.equal(a, b) for a, b in zip(first["weights"], second["weights"], strict=True))
+    for one, two, whole in zip(first["gradients"], second["gradients"], expected["gradients"], strict=True):
+        largest = max(g.abs().max() for g in whole)
+        for a, b, c in zip(one, two, whole, strict=True):
+            assert torch.equal(a, b) and (a - c).abs().max() < 1e-5 * largest
 
 
 def test_a_signal_to_one_rank_stops_all_after_the_same_step_and_resuming_is_the_same_run(pair, tmp_path):
     out = tmp_path / "run"
-    for step, rank, words in ((0, 1, (*SHORT, "--steps", 3, "--out", out)), (1, 0, ("--resume", out))):
-        codes, (said, other) = together(tmp_path, command_with_a_signal, rank, step, *words)
+    for step, rank, words in ((0, 1, (*SHORT, "--steps=3", "--eval-every=2", "--out", out)), (1, 0, ("--resume", out))):
+        codes, (said, other) = together(tmp_path, command_with, rank, step, "signal", *words)
         assert codes == [143, 143] and f"--resume {out} goes on" in said and not other
-        assert read(out / "checkpoint.pt")["step"] == len(metrics(out)) == step + 1
+        assert load(out / "checkpoint.pt")["step"] == len(metrics(out)) == step + 1
     assert together(tmp_path, command, "--resume", out)[0] == [0, 0]
     assert_same_run(out, pair)
 
 
-def test_a_fault_of_one_ranks_sampling_is_everyones(tmp_path):
-    words = (*SHORT, "--steps", 2, "--eval-problems", 1, "--on-nonfinite", "skip", "--out", tmp_path / "run")
-    codes, (said, other) = together(tmp_path, command_with_a_fault_on_the_second, *words)
-    assert codes == [0, 0] and said.count("step 1: the senior's logits are not finite") == 1 and not other
-    assert [row["skipped_updates"] for row in metrics(tmp_path / "run")] == [0, 2]
+def test_a_fault_of_one_rank_alone_is_heard(tmp_path):
+    words = (*SHORT, "--steps", 2, "--eval-problems", 1, "--out", tmp_path / "run")
+    codes, (_, other) = together(tmp_path, command_with, 1, 0, "NaN", *words)
+    assert 0 not in codes and codes[1] == 2 and len(other.splitlines()) == 1
+    assert "the senior's logits are not finite" in other and "nothing was written" not in other
 
 
-def test_a_mistake_is_one_line_and_code_2_whatever_the_number_of_ranks(tmp_path):
-    words = (*SHORT, "--data", tmp_path / "missing.jsonl", "--out", tmp_path / "run")
-    codes, (said, *others) = together(tmp_path, command, *words, size=3)
-    assert codes == [2, 2, 2] and "missing.jsonl can't be read" in said
-    assert len(said.splitlines()) == 1 and others == ["", ""] and not (tmp_path / "run").exists()
+@pytest.mark.parametrize("words", [("--data", "missing.jsonl"), ("--prompts-per-step", "8", "--mini-batches", "4")])
+def test_a_mistake_is_one_line_and_code_2_whatever_the_number_of_ranks(tmp_path, words):
+    codes, said = together(tmp_path, command, *SHORT, *words, "--out", tmp_path / "run", size=4)
+    assert codes == [2] * 4 and not (tmp_path / "run").exists()
+    (line,) = "".join(said).splitlines()
+    assert line.startswith("error: ") and words[0] in line + "--data"
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 20])
-@pytest.mark.parametrize("options", [{}, {"junior_weight": 0.2}, {"objective": "grpo"}])
-def test_the_gradients_of_the_ranks_add_up_to_the_whole(tokenizer, monkeypatch, options, size):
-    """Of 20 ranks most have no row to read."""
-    made = trainer_of(tokenizer, micro_tokens=100, **options)
-    batch = batch_of(made)
-    whole = gradient(made, batch)
-    made.senior.zero_grad()
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_everyone_has_its_rows_whole_groups_and_the_random_numbers_of_the_whole_batch(monkeypatch, size):
+    config = train.Config(prompts_per_step=30, group_size=2, mini_batches=2)
+    whole, problems, had = (
+        train.random_numbers(0, config, torch.device("cpu")),
+        train.next_problems(None, 0, config),
+        [],
+    )
+    first, second = whole(), whole()
     monkeypatch.setattr(ranks, "size", lambda: size)
-    read_by = []
     for rank in range(size):
         monkeypatch.setattr(ranks, "rank", lambda rank=rank: rank)
-        read_by.append(sum(map(len, trainer.micro_batches(batch.rollout, 100))))
-        made.backward(batch, batch.weights.sum())
-    assert sum(read_by) == 8 and max(read_by) - min(read_by) <= 1
-    largest = max(g.abs().max() for g in whole)
-    for parameter, expected in zip(made.senior.parameters(), whole, strict=True):
-        assert (parameter.grad - expected).abs().max() < 1e-6 * largest
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 7])
-def test_everyone_has_its_rows_and_all_are_had(monkeypatch, size):
-    monkeypatch.setattr(ranks, "size", lambda: size)
-    had = []
-    for rank in range(size):
-        monkeypatch.setattr(ranks, "rank", lambda rank=rank: rank)
-        parts = ranks.parts(5, 2)
-        had += [row for part in parts for row in part]
-        assert all(1 <= len(part) <= 2 for part in parts) and len(range(5)[ranks.share(5)]) == sum(map(len, parts))
-    assert had == [0, 1, 2, 3, 4]
+        numbers = train.random_numbers(0, config, torch.device("cpu"))
+        assert isinstance(numbers, Uniforms)
+        rows = torch.arange(60).view(30, 2)[rank::size].flatten()
+        assert torch.equal(numbers(), first[rows]) and torch.equal(numbers(), second[rows])
+        had += ranks.share(problems)
+    assert sorted(problem.question for problem in had) == sorted(problem.question for problem in problems)
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(ranks, "size", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
-    with pytest.raises(train.UserError, match="--nproc_per_node=2"):
-        ranks.pick_device("auto")
-    assert ranks.pick_device("cpu").type == "cpu"
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    with pytest.raises(UserError, match="--nproc_per_node=2"):
+        ranks.device("auto")
+    assert ranks.device("cpu").type == "cpu"
 
 
-def test_a_world_size_without_torchrun_is_one_line(monkeypatch, capsys):
-    monkeypatch.setenv("WORLD_SIZE", "2")
+def test_what_is_not_for_several_processes_is_one_line(monkeypatch, tmp_path, capsys):
+    """A WORLD_SIZE without torchrun, and the training of the base pair."""
     monkeypatch.delenv("RANK", raising=False)
-    assert main(*SHORT) == 2
-    assert "WORLD_SIZE" in (error := capsys.readouterr().err) and len(error.splitlines()) == 1
-
-
-def test_the_training_of_several_processes_is_not_for_the_base_pair(monkeypatch, tmp_path, capsys):
+    with monkeypatch.context() as patch:
+        patch.setenv("WORLD_SIZE", "2")
+        assert main(*SHORT) == 2
     monkeypatch.setattr(ranks, "size", lambda: 2)
-    monkeypatch.setattr(ranks, "rank", lambda: 0)
-    assert main("--pretrain", "--out", tmp_path / "run") == 2 and "--pretrain" in capsys.readouterr().err
+    assert main("--pretrain", "--out", tmp_path / "run") == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert "WORLD_SIZE" in first and "--pretrain" in second

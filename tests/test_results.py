@@ -1,128 +1,330 @@
-"""The README's results are those of the committed files, printed again."""
+"""The committed files give the numbers of results/README.md and of the README's first page, and the scripts run."""
 
+import ast
+import dataclasses
+import importlib
+import inspect
+import itertools
+import math
 import re
+import shlex
 import statistics
-from dataclasses import replace
+import subprocess
 from pathlib import Path
 
 import pytest
 
-import compare
-import evaluate
-from cli import parse
-from config import Config
+from evaluate import solo_accuracy
+from support import compare
+from support.compare import cells, difference_table, results_table
+from support.figure import draw_comparison
+from support.options import parse
+from support.pretrain import PLAIN_JUNIOR, train_base
+from support.results import IGNORED, MEASURES, STUDENT_T, Run, group_runs, interval, is_plain_rl, look_up, read_results
+from train import Config
 
+SOLO, HANDOFF, _, KL, _, CROSS_ENTROPY, JARGON_RATE, _ = [path for _, path, _ in MEASURES]
+TENTHS = [str(tenth / 10) for tenth in range(11)]
 ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "results"
+WORLDS = ("jargon", "work", "phrasings")
+PAGE = (RESULTS / "README.md").read_text(encoding="utf-8")
+FIRST_PAGE = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGE_LINES = PAGE.splitlines()
+PAGE_TEXT = " ".join(PAGE.split())
 
 
-@pytest.mark.parametrize("world", ["jargon", "work", "phrasings"])
-def test_the_tables_of_the_readme_are_recomputed_from_the_results(world, capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("compare.draw_figure", lambda *_: False)
-    evaluate.main([str(ROOT / "results" / f"{world}.json")])
-    compact = lambda row: re.sub(" +", " ", re.sub("-+:?", "-", row)).strip()
-    stated = {compact(row) for row in (ROOT / "README.md").read_text(encoding="utf-8").splitlines()}
-    measures, differences, *_ = capsys.readouterr().out.split("\n\n| ")
-    rows = [compact(row) for table in (measures, "| " + differences) for row in table.splitlines() if row[:1] == "|"]
-    assert len(rows) == 2 + 8 + 2 + 10
-    missing = [row for row in rows if row not in stated]
-    assert not missing
+def groups_of(name: str) -> dict[str, list[Run]]:
+    return group_runs(read_results(RESULTS / f"{name}.json"))
+
+
+def values(runs: list[Run], measure: str, step: int | None = None) -> list[float]:
+    """A measure of each run, after training or at a step."""
+    found = [run.after if step is None else next(m for m in run.along if m["step"] == step) for run in runs]
+    return [look_up(measurement, measure) for measurement in found]
+
+
+def curve_mean(runs: list[Run], tenth: str) -> float:
+    return statistics.fmean(run.handoff_curve[tenth] for run in runs)
+
+
+def mean(runs: list[Run], measure: str) -> float:
+    return statistics.fmean(values(runs, measure))
+
+
+def paired(runs: list[Run], others: list[Run], measure: str, step: int | None = None) -> tuple[float, float, float]:
+    """The interval of the differences, paired by seed."""
+    theirs = dict(zip([run.seed for run in others], values(others, measure, step), strict=True))
+    ours = dict(zip([run.seed for run in runs], values(runs, measure, step), strict=True))
+    return interval([value - theirs[seed] for seed, value in ours.items() if seed in theirs])
+
+
+def signed(summary: tuple[float, float, float], digits: int = 3) -> str:
+    mean, low, high = (f"{value:+.{digits}f}" for value in summary)
+    return f"{mean} [{low}, {high}]"
+
+
+def span(shares: list[float]) -> str:
+    return f"{min(shares):.0%} to {max(shares):.0%}"
 
 
 @pytest.mark.parametrize("world, arms", [("jargon", 2), ("work", 2), ("phrasings", 3)])
-def test_the_results_are_of_five_seeds_an_arm_on_500_problems(world, arms):
-    found = compare.read_results(ROOT / "results" / f"{world}.json")
-    assert len(found) == 5 * arms and {(run.problems, run.samples) for run in found} == {(500, 4)}
-    assert {name: sorted(run.seed for run in group) for name, group in compare.grouped(found).items()} == {
-        name: [0, 1, 2, 3, 4] for name in compare.grouped(found)
-    }
-    assert len(compare.grouped(found)) == arms and all(run.fingerprints and run.handoff_curve for run in found)
-    assert all(compare.begun_curve(run) for run in found)
+def test_the_tables_are_recomputed_from_five_seeds_an_arm_on_500_problems(world, arms):
+    groups = groups_of(world)
+    text = results_table(groups) + "\n" + difference_table(groups, None)
+    rows = [re.sub(" +", " ", row) for row in text.splitlines() if row.startswith("|")]
+    assert len(rows) == 2 + 8 + 2 + 10
+    assert not [row for row in rows if row not in PAGE_LINES and "---" not in row]
+    assert [sorted(run.seed for run in runs) for runs in groups.values()] == [[0, 1, 2, 3, 4]] * arms
+    for run in [run for runs in groups.values() for run in runs]:
+        assert (run.problems, run.samples) == (500, 4) and run.handoff_curve and run.before["handoff_curve"]
 
 
-def test_what_the_readme_says_of_the_work_world_after_100_steps():
-    tandem, solo = compare.grouped(compare.read_results(ROOT / "results" / "work.json")).values()
-    stated = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    after = lambda run, path: next(compare.look_up(row, path) for row in run.along if row["step"] == 100)
-    for path, label in ((("handoff", "pass@1"), "handoff differs by"), (("solo", "pass@1"), "solo by")):
-        pairs = zip(sorted(tandem, key=lambda run: run.seed), sorted(solo, key=lambda run: run.seed), strict=True)
-        mean, low, high = compare.interval([after(ours, path) - after(theirs, path) for ours, theirs in pairs])
-        assert f"{label} {mean:+.2f} [{low:+.2f}, {high:+.2f}]" in stated
-    rates = [after(run, ("jargon_rate",)) for run in solo]
-    assert f"in {min(rates):.0%} to {max(rates):.0%} of its responses" in stated
-    rates = [run.after["jargon_rate"] for run in solo]
-    assert f"still {min(rates):.0%} to {max(rates):.0%}" in stated
+@pytest.mark.parametrize("world", WORLDS)
+def test_the_figures_are_those_of_the_results(world, tmp_path):
+    matplotlib = pytest.importorskip("matplotlib")
+    committed = (RESULTS / f"{world}.svg").read_bytes()
+    if f"Matplotlib v{matplotlib.__version__}".encode() not in committed:
+        pytest.skip("another version of matplotlib draws otherwise")
+    draw_comparison(groups_of(world), tmp_path / "drawn.svg")
+    assert (tmp_path / "drawn.svg").read_bytes() == committed
 
 
-def test_what_the_readme_says_of_the_kl_penalty_in_the_world_of_phrasings():
-    found = [
-        run for name in ("phrasings", "phrasings-kl") for run in compare.read_results(ROOT / f"results/{name}.json")
-    ]
-    step, _, solo, penalty = compare.grouped(found).values()
+def test_the_statements_on_jargon():
+    tandem, plain = groups_of("jargon").values()
+    solves = f"the pair solves more ({mean(tandem, HANDOFF):.3f}) than the junior alone"
+    assert f"{solves} ({curve_mean(tandem, '0.0'):.3f})" in PAGE_TEXT
+    assert min(curve_mean(tandem, tenth) for tenth in TENTHS) >= 0.9 and "finishes at least 90% of the" in PAGE_TEXT
+    fifths = [f"0.{tenth}" for tenth in range(2, 9)]  # a fifth to four fifths
+    assert f"the junior finishes {span([curve_mean(plain, tenth) for tenth in fifths])} of them" in PAGE_TEXT
+    before = plain[0].before["handoff_curve"]
+    assert f"Before training it finishes {span([before[tenth] for tenth in fifths])}" in PAGE_TEXT
+    assert f"Some jargon is left in {mean(tandem, JARGON_RATE):.2%} of the responses" in PAGE_TEXT
+    assert f"the mean KL of {mean(tandem, KL):.3f}" in PAGE_TEXT
+    assert 12 * mean(tandem, JARGON_RATE) > mean(tandem, KL) / 2  # "most of"
+
+
+def test_the_prediction_is_of_the_five_seeds_on_the_100_problems_of_a_run():
+    tandem, _ = groups_of("jargon").values()
+    for label, path, upper in MEASURES[:6]:
+        seeds = values(tandem, path, step=250)
+        mean = statistics.fmean(seeds)
+        half = STUDENT_T[4 - 1] * statistics.stdev(seeds) * math.sqrt(1 + 1 / 5)
+        low, high = max(mean - half, 0), min(mean + half, upper)
+        assert f"| {label} | {min(seeds):.3f} | {max(seeds):.3f} | [{low:.3f}, {high:.3f}] |" in PAGE_LINES
+    same = {run.seed: values([run], HANDOFF, step=250) for run in tandem}
+    for run in groups_of("ablations")["word"]:  # the default, which measured itself on those problems
+        assert run.problems == 100 and values([run], HANDOFF) == same[run.seed]
+
+
+def test_the_statements_on_work():
+    tandem, plain = groups_of("work").values()
+    at_100 = [signed(paired(tandem, plain, measure, step=100), digits=2) for measure in (HANDOFF, SOLO)]
+    assert f"After 100 steps handoff differs by {at_100[0]} and solo by {at_100[1]}" in PAGE_TEXT
+    assert f"one in {span(values(plain, JARGON_RATE, step=100))} of its responses" in PAGE_TEXT
+    assert f"after 250 steps in {span(values(plain, JARGON_RATE))}." in PAGE_TEXT
+    assert max(values(tandem, JARGON_RATE, step=100)) < 0.02  # "has given up coarse steps by then"
+    searched = {run.name: [run] for run in read_results(RESULTS / "work-search.json")}
+    slow, fast, ours = (searched[name] for name in ("ws-solo-2e-4", "ws-solo-4e-4", "ws-word-2e-4"))
+    assert f"{values(slow, SOLO)[0]:.3f}" == f"{values(fast, SOLO)[0]:.3f}"
+    assert f"solves as much alone as at 2e-4 ({values(fast, SOLO)[0]:.3f})" in PAGE_TEXT
+    assert f"at 2e-4 ({values(fast, HANDOFF)[0]:.3f} and {values(ours, HANDOFF)[0]:.3f})" in PAGE_TEXT
+
+
+def test_the_statements_on_phrasings():
+    step, word, plain = groups_of("phrasings").values()
+    assert f"the untrained model solves only {look_up(plain[0].before, SOLO):.0%}" in PAGE_TEXT
+    shares = [f"{curve_mean(runs, '0.1'):.2f}" for runs in (word, plain)]
+    assert f"finishes {shares[0]} of the responses of this senior, and {shares[1]} of plain RL's" in PAGE_TEXT
+    assert f"solo is {-100 * paired(step, plain, SOLO)[0]:.0f} points lower. It stayed" in PAGE_TEXT
+    assert f"Solo is {-100 * paired(word, plain, SOLO)[0]:.0f} points lower, with an interval" in PAGE_TEXT
+    better = {HANDOFF: 1, KL: -1, CROSS_ENTROPY: -1}  # "three of the paper's four findings"
+    assert all(sign * paired(step, plain, measure)[0] > 0 for measure, sign in better.items())
+    assert all(math.prod(paired(step, plain, measure)[1:]) > 0 for measure in better)
+    (penalty,) = groups_of("phrasings-kl").values()
     options = {"schedule": "solo", "kl_coef": 0.03, "learning_rate": 1e-4, "steps": 300, "world": "phrasings"}
+    assert [run.seed for run in penalty] == [0, 1, 2]
     for run in penalty:
-        assert (run.problems, run.samples) == (500, 4) and run.fingerprints == solo[0].fingerprints
+        assert (run.problems, run.samples, run.before) == (500, 4, plain[0].before)
         assert options.items() <= run.config.items()
-    stated = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-
-    def difference(a: list, b: list, *path: str) -> str:
-        theirs = {run.seed: compare.look_up(run.after, path) for run in b}
-        own = {run.seed: compare.look_up(run.after, path) for run in a if run.seed in theirs}
-        mean, low, high = compare.interval([value - theirs[seed] for seed, value in own.items()])
-        return f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]"
-
-    assert f"under turns, KL {statistics.fmean(run.after['drift']['kl'] for run in penalty):.3f}, and" in stated
-    assert f"as after plain RL, {difference(penalty, solo, 'solo', 'pass@1')}" in stated
-    assert f"plain RL's, {difference(penalty, solo, 'handoff', 'pass@1')} step by step" in stated
-    assert f"ahead by {difference([r for r in step if r.seed < 3], penalty, 'handoff', 'pass@1')}" in stated
+    assert f"Its KL is {mean(penalty, KL):.3f}, below that of strict turns" in PAGE_TEXT
+    assert max(values(penalty, KL)) < min(values(step, KL))
+    assert f"Its solo differs from plain RL's by {signed(paired(penalty, plain, SOLO))}, and" in PAGE_TEXT
+    assert f"handoff step by step by {signed(paired(penalty, plain, HANDOFF))}. Strict" in PAGE_TEXT
+    assert f"ahead of it in handoff by {signed(paired(step, penalty, HANDOFF))}. So" in PAGE_TEXT
 
 
-@pytest.mark.parametrize("world", ["jargon", "work", "phrasings"])
-def test_the_search_of_the_readme_is_the_committed_one(world):
-    stated = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    paths = [path for label, path, _ in compare.ROWS if label not in ("jargon rate", "response length, tokens")]
-    for run in compare.read_results(ROOT / "results" / f"{world}-search.json"):
-        config = run.config
-        assert (config["eval_split"], run.problems, run.samples) == ("validation", 500, 4)
-        assert config["world"] == world and run.seed == (0 if world == "jargon" else 10)
-        arm = config["schedule"] + (f", KL penalty {config['kl_coef']:g}" if config["kl_coef"] else "")
-        batch = f"{config['prompts']} × {config['group_size']}"
-        cells = [world, f"{config['learning_rate']:g}", batch, f"{config['steps']}", arm]
-        cells += [f"{compare.look_up(run.after, path):.3f}" for path in paths]
-        assert f"| {' | '.join(cells)} |" in stated
+def shown_ablations() -> list[str]:
+    """The names of the rows of the table of ablations."""
+    head = next(i for i, line in enumerate(PAGE_LINES) if line.startswith("| train.py |"))
+    rows = itertools.takewhile(lambda line: line.startswith("|"), PAGE_LINES[head + 2 :])
+    return [row.split("|")[1].split("(n=")[0].strip() for row in rows]
 
 
-def test_the_ablations_of_the_readme_are_recomputed_from_the_results():
-    stated = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    runs = compare.read_results(ROOT / "results" / "ablations.json")
-    head = next(row for row in stated if row.startswith("| train.py |"))
-    labels = [label.strip() for label in head.split("|")[2:-1]]
-    shown = [[label for label, _, _ in compare.ROWS].index(label) for label in labels]
-    for name, group in compare.grouped(runs).items():
-        cells = compare.cells([run.after for run in group])
-        assert f"| {name} (n={len(group)}) | {' | '.join(cells[i] for i in shown)} |" in stated
-        assert len(group) in (1, 2) and (group[0].problems, group[0].samples) == (100, 4)
+def test_the_table_of_ablations_is_recomputed():
+    ablations = groups_of("ablations")
+    columns = (0, 1, 3, 6)
+    assert f"| train.py | {' | '.join(MEASURES[i][0] for i in columns)} |" in PAGE_LINES
+    for name in shown_ablations():
+        runs = ablations[name]
+        column = cells([run.after for run in runs])
+        assert f"| {name} (n={len(runs)}) | {' | '.join(column[i] for i in columns)} |" in PAGE_LINES
+    assert {(run.problems, run.samples) for runs in ablations.values() for run in runs} == {(100, 4)}
+
+
+def test_the_statements_on_the_ablations_that_are_not_in_the_table():
+    shown = shown_ablations()
+    rest = {name: runs for name, runs in groups_of("ablations").items() if name not in shown}
+    plain = [run for runs in rest.values() if is_plain_rl(runs) for run in runs]
+    like_the_default = [run for runs in rest.values() if not is_plain_rl(runs) for run in runs]
+    bounds = {
+        "solo at least": math.floor(100 * min(values(like_the_default, SOLO))) / 100,
+        "handoff at least": math.floor(100 * min(values(like_the_default, HANDOFF))) / 100,
+        "KL at most": math.ceil(100 * max(values(like_the_default, KL))) / 100,
+        "handoff at most": math.ceil(100 * max(values(plain, HANDOFF))) / 100,
+    }
+    for label, bound in bounds.items():
+        assert f"{label} {bound:.2f}" in PAGE_TEXT
+    assert f"jargon in at least {math.floor(100 * min(values(plain, JARGON_RATE)))}% of the responses" in PAGE_TEXT
+    sentence = PAGE_TEXT[PAGE_TEXT.index("The other rows don't differ") : PAGE_TEXT.index("The world is easy")]
+    named = (  # each row by its option and value, as the sentences name it
+        "`token`|`step`|`alternate`|0.1,|0.3,|0.7|0.9,|1,|2 and 4,|0.15,|`rloo`|`ema`|`none`,|`--loss grpo`|"
+        "`--group-size` 16|1e-4 and 4e-4,|0.01, 0.1 and 1.|5e-5, 1e-4, 4e-4 and 8e-4,|the weaker and the stronger junior"
+    )
+    assert all(words in sentence for words in named.split("|"))
+    assert len(rest) == 3 + 4 + 3 + 1 + 3 + 1 + 1 + 2 + 3 + 4 + 2  # in that order
+
+
+def test_the_statements_on_the_ablations_in_the_table():
+    ablations = groups_of("ablations")
+    default = values(ablations["word"], SOLO)
+    for change in ("--junior-weight 0.5", "--junior-weight 1", "--learning-rate 0.0008"):
+        assert max(values(ablations[f"word {change}"], SOLO)) < min(default) - 0.01
+    chunk = values(ablations["chunk"], SOLO)
+    assert min(chunk) < 0.97 and max(chunk) > 0.99
+    assert min(values(ablations["word --learning-rate 5e-05"], JARGON_RATE)) > 0.04
+    weak, strong = (mean(ablations[f"word --junior runs/{name}.pt"], HANDOFF) for name in ("weaker", "stronger"))
+    assert f"Handoff follows the junior: {weak:.2f} with the weaker one, {strong:.2f} with the stronger" in PAGE_TEXT
+    assert min(values(ablations["solo --group-size 16"], JARGON_RATE)) > 0.9
 
 
 def test_the_ablations_are_runs_of_the_listed_options():
-    lines = (ROOT / "results" / "ablations.txt").read_text(encoding="utf-8").splitlines()
+    lines = (RESULTS / "ablations.txt").read_text(encoding="utf-8").splitlines()
     seen = set()
-    for run in compare.read_results(ROOT / "results" / "ablations.json"):
-        _, seed, line = run.name.split("-")
-        config = parse(Config, [*lines[int(line) - 10].split(), "--seed", seed], "")
-        seen.add(int(line) - 10)
-        assert run.seed == config.seed and run.config == replace(run, config=config.record()).config
+    for run in read_results(RESULTS / "ablations.json"):
+        _, seed, number = run.name.split("-")
+        config = dataclasses.asdict(parse(Config, [*lines[int(number) - 10].split(), "--seed", seed], ""))
+        assert run.seed == config["seed"] == int(seed)
+        measured_with = {"eval_split": "test", "eval_top_p": None, "eval_top_k": None}
+        assert run.config == {name: config[name] for name in config if name not in IGNORED} | measured_with
+        seen.add(int(number) - 10)
     assert seen == set(range(len(lines)))
 
 
-def test_what_the_readme_says_of_the_handoff_curves():
-    stated = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
-    mean = lambda group, tenth: sum(run.handoff_curve[tenth] for run in group) / len(group)
-    _, word, solo = compare.grouped(compare.read_results(ROOT / "results" / "phrasings.json")).values()
-    assert f"finishes {mean(word, '0.1'):.2f} of what this senior began, and {mean(solo, '0.1'):.2f} of what" in stated
-    tandem, plain = compare.grouped(compare.read_results(ROOT / "results" / "jargon.json")).values()
-    fifths = [f"0.{tenth}" for tenth in range(2, 9)]
-    after, before = [mean(plain, tenth) for tenth in fifths], [compare.begun_curve(plain[0])[tenth] for tenth in fifths]
-    assert f"{min(after):.0%} to {max(after):.0%} of what plain RL began" in stated
-    assert f"{min(before):.0%} to {max(before):.0%} of what the senior began before" in stated
-    assert f"alone solves {mean(tandem, '0.0'):.3f}" in stated
-    assert min(mean(tandem, tenth) for tenth in tandem[0].handoff_curve) >= 0.9  # "90% or more"
+@pytest.mark.parametrize("world", WORLDS)
+def test_the_search_is_recomputed(world):
+    for run in read_results(RESULTS / f"{world}-search.json"):
+        config = run.config
+        assert (config["world"], config["eval_split"], run.problems, run.samples) == (world, "validation", 500, 4)
+        assert run.seed == (0 if world == "jargon" else 10)
+        arm = config["schedule"]
+        if config["kl_coef"]:
+            arm += f", KL penalty {config['kl_coef']:g}"
+        batch = f"{config['prompts_per_step']} × {config['group_size']}"
+        row = [world, f"{config['learning_rate']:g}", batch, f"{config['steps']}", arm]
+        row += [f"{look_up(run.after, path):.3f}" for _, path, _ in MEASURES[:6]]
+        assert f"| {' | '.join(row)} |" in PAGE_LINES
+
+
+def test_the_findings():
+    for world in ("jargon", "work"):
+        tandem, plain = groups_of(world).values()
+        _, low, high = paired(tandem, plain, SOLO)
+        assert low < 0 < high and f"±{max(-low, high):.3f} in `{world}`" in PAGE_TEXT
+        for measure in (HANDOFF, KL, CROSS_ENTROPY):
+            assert math.prod(paired(tandem, plain, measure)[1:]) > 0  # the interval excludes 0
+    step, _, plain = groups_of("phrasings").values()
+    (penalty,) = groups_of("phrasings-kl").values()
+    assert f"strict turns gain {100 * paired(step, plain, HANDOFF)[0]:.0f} points" in PAGE_TEXT
+    assert mean(penalty, KL) == pytest.approx(mean(plain, KL) / 2, rel=0.1)
+    for run in read_results(RESULTS / "jargon-search.json"):
+        small = 5e-5 <= run.config["learning_rate"] <= 4e-4
+        if small and run.config["schedule"] == "word":
+            assert look_up(run.after, HANDOFF) > 0.9 and look_up(run.after, SOLO) > 0.99
+
+
+def test_the_numbers_of_the_first_page_are_recomputed():
+    """The cells of its table (before training, plain RL, tandem RL), and the lines on what holds."""
+    lines = [re.sub(" +", " ", line).strip() for line in FIRST_PAGE.splitlines()]
+    jargon_tandem, jargon_plain = groups_of("jargon").values()
+    for measure in (SOLO, HANDOFF, KL, CROSS_ENTROPY):
+        numbers = look_up(jargon_plain[0].before, measure), mean(jargon_plain, measure), mean(jargon_tandem, measure)
+        row = "".join(f"| {number:.3f} " for number in numbers) + "|"
+        assert any(line.endswith(row) for line in lines), row
+    work_tandem, work_plain = groups_of("work").values()
+    step, word, plain = groups_of("phrasings").values()
+    (penalty,) = groups_of("phrasings-kl").values()
+    arms = ((jargon_tandem, jargon_plain), (work_tandem, work_plain))
+    within = [max(map(abs, paired(*both, SOLO)[1:])) for both in arms]
+    gain, loss = paired(step, plain, HANDOFF)[0], -paired(step, plain, SOLO)[0]
+    alone, tandem, control = curve_mean(jargon_tandem, "0.0"), mean(work_tandem, HANDOFF), mean(work_plain, HANDOFF)
+    phrases = [
+        f"within ±{within[0]:.3f} in `jargon` and ±{within[1]:.3f} in `work`",
+        f"the pair solves {mean(jargon_tandem, HANDOFF):.3f}, the junior alone {alone:.3f}",
+        f"after 250 steps handoff is {tandem:.3f} with tandem RL and {control:.3f} with plain RL",
+        f"gain {100 * gain:.0f} points of handoff and lose {100 * loss:.0f} points of solo",
+        f"with the paper's word schedule handoff differs by {signed(paired(word, plain, HANDOFF))}",
+        f"with a KL penalty instead of a partner by {signed(paired(penalty, plain, HANDOFF))}",
+    ]
+    assert not [phrase for phrase in phrases if phrase not in " ".join(FIRST_PAGE.split())]
+
+
+VARIABLES = {"seed": "0", "schedule": "word", "rate": "1e-4", "coef": "0.1", "senior": "x", "data": "x", "options": ""}
+
+
+def commands(script: Path, program: str) -> list[list[str]]:
+    """The words after `python …program` in each such command of a script."""
+    text = script.read_text(encoding="utf-8").replace("\\\n", " ")
+    found = []
+    for line in text.splitlines():
+        match = re.match(rf'\s*python [^ ]*{re.escape(program)}"? (.*)', line)
+        if match:
+            words = shlex.split(match[1].split(">")[0], comments=True)
+            words = [re.sub(r"\$(\w+)", lambda name: VARIABLES.get(name[1], "x"), word) for word in words]
+            found.append([word for word in words if word])
+    return found
+
+
+COMMANDS = {  # of train.py and evaluate.py
+    "ablations": (1, 2), "jargon": (2, 2), "paper": (1, 0), "phrasings": (9, 4), "smollm2": (1, 0), "work": (6, 3)
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("script", sorted(RESULTS.glob("*.sh")), ids=lambda path: path.name)
+def test_the_scripts_use_options_that_exist(script):
+    subprocess.run(["bash", "-n", str(script)], check=True)
+    runs, comparisons = commands(script, "train.py"), commands(script, "evaluate.py")
+    assert (len(runs), len(comparisons)) == COMMANDS[script.stem]
+    for words in runs:
+        parse(Config, words, "")
+    for words in comparisons:
+        parse(compare.Options, words, "")
+
+
+@pytest.mark.parametrize("name, needed", [("paper.sh", "directory of a model"), ("smollm2.sh", "file of problems")])
+def test_the_recipes_say_what_they_need(name, needed):
+    shown = subprocess.run(["bash", str(RESULTS / name)], capture_output=True, text=True, check=False)
+    assert shown.returncode != 0 and needed in shown.stderr
+
+
+def test_the_python_in_the_ablations_uses_names_that_exist():
+    text = (RESULTS / "ablations.sh").read_text(encoding="utf-8")
+    program = text[text.index("<<'END'\n") + 8 : text.index("\nEND\n")]
+    for node in ast.parse(program).body:
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(node.module)
+            assert all(hasattr(module, alias.name) for alias in node.names)
+    assert dataclasses.replace(PLAIN_JUNIOR, stop_at=0.75).stop_at == 0.75  # the shipped junior has 0.92
+    assert PLAIN_JUNIOR.stop_at == 0.92 and "stop_at=0.92" in text
+    inspect.signature(train_base).bind("recipe", "tokenizer", 0, "device", "name")
+    inspect.signature(solo_accuracy).bind("junior", "tokenizer", "problems", "sampling")

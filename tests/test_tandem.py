@@ -5,14 +5,18 @@ import math
 
 import pytest
 import torch
+from conftest import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tandem import Handoff, advantages, check_authorship, kl_exact, kl_k3, policy_loss
+from data.tokenizer import PATTERN, Tokenizer
+from rollout import make_handoff
+from tandem import Handoff, Uniforms, advantages, check_authorship, kl_exact, kl_k3, policy_loss
 
 V = 10
 BOUNDARY = torch.arange(V) < 3  # tokens 0, 1, 2 begin a word
 DELIMITER = torch.arange(V) == 9
+HALVES = (torch.arange(V) > 6, torch.arange(V) % 2 == 0)  # tokens 7, 8, 9 end in a first half; even ones begin a second
 
 
 def authors_of(handoff: Handoff, tokens: torch.Tensor, seed: int = 0) -> torch.Tensor:
@@ -23,26 +27,47 @@ def authors_of(handoff: Handoff, tokens: torch.Tensor, seed: int = 0) -> torch.T
     return torch.stack(authors, dim=1)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 8), st.integers(1, 12), st.integers(0, 1000))
+def test_every_call_draws_a_number_for_all_rows_and_kept_rows_and_parts_see_their_own(rows, calls, seed):
+    """The numbers of a row are the column of a matrix, whichever rows are kept and wherever a part begins."""
+    generator = torch.Generator().manual_seed(seed)
+    matrix = torch.stack([torch.rand(rows, generator=generator) for _ in range(2 * calls)])  # (calls, B)
+    uniforms, chooser = Uniforms(rows, torch.Generator().manual_seed(seed)), torch.Generator().manual_seed(seed + 1)
+    present = torch.arange(rows)
+    for call in range(calls):
+        assert torch.equal(uniforms(), matrix[call, present])
+        kept = torch.randperm(len(present), generator=chooser)[: max(1, len(present) - call % 2)]
+        uniforms, present = uniforms.at(kept), present[kept]
+    part = uniforms.part(torch.arange(len(present)))
+    first, again = (
+        [part() for _ in range(calls)],
+        [uniforms() for _ in range(calls)],
+    )  # a part leaves the whole as it was
+    for numbers in (first, again):
+        assert torch.equal(torch.stack(numbers), matrix[calls:, present])
+
+
 def random_tokens(rows: int, length: int, seed: int = 1) -> torch.Tensor:
     return torch.randint(0, V, (rows, length), generator=torch.Generator().manual_seed(seed))
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(1, 6), st.integers(1, 30), st.integers(1, 6), st.integers(0, 1000))
-def test_word_redraws_after_a_boundary_or_at_the_gap_and_nowhere_else(rows, length, max_gap, seed):
+@given(st.integers(1, 6), st.integers(1, 30), st.integers(1, 6), st.integers(0, 999), st.sampled_from([0, 0.5, 0.8, 1]))
+def test_word_redraws_after_a_boundary_or_at_the_gap_and_nowhere_else(rows, length, max_gap, seed, p):
     """The counter restarts at each draw, whatever drew it: a second counter, in a plain loop, says where draws fall."""
     tokens = random_tokens(rows, length, seed)
-    handoff = Handoff("word", max_gap=max_gap, boundary=BOUNDARY)
+    handoff = Handoff("word", p_senior=p, max_gap=max_gap, boundary=BOUNDARY)
     authors = authors_of(handoff, tokens, seed)
     generator = torch.Generator().manual_seed(seed)
     uniforms = torch.stack([torch.rand(rows, generator=generator) for _ in range(length)], dim=1)  # (B, T)
     for row in range(rows):
-        gap, author = 0, bool(uniforms[row, 0] < 0.5)
+        gap, author = 0, bool(uniforms[row, 0] < p)
         for t in range(length):
             assert authors[row, t] == author
             gap += 1
             if t + 1 < length and (tokens[row, t] < 3 or gap == max_gap):
-                gap, author = 0, bool(uniforms[row, t + 1] < 0.5)
+                gap, author = 0, bool(uniforms[row, t + 1] < p)
 
 
 def test_word_draws_are_fair_and_independent_across_rows_and_along_them():
@@ -54,94 +79,85 @@ def test_word_draws_are_fair_and_independent_across_rows_and_along_them():
         authors = authors_of(handoff, tokens, seed=3).double()  # (B, T)
         n = authors.numel()
         assert abs(authors.mean() - p) < 5 * math.sqrt(p * (1 - p) / n)
-        assert handoff.drew.all()
         centred = (authors - p) / math.sqrt(p * (1 - p))
         for neighbours in (centred[1:] * centred[:-1], centred[:, 1:] * centred[:, :-1]):  # between rows, along a row
             assert abs(neighbours.mean()) < 5 / math.sqrt(neighbours.numel())
 
 
-@pytest.mark.parametrize("schedule", ["word", "token", "step", "chunk", "alternate", "solo"])
-def test_keeping_rows_leaves_their_authors_as_they_were(schedule):
-    tokens = random_tokens(8, 40)
-    new = lambda: Handoff(schedule, max_gap=4, chunk=3, boundary=BOUNDARY, delimiter=DELIMITER)
-    whole = authors_of(new(), tokens, seed=5)
-    handoff, rows = new(), torch.arange(8)
-    author = handoff.start(8, torch.Generator().manual_seed(5))
-    for t in range(39):
-        assert torch.equal(author, whole[rows, t])
-        if t in (3, 17, 30):
-            kept = torch.tensor([0, 2, 3]) if t > 3 else torch.tensor([0, 1, 4, 6, 7])
-            kept = kept[kept < len(rows)]
-            handoff.keep(kept)
-            rows = rows[kept]
-        author = handoff.next(tokens[rows, t])
-    assert 0 < len(rows) < 8
-
-
-def strict_turns(schedule: str, tokens: list[int], chunk: int) -> list[bool]:
+def strict_turns(schedule: str, tokens: list[int], chunk: int, halves: bool) -> list[bool]:
     """The author of every token, from the table of schedules."""
     author, written, authors = True, 0, []
-    for token in tokens:
+    for t, token in enumerate(tokens):
         authors.append(author)
         written += 1
-        if (schedule == "step" and token == 9) or (schedule == "chunk" and written == chunk) or schedule == "alternate":
+        ended = token == 9 or (halves and t > 0 and tokens[t - 1] > 6 and token % 2 == 0)
+        if (schedule == "step" and ended) or (schedule == "chunk" and written == chunk) or schedule == "alternate":
             author, written = not author, 0
     return authors
 
 
-@pytest.mark.parametrize("schedule", ["step", "chunk", "alternate", "solo"])
-def test_strict_turns_start_with_the_senior_and_change_where_they_must(schedule):
-    tokens = random_tokens(5, 50)
-    authors = authors_of(Handoff(schedule, chunk=3, delimiter=DELIMITER), tokens)
-    for row in range(5):
-        assert authors[row].tolist() == strict_turns(schedule, tokens[row].tolist(), 3)
+@pytest.mark.parametrize("schedule", ["word", "token", "step", "chunk", "alternate", "solo"])
+@pytest.mark.parametrize("halves", [None, HALVES])
+def test_authors_are_those_of_the_table_and_the_same_when_other_rows_are_dropped(schedule, halves):
+    """Strict turns against a plain loop; drawn ones, whose loop is above, against the whole batch."""
+    tokens = random_tokens(40, 50)
+    new = lambda: Handoff(schedule, max_gap=4, chunk=3, boundary=BOUNDARY, delimiter=DELIMITER, halves=halves)
+    whole = authors_of(new(), tokens, seed=5)
+    if schedule not in ("word", "token"):
+        expected = [strict_turns(schedule, row, 3, halves is not None) for row in tokens.tolist()]
+        assert whole.tolist() == expected
+    handoff, rows, chooser = new(), torch.arange(40), torch.Generator().manual_seed(6)
+    author = handoff.start(40, torch.Generator().manual_seed(5))
+    for t in range(49):
+        assert torch.equal(author, whole[rows, t])
+        if t % 3 == 0 and len(rows) > 2:
+            kept = torch.randperm(len(rows), generator=chooser)[:-2].sort().values
+            handoff.keep(kept)
+            rows = rows[kept]
+        author = handoff.next(tokens[rows, t])
+    assert len(rows) == 6
 
 
-@pytest.mark.parametrize("schedule", ["word", "token"])
-@pytest.mark.parametrize("p, everyone", [(0.0, False), (1.0, True)])
-def test_certain_draws(schedule, p, everyone):
-    authors = authors_of(Handoff(schedule, p_senior=p, boundary=BOUNDARY), random_tokens(4, 30))
-    assert (authors == everyone).all()
+def test_a_blank_line_of_two_tokens_ends_a_step():
+    """A vocabulary of single bytes, in which no token contains a blank line: the junior gets its turns all the same."""
+    tokenizer = Tokenizer({bytes([b]): b for b in range(256)}, PATTERN, {"<|end|>": 256, "<|pad|>": 257}, 256, 257)
+    ids = tokenizer.encode("3 + 4 = 7.\n\n7 + 1\n= 8.\n\n8 - 2 = 6.")
+    assert not tokenizer.delimiter()[ids].any()
+    handoff = make_handoff("step", tokenizer, tiny(0, vocab_size=258))
+    authors = authors_of(handoff, torch.tensor([ids]))[0].tolist()
+    by_junior = [i for i, senior in zip(ids, authors, strict=True) if not senior]
+    assert tokenizer.decode(by_junior) == "7 + 1\n= 8.\n\n"
 
 
-@pytest.mark.parametrize(
-    "arguments, name",
-    [
-        (dict(schedule="words"), "schedule"),
-        (dict(schedule="token", p_senior=1.5), "p_senior"),
-        (dict(schedule="token", p_senior=float("nan")), "p_senior"),
-        (dict(schedule="token", max_gap=0), "max_gap"),
-        (dict(schedule="chunk", chunk=0), "chunk"),
-        (dict(schedule="word"), "boundary"),
-        (dict(schedule="step"), "delimiter"),
-        (dict(schedule="word", boundary=BOUNDARY.long()), "boundary"),
-        (dict(schedule="word", boundary=[True, False]), "boundary"),
-        (dict(schedule="token", max_gap=2.5), "max_gap"),
-        (dict(schedule="token", p_senior="0.5"), "p_senior"),
-    ],
-)
-def test_bad_handoffs_name_the_argument(arguments, name):
-    with pytest.raises(ValueError, match=name):
-        Handoff(arguments.pop("schedule"), **arguments)
+def test_bad_handoffs_name_the_argument():
+    bad = [("schedule", dict(schedule="words")), ("chunk", dict(schedule="chunk", chunk=0))]
+    bad += [("p_senior", dict(schedule="token", p_senior=p)) for p in (1.5, -0.1, float("nan"), "0.5")]
+    bad += [("max_gap", dict(schedule="token", max_gap=gap)) for gap in (0, 2.5)]
+    bad += [("boundary", dict(schedule="word", boundary=mask)) for mask in (None, BOUNDARY.long(), [True, False])]
+    bad += [("delimiter", dict(schedule="step"))]
+    for halves in ((DELIMITER,), (DELIMITER, [True])):
+        bad.append(("halves", dict(schedule="step", delimiter=DELIMITER, halves=halves)))
+    for name, arguments in bad:
+        with pytest.raises(ValueError, match=name):
+            Handoff(arguments.pop("schedule"), **arguments)
 
 
-def test_authors_who_are_not_as_scheduled_stop_the_run():
-    word = Handoff("word", boundary=BOUNDARY)
-    check_authorship(word, 5000, 5000, 4000, 2000)
-    check_authorship(word, 5000, 5000, 4000, 2150)  # 4.7 standard deviations
-    with pytest.raises(RuntimeError, match="standard deviations"):
-        check_authorship(word, 5000, 5000, 4000, 2250)
-    with pytest.raises(RuntimeError, match="junior wrote none"):
-        check_authorship(word, 2000, 0, 90, 50)
-    with pytest.raises(RuntimeError, match="junior wrote none"):
-        check_authorship(word, 2000, 0, 0, 0)
-    with pytest.raises(RuntimeError, match="senior wrote none"):
-        check_authorship(Handoff("alternate"), 0, 1000, 0, 0)
-    check_authorship(Handoff("word", p_senior=0.999, boundary=BOUNDARY), 2000, 0, 1000, 1000)  # likely enough
-    check_authorship(Handoff("word", p_senior=1, boundary=BOUNDARY), 2000, 0, 1000, 1000)
-    check_authorship(Handoff("solo"), 2000, 0, 0, 0)
-    with pytest.raises(RuntimeError, match="solo"):
-        check_authorship(Handoff("solo"), 2000, 1, 0, 0)
+def test_an_author_who_never_writes_although_due_stops_the_run():
+    word = lambda p: Handoff("word", p_senior=p, boundary=BOUNDARY)
+    for handoff in (word(0.5), word(0.01), Handoff("alternate"), Handoff("chunk")):
+        check_authorship(handoff, 1, 5000)
+        check_authorship(handoff, 5000, 1)
+        check_authorship(handoff, 0, 999)  # too few to tell
+        with pytest.raises(RuntimeError, match="junior wrote none"):
+            check_authorship(handoff, 2000, 0)
+        with pytest.raises(RuntimeError, match="senior wrote none"):
+            check_authorship(handoff, 0, 1000)
+    check_authorship(word(1), 2000, 0)
+    check_authorship(word(0), 0, 2000)
+    check_authorship(Handoff("solo"), 2000, 0)
+    for tokens in ((2000, 1), (0, 1)):
+        with pytest.raises(RuntimeError, match="solo"):
+            check_authorship(Handoff("solo"), *tokens)
 
 
 REWARDS = [[1, 0, 0, 1], [1, 1, 1, 1], [0, 0, 0, 0], [0.5, 2, -1, 0]]
@@ -149,31 +165,25 @@ REWARDS = [[1, 0, 0, 1], [1, 1, 1, 1], [0, 0, 0, 0], [0.5, 2, -1, 0]]
 
 @pytest.mark.parametrize("baseline, std", [*itertools.product(["group", "rloo", "ema", "none"], [False, True])])
 def test_advantages_are_those_of_the_equations(baseline, std):
-    found = advantages(torch.tensor(REWARDS).flatten(), 4, baseline, normalize_std=std, running_mean=0.3)
-    expected = []
+    rewards, expected = torch.tensor(REWARDS, dtype=torch.double).flatten(), []
+    found = advantages(rewards, 4, baseline, normalize_std=std, running_mean=0.3)
     for group in REWARDS:
         mean = sum(group) / 4
         deviation = math.sqrt(sum((r - mean) ** 2 for r in group) / 3)
         for r in group:
             subtracted = {"group": mean, "rloo": (sum(group) - r) / 3, "ema": 0.3, "none": 0.0}[baseline]
             expected.append((r - subtracted) / (deviation + 1e-6 if std else 1))
-    torch.testing.assert_close(found.double(), torch.tensor(expected).double(), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.double), atol=1e-9, rtol=1e-9)
+    assert found.data_ptr() != rewards.data_ptr() and advantages(rewards > 0, 4).dtype == torch.float32
 
 
-@pytest.mark.parametrize(
-    "arguments, name",
-    [
-        (dict(group_size=3), "group_size"),
-        (dict(group_size=0), "group_size"),
-        (dict(group_size=1, baseline="rloo"), "group_size"),
-        (dict(group_size=1, normalize_std=True), "group_size"),
-        (dict(group_size=4, baseline="mean"), "baseline"),
-        (dict(group_size=4, baseline="ema"), "running_mean"),
-    ],
-)
-def test_bad_advantages_name_the_argument(arguments, name):
-    with pytest.raises(ValueError, match=name):
-        advantages(torch.zeros(8), **arguments)
+def test_bad_advantages_name_the_argument():
+    bad = [("group_size", dict(group_size=3)), ("group_size", dict(group_size=0))]
+    bad += [("group_size", dict(group_size=1, baseline="rloo")), ("group_size", dict(group_size=1, normalize_std=True))]
+    bad += [("baseline", dict(group_size=4, baseline="mean")), ("running_mean", dict(group_size=4, baseline="ema"))]
+    for name, arguments in bad:
+        with pytest.raises(ValueError, match=name):
+            advantages(torch.zeros(8), **arguments)
 
 
 @pytest.mark.parametrize("schedule", ["word", "token", "step", "chunk", "alternate", "solo"])
@@ -186,14 +196,6 @@ def test_as_many_tokens_as_rows_are_asked_for(schedule):
             handoff.next(tokens)
     handoff.keep(torch.tensor([0, 3]))
     assert handoff.next(torch.zeros(2, dtype=torch.long)).shape == (2,)
-
-
-def test_advantages_are_new_numbers_in_the_precision_of_the_rewards():
-    rewards = torch.tensor([0.0, 1.0, 1.0, 1.0], dtype=torch.float64)
-    for baseline in ("group", "rloo", "ema", "none"):
-        found = advantages(rewards, 4, baseline, running_mean=0.5)
-        assert found.dtype == torch.float64 and found.data_ptr() != rewards.data_ptr()
-    assert advantages(rewards > 0, 4).dtype == torch.float32
 
 
 def loss_inputs(rows=6, length=9, seed=0):
@@ -256,15 +258,11 @@ def test_positions_of_zero_weight_may_hold_anything(clip, garbage):
     assert (dirty.grad[idle] == 0).all() and all(value.isfinite() for value in stats.values())
 
 
-def test_all_zero_weights_are_an_error_unless_others_have_some():
+def test_weights_that_are_all_0_or_shapes_that_do_not_fit_are_an_error_and_no_rows_are_none():
     logprobs, old, advantage, weights = loss_inputs()
     with pytest.raises(ValueError, match="weights"):
         policy_loss(logprobs, old, advantage, torch.zeros_like(weights))
     assert policy_loss(logprobs, old, advantage, torch.zeros_like(weights), denominator=3.0)[0] == 0
-
-
-def test_other_shapes_are_an_error_and_no_rows_are_none():
-    logprobs, old, advantage, weights = loss_inputs()
     with pytest.raises(ValueError, match="advantages"):
         policy_loss(logprobs, old, advantage[:, None], weights)  # would broadcast to (N, N, T)
     nothing = torch.zeros(0, 9)

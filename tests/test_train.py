@@ -1,36 +1,400 @@
-"""The run around the steps, and the command line as a user meets it."""
+"""An update: who gets a gradient, and what it leaves alone. Then the loop, and the commands as a user meets them."""
 
+import copy
 import json
+import math
 import subprocess
 import sys
-from dataclasses import fields
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
-from typing import get_args, get_type_hints
+from types import SimpleNamespace
 
 import pytest
 import torch
 from conftest import tiny
+from torch import Tensor
 
-import compare
 import evaluate
 import rollout
+import support.compare
+import support.show
+import tandem
 import train
-import trainer
-from cli import UserError, field_docs, parse
-from config import PRESET_HELP, PRESETS, Config
-from data.problems import take
-from model import load_model, save_model
-from rollout import generate
-from runs import completed, load_pair
+from data.problems import first_problems, jargon_rate
+from model import GPT, autocast, load_model, save_model
+from rollout import Rollout, generate, make_handoff, response_logits, seeded, to_logprobs
+from support.run import load_run
+from tandem import advantages, policy_loss
+from train import Config, update
 
 ROOT = Path(__file__).parent.parent
-SMALL = ["--steps", "2", "--prompts", "2", "--group-size", "4", "--eval-problems", "2", "--eval-samples", "1"]
+SMALL = "--steps 2 --prompts-per-step 2 --group-size 4 --eval-problems 2 --eval-samples 1 --warmup-steps 2".split()
 METRICS = """step reward senior_fraction handoffs loss grad_norm entropy approx_kl clip_fraction zero_advantage_fraction
 response_length truncated_fraction jargon_rate update_ratio_error skipped_updates seconds_rollout seconds_reward
 seconds_update tokens_per_second""".split()
 
 
-def test_a_run_in_bfloat16_keeps_its_junior_in_it_and_computes_the_same(tmp_path, monkeypatch, capsys):
+@dataclass
+class Batch:
+    """A tiny random pair, what it wrote, and what that is worth."""
+
+    senior: GPT
+    junior: GPT
+    rollout: Rollout
+    A: Tensor  # (N,)
+    gate: Tensor  # (N, T)
+    config: Config
+
+
+def batch_of(tokenizer, rewards: Tensor | None = None, ends: float = 1.0, **options) -> Batch:
+    """Every second response is right if no rewards are given, as such a pair solves nothing. `ends` ends some early."""
+    sizes = dict(vocab_size=tokenizer.vocab_size, max_seq_len=80)
+    small = dict(prompts_per_step=2, group_size=4, max_new_tokens=12, warmup_steps=0, grad_clip=1e9)
+    config = Config(**(small | options))
+    senior, junior = tiny(0, **sizes), tiny(1, **sizes).requires_grad_(False)
+    senior.embedding.weight.data[tokenizer.end] *= ends
+    problems = first_problems("train", config.prompts_per_step, 0)
+    prompts = [tokenizer.prompt(problem.question) for problem in problems for _ in range(config.group_size)]
+    handoff = make_handoff(config.schedule, tokenizer, senior, config)
+    partner = None if config.schedule == "solo" else junior
+    limits = dict(end=tokenizer.end, pad=tokenizer.pad, max_new_tokens=config.max_new_tokens)
+    with autocast(config.precision, senior.device):
+        generator = seeded(0, "test")
+        r = generate(senior, partner, prompts, handoff, temperature=config.temperature, generator=generator, **limits)
+    rewards = torch.arange(len(prompts)).float() % 2 if rewards is None else rewards
+    A = advantages(rewards, config.group_size, config.baseline, normalize_std=config.normalize_std)
+    return Batch(senior, junior, r, A, r.authorship + config.junior_weight * (r.mask & ~r.authorship), config)
+
+
+def update_of(batch: Batch, steps=(0,), senior: GPT | None = None, **options) -> SimpleNamespace:
+    """Updates of a copy of the senior, by default one: the stats, and the gradients of each optimizer step."""
+    senior, gradients, config = senior or copy.deepcopy(batch.senior), [], replace(batch.config, **options)
+    senior.checkpoint_activations = config.checkpoint_activations
+    optimizer = torch.optim.AdamW(senior.parameters(), weight_decay=config.weight_decay, foreach=False)
+    optimizer.register_step_pre_hook(lambda *_: gradients.append([p.grad.clone() for p in senior.parameters()]))
+    for step in steps:
+        stats = update(senior, batch.junior, optimizer, batch.rollout, batch.A, batch.gate, step, config)
+    return SimpleNamespace(stats=stats, gradients=gradients, senior=senior, optimizer=optimizer)
+
+
+def same(a, b) -> bool:
+    """Whether two models are equal to the bit."""
+    return all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+
+
+def brute_force(batch: Batch) -> tuple[Tensor, list[Tensor]]:
+    """The loss of REINFORCE in float64 and its gradient: a forward for every token with a weight, on the text before it."""
+    senior, junior = copy.deepcopy(batch.senior).double(), copy.deepcopy(batch.junior).double()
+    config, loss, total = batch.config, 0.0, 0.0
+    for row, prompt in enumerate(batch.rollout.prompts):
+        text = list(prompt)
+        for t in range(int(batch.rollout.mask[row].sum())):
+            token = int(batch.rollout.tokens[row, t])
+            if weight := 1.0 if batch.rollout.authorship[row, t] else config.junior_weight:
+                p, q = (
+                    (model(torch.tensor([text]))[0, -1] / config.temperature).log_softmax(dim=0)
+                    for model in (senior, junior)
+                )
+                d = q[token] - p[token]
+                kl = (p.exp() * (p - q)).sum() if config.kl_estimator == "exact" else d.exp() - d - 1
+                loss = loss + weight * (config.kl_coef * kl - batch.A[row].double() * p[token])
+                total += weight
+            text.append(token)
+    (loss / total).backward()
+    return (loss / total).detach(), [p.grad for p in senior.parameters()]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"loss": "grpo", "mini_batches": 1},
+        {"junior_weight": 0.2},
+        {"kl_coef": 0.3, "kl_estimator": "exact"},
+        {"kl_coef": 0.3, "kl_estimator": "k3"},
+    ],
+)
+def test_the_gradient_is_that_of_a_loop_over_single_tokens(tokenizer, options):
+    """At the first update ρ = 1, where the clipped objective has the gradient of REINFORCE. Without any advantage the
+    penalty is all there is."""
+    batch = batch_of(tokenizer, torch.ones(8) if "kl_coef" in options else None, temperature=0.8, **options)
+    done, (loss, expected) = update_of(batch), brute_force(batch)
+    if batch.config.loss == "reinforce":
+        assert done.stats["loss"] == pytest.approx(loss.item(), rel=1e-4)
+    for found, gradient in zip(done.gradients[0], expected, strict=True):
+        torch.testing.assert_close(found.double(), gradient, atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"loss": "grpo"}, {"junior_weight": 0.2}, {"schedule": "solo", "kl_coef": 0.1}]
+)
+def test_micro_batches_have_the_gradient_and_the_diagnostics_of_the_whole(tokenizer, options):
+    batch = batch_of(tokenizer, learning_rate=1e-6, **options)
+    assert len(train.micro_batches(batch.rollout, torch.arange(8), 100)) > 3
+    whole, parts = (update_of(batch, micro_batch_tokens=n) for n in (10**6, 100))
+    assert whole.stats == pytest.approx(parts.stats, rel=1e-4, abs=1e-6) and whole.stats["skipped_updates"] == 0
+    for a, b in zip(whole.gradients, parts.gradients, strict=True):
+        for p, q in zip(a, b, strict=True):
+            torch.testing.assert_close(p, q, atol=1e-6, rtol=1e-3)
+
+
+def test_micro_batches_hold_every_row_once_and_keep_to_their_budget(tokenizer):
+    written = batch_of(tokenizer, ends=3.0).rollout
+    lengths = torch.tensor([len(prompt) for prompt in written.prompts]) + written.mask.sum(dim=1)
+    for rows in (torch.arange(8), torch.tensor([1, 4, 6])):
+        for budget in (1, 200, 1000):
+            parts = train.micro_batches(written, rows, budget)
+            assert torch.cat(parts).sort().values.tolist() == rows.tolist()
+            assert all(len(part) == 1 or len(part) * lengths[part].max() <= budget for part in parts)
+    assert train.micro_batches(written, torch.tensor([], dtype=torch.long), 100) == []
+
+
+@pytest.mark.parametrize("temperature", [0.6, 1.0])
+@pytest.mark.parametrize("schedule", ["word", "step", "solo"])
+def test_the_first_updates_ratio_is_1(tokenizer, schedule, temperature):
+    batch = batch_of(tokenizer, schedule=schedule, temperature=temperature, junior_weight=0.15)
+    stats = update_of(batch).stats
+    assert stats["skipped_updates"] == 0 and stats["grad_norm"] > 0 and stats["update_ratio_error"] < 1e-4
+
+
+def test_junior_tokens_and_padding_contribute_nothing_and_the_seniors_end_token_does(tokenizer):
+    batch = batch_of(tokenizer, ends=3.0, max_new_tokens=30, prompts_per_step=16)
+    clean, written = update_of(batch).gradients[0], batch.rollout
+    by_junior = written.mask & ~written.authorship  # (N, T)
+    assert by_junior.any() and (~written.mask).any()
+    dirty = copy.deepcopy(batch)
+    dirty.rollout.tokens[~written.mask] = 7
+    for recorded in (dirty.rollout.senior_logprobs, dirty.rollout.junior_logprobs):
+        recorded[by_junior] = float("nan")
+        recorded[~written.mask] = float("inf")
+    assert all(torch.equal(a, b) for a, b in zip(update_of(dirty).gradients[0], clean, strict=True))
+    ends = (written.tokens == tokenizer.end) & written.authorship
+    assert ends.any()
+    batch.gate = batch.gate.masked_fill(ends, 0)
+    assert any((a - b).abs().max() > 1e-6 for a, b in zip(update_of(batch).gradients[0], clean, strict=True))
+
+
+@pytest.mark.parametrize("options", [{}, {"junior_weight": 0.5}, {"schedule": "solo", "kl_coef": 0.1}])
+def test_the_junior_is_the_same_to_the_bit_after_training(tokenizer, options):
+    batch = batch_of(tokenizer, learning_rate=1e-2, **options)
+    junior = copy.deepcopy(batch.junior)
+    assert not same(update_of(batch, range(3)).senior, batch.senior)
+    assert same(batch.junior, junior) and all(p.grad is None for p in batch.junior.parameters())
+
+
+def test_a_batch_without_any_advantage_takes_no_step(tokenizer):
+    """Adam would drift on the momentum of the steps before."""
+    batch = batch_of(tokenizer)
+    done = update_of(batch)
+    before = copy.deepcopy(done.senior)
+    for rewards in (torch.zeros(8), torch.ones(8)):
+        A = advantages(rewards, 4)
+        stats = update(done.senior, batch.junior, done.optimizer, batch.rollout, A, batch.gate, 1, batch.config)
+        assert stats["skipped_updates"] == 1 and stats["grad_norm"] == stats["loss"] == 0
+    assert same(before, done.senior) and len(done.gradients) == 1
+
+
+def test_rows_without_advantage_are_not_read_again_but_count(tokenizer, monkeypatch):
+    """And clipping and KL are means over the tokens that were read."""
+    rewards, read = torch.tensor([0, 0, 0, 0, 0, 1, 1, 0, 1, 1, 1, 1, 1, 0, 0, 0]).float(), []
+    batch = batch_of(tokenizer, rewards, prompts_per_step=4, loss="grpo", mini_batches=1, normalize_std=False)
+    recorded = lambda senior, rows, *rest: read.append(len(rows.prompts)) or response_logits(senior, rows, *rest)
+    monkeypatch.setattr(train, "response_logits", recorded)
+    done = update_of(batch)
+    assert read == [int(((batch.gate != 0).any(dim=1) & (batch.A != 0)).sum())] and 6 <= read[0] <= 8
+    full = to_logprobs(response_logits(batch.senior, batch.rollout, batch.gate != 0), 1.0)  # (M, V)
+    logprobs = rollout.token_logprobs(full, batch.rollout, batch.gate != 0)  # (N, T), all rows of them
+    policy_loss(logprobs, batch.rollout.senior_logprobs, batch.A, batch.gate)[0].backward()
+    for found, parameter in zip(done.gradients[0], batch.senior.parameters(), strict=True):
+        torch.testing.assert_close(found, parameter.grad, atol=1e-6, rtol=1e-3)
+    noise = 0.3 * torch.randn(batch.gate.shape, generator=torch.Generator().manual_seed(0))  # (N, T)
+    batch.rollout.senior_logprobs += noise
+    trained = (batch.gate != 0) & (batch.A != 0)[:, None]  # (N, T)
+    log_ratio = -noise[trained]  # (M,)
+    ratio, stats = log_ratio.exp(), update_of(batch).stats
+    assert stats["clip_fraction"] == pytest.approx(((ratio - 1).abs() > 0.2).float().mean().item(), abs=1e-6)
+    assert stats["approx_kl"] == pytest.approx((ratio - 1 - log_ratio).mean().item(), abs=1e-5)
+
+
+def test_grpo_takes_a_step_a_mini_batch_and_the_second_sees_ratios_that_moved(tokenizer, monkeypatch):
+    batch, calls = batch_of(tokenizer, loss="grpo", learning_rate=1e-2, clip=0.1), []
+    assert Config(loss="grpo").clip == 0.2 and batch.config.mini_batches == 2 and batch.config.normalize_std
+    std = (torch.arange(4).float() % 2).std()
+    torch.testing.assert_close(batch.A[:2], torch.tensor([-0.5, 0.5]) / (std + 1e-6))
+
+    def recorded(logprobs, old_logprobs, advantages, weights, clip, denominator):
+        ratio = (logprobs - old_logprobs).detach().exp()[weights != 0]
+        calls.append((clip, (ratio - 1).abs().max().item(), denominator == weights.sum()))
+        return policy_loss(logprobs, old_logprobs, advantages, weights, clip, denominator)
+
+    monkeypatch.setattr(train, "policy_loss", recorded)
+    done = update_of(batch)
+    (clip, first, whole), (_, second, _) = calls
+    assert clip == 0.1 and first < 1e-4 and second > 0.1 and whole
+    assert len(done.gradients) == 2 and not torch.equal(done.gradients[0][0], done.gradients[1][0])
+    assert done.stats["update_ratio_error"] == pytest.approx(first, abs=1e-6) and done.stats["clip_fraction"] > 0
+
+
+def test_bfloat16_computes_coarsely_and_keeps_its_weights_in_float32(tokenizer):
+    """An update of 1e-5 would vanish in weights of bfloat16. The ratio is measured as ever, and as coarse."""
+    coarse, exact = (batch_of(tokenizer, precision=p, learning_rate=1e-5) for p in ("bfloat16", "float32"))
+    done = update_of(coarse)
+    assert update_of(exact).stats["update_ratio_error"] < 1e-4 < done.stats["update_ratio_error"] < 0.5
+    assert {p.dtype for p in [*done.senior.parameters(), *done.gradients[0]]} == {torch.float32}
+    for before, after in zip(coarse.senior.parameters(), done.senior.parameters(), strict=True):
+        assert 0 < (before - after).abs().max() < 2e-5
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_checkpointed_activations_change_no_update(tokenizer, precision):
+    batch = batch_of(tokenizer, precision=precision)
+    kept, again = (update_of(batch, checkpoint_activations=on) for on in (False, True))
+    assert again.senior.checkpoint_activations and kept.stats == again.stats and kept.stats["grad_norm"] > 0
+    assert same(kept.senior, again.senior)
+
+
+def test_gradients_are_clipped_and_freed_and_the_learning_rate_warms_up_and_stays(tokenizer):
+    """Gradients take no memory while responses are written."""
+    batch = batch_of(tokenizer, learning_rate=1e-3, warmup_steps=4)
+    done = [update_of(batch, [step], grad_clip=1e-3) for step in range(6)]
+    norm = torch.stack([gradient.norm() for gradient in done[0].gradients[0]]).norm()
+    assert done[0].stats["grad_norm"] > 1e-3 and norm.item() == pytest.approx(1e-3, rel=1e-2)
+    assert all(p.grad is None for p in done[0].senior.parameters())
+    rates = [some.optimizer.param_groups[0]["lr"] for some in done]
+    assert rates == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3, 1e-3])
+
+
+def test_the_ema_baseline_is_the_mean_of_the_steps_before():
+    config, state = Config(baseline="ema", group_size=4), {"running_mean": None}
+    assert (train.group_advantages(torch.ones(8), state, config) == 0).all() and state["running_mean"] == 1.0
+    assert (train.group_advantages(torch.zeros(8), state, config) == -1).all()
+    assert state["running_mean"] == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("schedule", ["word", "solo"])
+def test_the_metrics_of_a_step_are_those_of_its_batch(tokenizer, schedule):
+    """Recounted token by token."""
+    rewards = torch.tensor([i % 3 == 0 or i > 11 for i in range(16)]).float()
+    batch = batch_of(tokenizer, rewards, ends=3.0, schedule=schedule, prompts_per_step=4, max_new_tokens=20)
+    r = batch.rollout
+    problems = [p for p in first_problems("train", 4, 0) for _ in range(4)]
+    texts = r.texts(tokenizer)
+    found = train.metrics(3, r, texts, rewards, batch.A, {"loss": 7.0}, problems, tokenizer, 4)
+    senior = junior = changes = truncated = 0
+    surprise = []
+    for row, mask in enumerate(r.mask.tolist()):
+        authors = [a for a, m in zip(r.authorship[row].tolist(), mask, strict=True) if m]
+        tokens = [t for t, m in zip(r.tokens[row].tolist(), mask, strict=True) if m]
+        senior, junior = senior + sum(authors), junior + len(authors) - sum(authors)
+        changes += sum(a != b for a, b in pairwise(authors))
+        truncated += tokens[-1] != tokenizer.end
+        surprise += [-logprob for logprob, a in zip(r.logprobs[row].tolist(), authors, strict=False) if a]
+        assert batch.gate[row].tolist() == [float(a) for a in r.authorship[row].tolist()]
+    assert found["step"] == 3 and found["loss"] == 7.0 and found["reward"] == pytest.approx(rewards.mean().item())
+    assert found["senior_fraction"] == pytest.approx(senior / (senior + junior))
+    assert (junior == 0) == (schedule == "solo") and found["handoffs"] == pytest.approx(changes / 16)
+    assert found["response_length"] == pytest.approx((senior + junior) / 16) and found["tokens"] == senior + junior
+    assert 0 < truncated < 16 and found["truncated_fraction"] == pytest.approx(truncated / 16)
+    assert found["zero_advantage_fraction"] == 0.25
+    assert found["jargon_rate"] == jargon_rate(texts, "jargon")
+    assert found["entropy"] == pytest.approx(sum(surprise) / senior, rel=1e-5)
+
+
+def test_the_entropy_is_that_of_the_seniors_distributions(tokenizer):
+    batch = batch_of(tokenizer, torch.zeros(512), prompts_per_step=64, group_size=8, temperature=1.3)
+    r = batch.rollout
+    problems, texts, wrong = first_problems("train", 512, 0), r.texts(tokenizer), torch.zeros(512)
+    found = train.metrics(0, r, texts, wrong, batch.A, {}, problems, tokenizer, 8)
+    known = torch.distributions.Categorical(logits=response_logits(batch.senior, r, r.authorship) / 1.3)
+    surprise = -known.log_prob(r.tokens[r.authorship])  # (M,)
+    error = (surprise - known.entropy()).std() / len(surprise) ** 0.5
+    assert found["entropy"] == pytest.approx(surprise.mean().item(), rel=1e-5)
+    assert abs(found["entropy"] - known.entropy().mean()) < 4 * error < 0.1
+
+
+def test_every_step_has_problems_and_random_numbers_of_its_own():
+    drawn = []
+    for seed, step in ((0, 0), (0, 0), (0, 1), (1, 0)):
+        config = Config(seed=seed, prompts_per_step=5, group_size=3)
+        numbers = train.random_numbers(step, config, torch.device("cpu"))
+        drawn.append((train.next_problems(None, step, config), torch.stack([numbers(), numbers()]).tolist()))
+    assert drawn[0] == drawn[1] and len(drawn[0][1][0]) == 15
+    assert all(drawn[i][part] != drawn[j][part] for i, j in ((0, 2), (0, 3), (2, 3)) for part in (0, 1))
+    cards, config = first_problems("train", 10, 0), Config(prompts_per_step=5)
+    dealt = [problem for step in range(6) for problem in train.next_problems(cards, step, config)]
+    assert dealt[:10] != dealt[10:20] != dealt[20:]
+    assert all(sorted(p.question for p in dealt[i : i + 10]) == sorted(p.question for p in cards) for i in (0, 10, 20))
+    assert train.next_problems(cards, 3, replace(config, seed=1)) != dealt[15:20]
+
+
+def test_a_loss_that_is_not_finite_is_named(tokenizer):
+    batch = batch_of(tokenizer)
+    senior, batch.A = copy.deepcopy(batch.senior), batch.A * float("inf")
+    with pytest.raises(FloatingPointError, match="step 3: the loss is not finite"):
+        update_of(batch, [3], senior)
+    assert same(senior, batch.senior)
+
+
+def main(*words) -> int:
+    """The command in this process; its exit code."""
+    try:
+        train.main([*map(str, words)])
+    except SystemExit as end:
+        return end.code
+    return 0
+
+
+def metrics(directory: Path) -> list[dict]:
+    """The log of a run without its times."""
+    lines = (directory / "metrics.jsonl").read_text().splitlines()
+    return [{name: value for name, value in json.loads(line).items() if "second" not in name} for line in lines]
+
+
+def test_options_reach_the_sampler_and_a_run_asks_in_its_template_wherever_it_asks(tmp_path, monkeypatch, tokenizer):
+    seen, optimizers, adamw = [], [], torch.optim.AdamW
+
+    def recorded(senior, junior, prompts, handoff, **arguments):
+        seen.append(arguments | {"prompts": prompts, "junior": junior, "handoff": handoff})
+        return generate(senior, junior, prompts, handoff, **arguments)
+
+    for module in (train, evaluate, rollout):
+        monkeypatch.setattr(module, "generate", recorded)
+    monkeypatch.setattr(
+        torch.optim, "AdamW", lambda *given, **named: optimizers.append(named) or adamw(*given, **named)
+    )
+    how = "--schedule chunk --p-senior 0.3 --max-gap 7 --chunk 5 --temperature 0.9 --max-new-tokens 20".split()
+    run, template = tmp_path / "run", "Think. {question} Put the final answer in \\boxed{}."
+    more = ["--rollout-batch-size=3", "--weight-decay=0.5", "--eval-temperature=0.4", "--prompt-template", template]
+    assert main(*SMALL, *how, *more, "--steps=1", "--out", run) == 0
+    assert optimizers[0]["weight_decay"] == 0.5
+    (batch,) = (call for call in seen if call["temperature"] == 0.9)
+    assert len(batch["prompts"]) == 8 and batch["junior"] is not None
+    handoff = batch["handoff"]
+    assert (handoff.schedule, handoff.p_senior, handoff.max_gap, handoff.chunk) == ("chunk", 0.3, 7, 5)
+    names = ("max_new_tokens", "batch_size", "end", "pad")
+    assert {tuple(c[name] for name in names) for c in seen} == {(20, 3, tokenizer.end, tokenizer.pad)}
+    assert {c["temperature"] for c in seen} == {0.9, 0.4} and not any(c.get("top_p") or c.get("top_k") for c in seen)
+    monkeypatch.setattr(support.compare, "draw_comparison", lambda *_: None)
+    support.compare.main([str(run), "--samples=2"])
+    assert main("--resume", run, "--steps=2") == main("--resume", run) == 0
+    before, after = (tokenizer.encode(part) for part in ("Think.", " Put the final answer in \\boxed{}.\n\n"))
+    asked = [prompt for call in seen for prompt in call["prompts"]]
+    assert len(asked) > 60 and all(p[: len(before)] == before and p[-len(after) :] == after for p in asked)
+    support.show.main([str(run), "--prompt", "Ada has 5 hats?"])
+    expected = tokenizer.prompt("Ada has 5 hats?", template)
+    assert seen[-1]["prompts"][0] == expected and expected[: len(before)] == before
+
+
+def test_a_lost_authorship_is_a_traceback_not_a_users_mistake(tmp_path, monkeypatch):
+    """An authorship that is always the senior's would be plain RL under the name of tandem RL."""
+    monkeypatch.setattr(tandem.Uniforms, "__call__", lambda self: torch.zeros(len(self.rows)))  # all below p_senior
+    with pytest.raises(RuntimeError, match="the junior wrote none of"):
+        train.main([*SMALL, "--steps=20", "--prompts-per-step=8", f"--out={tmp_path / 'run'}"])
+    assert len(metrics(tmp_path / "run")) < 2
+
+
+def test_a_run_in_bfloat16_keeps_its_junior_in_it_and_computes_the_same(tmp_path, monkeypatch):
     """As if the junior's weights were float32, and converted at every token; and with activations computed twice."""
     small, kinds = [*SMALL, "--precision=bfloat16"], []
 
@@ -39,47 +403,42 @@ def test_a_run_in_bfloat16_keeps_its_junior_in_it_and_computes_the_same(tmp_path
         return evaluate.evaluate(senior, junior, *rest)
 
     monkeypatch.setattr(train, "evaluate", spied)
-    train.main([*small, f"--out={tmp_path / 'run'}"])
+    assert main(*small, "--out", tmp_path / "run") == 0
     assert kinds == [(torch.float32, torch.bfloat16, torch.float32)] * 2
-    kept, given = load_model(tmp_path / "run" / "junior.pt"), load_model(ROOT / "data" / "junior.pt")
-    assert all(torch.equal(a, b) for a, b in zip(kept.parameters(), given.parameters(), strict=True))
-    train.main([f"--resume={tmp_path / 'run'}", "--steps=3", "--checkpoint-activations"])
+    assert same(load_model(tmp_path / "run" / "junior.pt"), load_model(ROOT / "data" / "junior.pt"))
+    assert main("--resume", tmp_path / "run", "--steps=3", "--checkpoint-activations") == 0
     assert kinds.pop()[1] == torch.bfloat16
-    monkeypatch.setattr(trainer, "store_matrices", lambda *_: None)
-    train.main([*small, "--steps=3", f"--out={tmp_path / 'float32'}"])
-    assert without_timings(tmp_path / "run") == without_timings(tmp_path / "float32")
+    monkeypatch.setattr("support.run.store_matrices", lambda *_: None)
+    assert main(*small, "--steps=3", "--out", tmp_path / "float32") == 0 and kinds.pop()[1] == torch.float32
+    assert metrics(tmp_path / "run") == metrics(tmp_path / "float32")
     both = [json.loads((tmp_path / name / "eval.json").read_text()) for name in ("run", "float32")]
     assert both[0]["before"] == both[1]["before"] and both[0]["after"] == both[1]["after"]
 
 
-@pytest.fixture
-def hopeless(tokenizer, tmp_path) -> list[str]:
-    """Options of a short run whose pair solves nothing."""
-    for name in ("senior", "junior"):
-        save_model(tiny(0, vocab_size=tokenizer.vocab_size, max_seq_len=128), tmp_path / f"{name}.pt")
-    small = ["--prompts=2", "--group-size=2", "--max-new-tokens=8", "--eval-problems=1", "--eval-samples=1"]
-    return [
-        f"--senior={tmp_path / 'senior.pt'}",
-        f"--junior={tmp_path / 'junior.pt'}",
-        f"--out={tmp_path / 'o'}",
-        *small,
-    ]
-
-
-def test_a_run_without_signal_says_so_and_trains_nothing(hopeless, tmp_path, capsys):
-    train.main([*hopeless, "--steps=5"])
+def test_a_run_without_signal_says_so_and_trains_nothing(tokenizer, tmp_path, capsys):
+    save_model(tiny(0, vocab_size=tokenizer.vocab_size, max_seq_len=128), tmp_path / "senior.pt")
+    hopeless = [*SMALL, "--steps=6", "--max-new-tokens=8", f"--senior={tmp_path / 'senior.pt'}", "--junior=self"]
+    assert main(*hopeless, "--out", tmp_path / "run") == 0
     printed = capsys.readouterr().out
     assert printed.count("warning: no learning signal") == 1 and "all wrong" in printed and "--group-size" in printed
-    rows = [json.loads(line) for line in (tmp_path / "o" / "metrics.jsonl").read_text().splitlines()]
-    assert all(row["skipped_updates"] == 1 and row["zero_advantage_fraction"] == 1 for row in rows)
-    before, after = load_model(tmp_path / "senior.pt"), load_model(tmp_path / "o" / "checkpoint.pt")
-    assert all(torch.equal(a, b) for a, b in zip(before.parameters(), after.parameters(), strict=True))
-    assert "all right" in train.no_signal(1.0) and "harder problems" in train.no_signal(1.0)
+    assert all(row["skipped_updates"] == 1 and row["zero_advantage_fraction"] == 1 for row in metrics(tmp_path / "run"))
+    assert all(math.isfinite(value) for row in metrics(tmp_path / "run") for value in row.values())
+    assert same(load_model(tmp_path / "senior.pt"), load_model(tmp_path / "run" / "checkpoint.pt"))
 
 
-def without_timings(path: Path) -> list[dict]:
-    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in row.items() if "second" not in k} for row in rows]
+def test_zero_steps_measure_the_pair_once(tmp_path, monkeypatch, capsys):
+    labels = []
+    monkeypatch.setattr(train, "evaluate", lambda *given: labels.append(given[-1]) or evaluate.evaluate(*given))
+    out = tmp_path / "run"
+    assert main(*SMALL, "--steps=0", "--out", out) == 0
+    found = json.loads((out / "eval.json").read_text())
+    assert labels == ["after"] and found["before"] == found["after"]
+    assert "before |    after |" in capsys.readouterr().out
+    assert same(load_model(out / "checkpoint.pt"), load_model(ROOT / "data" / "senior.pt"))
+    assert metrics(out) == [] and len((out / "evals.jsonl").read_text().splitlines()) == 1
+    assert main("--resume", out, "--steps=1") == 0
+    assert labels == ["after", "at step 0", "after"] and len(metrics(out)) == 1
+    assert json.loads((out / "eval.json").read_text())["before"] == found["before"]
 
 
 def run(*words, cwd=None) -> subprocess.CompletedProcess:
@@ -99,221 +458,77 @@ def test_a_short_run_writes_and_prints_what_it_promises(finished):
     rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [0, 1] and all(sorted(row) == sorted(METRICS) for row in rows)
     found = json.loads((directory / "eval.json").read_text())
-    assert set(found) == {"before", "after", "problems", "samples", "config", "fingerprints"}
+    assert set(found) == {"before", "after", "problems", "samples", "config"}
     assert found["config"] == json.loads((directory / "config.json").read_text())
     assert (found["problems"], found["samples"]) == (2, 1)
-    for name in ("checkpoint.pt", "junior.pt", "samples.txt"):
-        assert (directory / name).stat().st_size > 0
+    along = [json.loads(line) for line in (directory / "evals.jsonl").read_text().splitlines()]
+    assert along == [{"step": 0} | found["before"], {"step": 2} | found["after"]]
+    assert torch.load(directory / "checkpoint.pt", weights_only=True)["step"] == 2
+    for name, given in (("senior.pt", "senior.pt"), ("junior.pt", "junior.pt")):
+        assert same(load_model(directory / name), load_model(ROOT / "data" / given))
+    named = "config.json metrics.jsonl evals.jsonl eval.json senior.pt junior.pt checkpoint.pt .lock".split()
+    assert {path.name for path in directory.iterdir()} == set(named)
     assert "| handoff pass@1, step by step ↑" in done.stdout and "device: cpu" in done.stderr
-    assert "loss is near 0 by construction" in done.stdout and "step    0" in done.stdout + done.stderr
+    assert "after   1 steps  " in done.stdout and "⟦" in done.stdout and "everything is in runs/word" in done.stdout
 
 
 def test_the_same_seed_gives_the_same_metrics_and_evaluating_changes_no_run(finished, tmp_path):
     directory, _ = finished
-    again = run(ROOT / "train.py", *SMALL, "--out", tmp_path / "again", "--eval-problems=3")
-    other = run(ROOT / "train.py", *SMALL, "--out", tmp_path / "other", "--seed=1")
-    assert again.returncode == other.returncode == 0
-    assert without_timings(tmp_path / "again") == without_timings(directory)
-    assert without_timings(tmp_path / "other") != without_timings(directory)
+    assert main(*SMALL, "--out", tmp_path / "again", "--eval-problems=3", "--eval-every=1") == 0
+    assert main(*SMALL, "--out", tmp_path / "other", "--seed=1") == 0
+    assert metrics(tmp_path / "again") == metrics(directory) != metrics(tmp_path / "other")
 
 
-def test_runs_can_be_compared_measured_again_and_shown(finished, tmp_path):
+def test_runs_can_be_compared_measured_again_and_shown(finished, tmp_path, monkeypatch, capsys):
     directory, _ = finished
     for name, pair in (("solo", ()), ("self", ["--junior=self"])):
-        solo = run(ROOT / "train.py", *SMALL, "--schedule", "solo", *pair, "--out", tmp_path / name)
-        assert solo.returncode == 0, solo.stderr
-    three = (directory, tmp_path / "solo", tmp_path / "self")
-    compared = run(ROOT / "evaluate.py", *three, "--figure", tmp_path / "figure.png")
+        assert main(*SMALL, "--schedule", "solo", *pair, "--out", tmp_path / name) == 0
+    assert same(load_model(tmp_path / "self" / "junior.pt"), load_model(ROOT / "data" / "senior.pt"))
+    figure = ["--figure", tmp_path / "figure.png"]
+    compared = run(ROOT / "evaluate.py", directory, tmp_path / "solo", tmp_path / "self", *figure)
     header = [cell.strip() for cell in compared.stdout.splitlines()[0].split("|")[2:-1]]
     assert compared.returncode == 0 and header == ["before", "word (n=1)", "solo (n=1)", "before self", "self (n=1)"]
     assert "no figure" in compared.stderr or (tmp_path / "figure.png").stat().st_size > 10_000
-    as_json = run(ROOT / "evaluate.py", "--json", directory, directory, "--figure", tmp_path / "figure.png")
-    (row,), measured = json.loads(as_json.stdout), json.loads((directory / "eval.json").read_text())
-    assert row["name"] == "word" and all(
-        row[key] == measured[key] for key in ("before", "after", "problems", "samples")
-    )
-    again = run(ROOT / "evaluate.py", directory, "--problems=2", "--samples", "2", "--figure", tmp_path / "figure.png")
-    assert again.returncode == 0 and "pass@2" in (directory / "eval-2x2-t0.7-p1-kall.json").read_text()
     shown = run(ROOT / "rollout.py", directory, "--samples=2")
     assert shown.returncode == 0 and shown.stdout.count("→ ") == 2 and "⟦" in shown.stdout
-    asked = run(ROOT / "rollout.py", directory, "--prompt", "Ada has 5 hats. Ada buys 7 more. How many hats has Ada?")
-    assert asked.returncode == 0 and asked.stdout.count("Ada has 5 hats") == 3
+
+    monkeypatch.setattr(support.compare, "draw_comparison", lambda *_: None)
+    printed = []
+    for words in ([directory], ["--samples=2"]):
+        capsys.readouterr()
+        support.compare.main([str(directory), "--json", *map(str, words)])
+        printed += json.loads(capsys.readouterr().out)
+    measured = json.loads((directory / "eval.json").read_text())
+    assert [row["name"] for row in printed] == ["word", "word"] and "pass@2" in printed[1]["after"]["solo"]
+    assert all(printed[0][key] == measured[key] for key in ("before", "after", "problems", "samples"))
+    support.show.main([str(directory), "--prompt", "Ada has 5 hats. Ada buys 7 more. How many hats has Ada?"])
+    assert capsys.readouterr().out.count("Ada has 5 hats") == 3
 
 
-def test_a_run_on_problems_of_a_file_knows_no_jargon(tmp_path, capsys):
-    rows = [{"question": p.question, "answer": p.answer} for p in take("train", 20, 0) + take("test", 4, 0)]
-    (tmp_path / "some.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    out = tmp_path / "run"
-    train.main([*SMALL, "--data", str(tmp_path / "some.jsonl"), "--eval-problems=3", "--out", str(out)])
-    assert "problems: 20 to train on, 3 of 4 to measure on" in capsys.readouterr().out
-    found = json.loads((out / "eval.json").read_text())
+def test_a_run_on_problems_of_files_knows_no_jargon_and_needs_the_files_no_more(tmp_path, monkeypatch, capsys):
+    """Long problems are left out. When the files are gone, the run is resumed, evaluated and shown from its copies."""
+    monkeypatch.chdir(tmp_path)
+    for name, count, split in (("data", 20, "train"), ("test_data", 4, "test")):
+        rows = [{"question": p.question, "answer": p.answer} for p in first_problems(split, count, 0)]
+        rows.append({"question": "why " * 99, "answer": "2"})
+        Path(f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    words = [*SMALL, "--data=data.jsonl", "--test-data=test_data.jsonl", "--eval-problems=3"]
+    assert main(*words, "--steps=3", "--out=whole") == main(*words, "--out=run") == 0
+    printed = capsys.readouterr().out
+    assert "problems: 20 to train on, 3 of 4 to measure on; 2 left out, whose prompts have more than 64" in printed
+    found = json.loads(Path("run/eval.json").read_text())
     assert found["problems"] == 3 and found["before"]["jargon_rate"] is None and found["after"]["solo"]["pass@1"] >= 0
-    assert all(row["jargon_rate"] is None for row in without_timings(out))
-    figure = ["--figure", str(tmp_path / "x.png")]
-    evaluate.main([str(out), "--problems=100", *figure])  # there are 4
-    assert json.loads((out / "eval-4x1-t0.7-p1-kall.json").read_text())["problems"] == 4
-
-
-def test_a_run_asks_in_its_template_wherever_it_asks(tmp_path, monkeypatch, capsys):
-    seen, template = [], "Think. {question} Put the final answer in \\boxed{}."
-
-    def recorded(senior, junior, prompts, *rest, **arguments):
-        seen.extend(prompts)
-        return generate(senior, junior, prompts, *rest, **arguments)
-
-    monkeypatch.setattr(rollout, "generate", recorded)
-    run = str(tmp_path / "run")
-    train.main([*SMALL, "--max-new-tokens=20", f"--prompt-template={template}", "--out", run])
-    evaluate.main([run, "--samples=4", "--figure", str(tmp_path / "x.png")])
-    train.main(["--resume", run, "--steps=3"])
-    train.main([*SMALL[2:], "--resume", run])  # finished
-    *_, own = load_pair(tmp_path / "run")
-    before, after = (own.encode(part) for part in ("Think.", " Put the final answer in \\boxed{}.\n\n"))
-    shown = len(seen)
-    rollout.main([run, "--prompt", "Ada has 5 hats. How many hats does Ada have?"])
-    assert (
-        seen[shown] == own.encode("Think. Ada has 5 hats. How many hats does Ada have?")[:-1] + own.encode("?") + after
-    )
-    assert len(seen) > 60 and all(p[: len(before)] == before and p[-len(after) :] == after for p in seen)
-    with pytest.raises(SystemExit):
-        train.main(["--resume", run, "--prompt-template={question}!"])
-    assert "--prompt-template {question}! contradicts" in capsys.readouterr().err
-
-
-def test_the_generated_worlds_longest_prompt_counts_the_template(monkeypatch, capsys):
-    with pytest.raises(SystemExit):
-        train.main([*SMALL, "--prompt-template", "word " * 20 + "{question}"])
-    error = capsys.readouterr().err
-    assert "exceed the context of 128" in error and "of up to 60 " not in error
-
-
-def test_zero_steps_measure_the_pair_once(tmp_path, monkeypatch, capsys):
-    labels = []
-    monkeypatch.setattr(train, "evaluate", lambda *given: labels.append(given[-1]) or evaluate.evaluate(*given))
-    train.main([*SMALL, "--steps=0", f"--out={tmp_path / 'run'}"])
-    found = json.loads((tmp_path / "run" / "eval.json").read_text())
-    assert labels == ["before"] and found["before"] == found["after"]
-    assert "before |    after |" in capsys.readouterr().out
-    saved, given = load_model(tmp_path / "run" / "checkpoint.pt"), load_model(ROOT / "data" / "senior.pt")
-    assert all(torch.equal(a, b) for a, b in zip(saved.parameters(), given.parameters(), strict=True))
-    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == b""
-    train.main([f"--resume={tmp_path / 'run'}", "--steps=1"])
-    assert labels == ["before", "after"] and len(without_timings(tmp_path / "run")) == 1
-    assert json.loads((tmp_path / "run" / "eval-step-0.json").read_text()) == found
-
-
-def test_presets_are_options_that_the_command_line_overrides():
-    for name, values in PRESETS.items():
-        needed = {"senior": "model", "data": "some.jsonl"} if name in ("smollm2", "paper") else {}
-        config = parse(Config, [f"--preset={name}", *(f"--{k}={v}" for k, v in needed.items())], "", completed)
-        assert config.preset == name
-        assert config.record() | values | needed == config.record()
-    assert set(get_args(get_type_hints(Config)["preset"])) == set(PRESETS)
-    assert parse(Config, [], "", completed) == Config() == parse(Config, ["--preset=laptop"], "", completed)
-    words = "--preset paper --senior model --data some.jsonl --group-size 16 --checkpoint-activations false".split()
-    config = parse(Config, words, "", completed)
-    assert (config.group_size, config.checkpoint_activations, config.junior) == (16, False, "self")
-    paper = (config.objective, config.clip, config.mini_batches, config.learning_rate, config.temperature)
-    assert paper == ("grpo", 0.2, 2, 1e-6, 0.6) and config.normalize_std
-    assert (config.prompts, config.max_new_tokens, config.max_prompt_tokens) == (16, 3000, 1024)
-    assert "{question}" in config.prompt_template and "\\boxed{}" in config.prompt_template
-    assert parse(Config, [*words, "--objective", "reinforce"], "", completed).clip is None
-
-
-def test_a_preset_is_kept_with_its_values_and_resumed_from_them(tmp_path, monkeypatch, capsys):
-    monkeypatch.setitem(PRESETS, "gpu", {"max_new_tokens": 20, "seed": 3})
-    train.main([*SMALL, "--preset=gpu", "--seed=4", f"--out={tmp_path / 'run'}"])
-    saved = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert (saved["preset"], saved["max_new_tokens"], saved["seed"]) == ("gpu", 20, 4)
-    monkeypatch.setitem(PRESETS, "gpu", {"max_new_tokens": 30})  # another version of the code
-    train.main([f"--resume={tmp_path / 'run'}", "--preset=gpu"])
-    assert json.loads((tmp_path / "run" / "config.json").read_text()) == saved
-
-
-def test_a_figure_leaves_out_what_a_skipped_step_does_not_know(finished, tmp_path):
-    pytest.importorskip("matplotlib")
-    measures = json.loads((finished[0] / "eval.json").read_text())["after"] | {"jargon_rate": None}
-    curve = {"reward": [0.5, None], "jargon_rate": [None, None]}
-    run = compare.Run("a run", 0, {}, None, measures, 2, 1, curve, [], None)
-    assert compare.draw_figure({"a run": [run]}, [tmp_path / "x.png"])
-
-
-def test_bad_input_as_a_user_meets_it(finished, tmp_path):
-    directory, _ = finished
-    (tmp_path / "file").write_text("no directory")
-    for words, name in [
-        ([ROOT / "train.py", "--unknown"], "--unknown"),
-        ([ROOT / "train.py", *SMALL, "--out", tmp_path / "file" / "run"], "file/run"),
-        ([ROOT / "train.py", *SMALL, "--out", directory], "never overwritten"),
-        ([ROOT / "train.py", "--pretrain", "--out", directory], "never overwritten"),
-        ([ROOT / "evaluate.py", tmp_path], "eval.json"),
-        ([ROOT / "evaluate.py", directory, "--temperature=nan"], "--temperature"),
-        ([ROOT / "rollout.py", "--benchmarks"], "--benchmarks"),
-        ([ROOT / "evaluate.py"], "runs"),
-        ([ROOT / "rollout.py", tmp_path / "absent"], "config.json"),
-        ([ROOT / "rollout.py", directory, "--prompt", "word " * 300], "--prompt"),
-    ]:
-        done = run(*words, cwd=tmp_path)
-        assert done.returncode == 2 and "Traceback" not in done.stderr, words
-        lines = [line for line in done.stderr.splitlines() if not line.startswith("device:")]
-        assert len(lines) == 1 and name in lines[0], (words, done.stderr)
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]
-
-
-def test_a_figure_that_cannot_be_written_is_a_users_mistake(finished, tmp_path):
-    pytest.importorskip("matplotlib")
-    for path in (tmp_path / "absent" / "x.png", tmp_path / "x.abacus"):
-        done = run(ROOT / "evaluate.py", finished[0], "--figure", path)
-        assert done.returncode == 2 and "Traceback" not in done.stderr and "--figure" in done.stderr
-
-
-def test_without_matplotlib_the_table_is_all_there_is(finished, monkeypatch, capsys, tmp_path):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)  # an import of it fails
-    evaluate.main([str(finished[0]), "--figure", str(tmp_path / "x.png")])
-    printed = capsys.readouterr()
-    assert "solo pass@1" in printed.out and "pip install matplotlib" in printed.err and not any(tmp_path.iterdir())
-
-
-@pytest.mark.parametrize(
-    "script, options", [("train", Config), ("evaluate", compare.Options), ("rollout", rollout.Options)]
-)
-def test_help_explains_every_option(script, options):
-    done = run(ROOT / f"{script}.py", "--help")
-    shown = " ".join(done.stdout.split())
-    assert done.returncode == 0
-    for field in fields(options):
-        assert field.name in shown or f"--{field.name.replace('_', '-')}" in shown
-        assert field_docs(options)[field.name] in shown
-    assert script != "train" or (
-        PRESET_HELP in done.stdout and all(f"\n    {name} " in PRESET_HELP for name in PRESETS)
-    )
-
-
-def test_options_take_both_spellings_and_bare_booleans():
-    config = parse(Config, ["--p_senior=0.3", "--group-size", "4", "--normalize_std", "--pretrain=false"], "")
-    assert (config.p_senior, config.group_size, config.normalize_std, config.pretrain) == (0.3, 4, True, False)
-    with pytest.raises(UserError, match="--p-senior"):
-        parse(Config, ["--p-senio=0.3"], "")
-
-
-def test_a_gpu_too_small_for_the_models_ends_in_one_line(monkeypatch, capsys):
-    """Before there is a run, too: in training, evaluating and showing alike."""
-
-    def full(*_, **__):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
-
-    monkeypatch.setattr(train, "set_up", full)
-    with pytest.raises(SystemExit) as stopped:
-        train.main(SMALL)
-    error = capsys.readouterr().err
-    assert (
-        stopped.value.code == 2 and error.startswith("error: the GPU has too little memory") and error.count("\n") == 1
-    )
-
-
-def test_a_file_of_problems_takes_the_place_of_a_presets_world():
-    words = ["--preset=gpu", "--data=some.jsonl"]
-    assert (
-        parse(Config, words, "", completed).world == "jargon"
-        and parse(Config, words[:1], "", completed).world == "hard"
-    )
+    assert all(row["jargon_rate"] is None for row in metrics(Path("run")))
+    for name in ("data", "test_data"):
+        assert Path(f"{name}.jsonl").read_bytes() == Path(f"run/{name}.jsonl").read_bytes()
+        Path(f"{name}.jsonl").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(Path("run").rename("elsewhere/moved").parent)
+    assert main("--resume=moved", "--steps=3") == 0
+    assert metrics(Path("moved")) == metrics(tmp_path / "whole")
+    capsys.readouterr()
+    monkeypatch.setattr(support.compare, "draw_comparison", lambda *_: None)
+    support.compare.main(["moved", "--problems=100", "--json"])  # there are 4
+    assert json.loads(capsys.readouterr().out)[0]["problems"] == 4
+    support.show.main(["moved", "--samples=1"])
+    assert "→ " in capsys.readouterr().out and load_run("moved").config.data == "moved/data.jsonl"

@@ -1,0 +1,296 @@
+"""The prover under reward.py: sympy in one bounded process. It says whether two expressions are equal, or their ratio.
+
+A clock would make an answer depend on how busy the machine is. So the worker counts sympy's work: each call of a Python
+function, and in modules whose loops call nothing, each line. A question that needs more than MAX_WORK is "unknown".
+
+The worker imports sympy, then forks for each question. So no question finds caches that another one filled, its count
+depends on itself alone, and its process can end wherever sympy is. Without fork (Windows) each gets a new worker.
+
+The worker starts on first need, serves any thread under a lock, and has a limit on memory. The one clock is generous,
+and only for a stuck process: the worker is replaced and asked once more, and such a failure is never remembered.
+"""
+
+import atexit
+import gc
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from contextlib import suppress
+from functools import lru_cache
+
+MAX_WORK = 500_000  # calls and lines for one question: 0.3 to 0.6 s; most need less than a fiftieth of it
+MAX_QUESTION = 20_000  # characters
+MAX_EXPONENT = 500  # sympy computes a power as soon as it sees it
+MAX_POWER_BITS = 1_000_000  # of such a power
+MAX_PRIME_BITS = 1_000  # of a number that sympy asks whether it is prime
+MAX_ARGUMENT = 10_000  # of a factorial or binomial
+LOOKUPS = {"__eq__", "_hashable_content"}  # a dict calls these, how often depends on the addresses of classes
+MEMORY_BYTES = 2 << 30  # of address space
+START_SECONDS = 60.0  # for the worker to import sympy, which takes half a second
+WALL_SECONDS = 10.0  # for one question; only a stuck process needs so long
+LOOPS = ("sympy.polys", "sympy.ntheory", "sympy.external", "sympy.core.intfunc")  # modules whose loops call nothing
+LOOPS += ("mpmath.libmp.libelefun", "mpmath.libmp.libhyper", "mpmath.libmp.gammazeta", "mpmath.libmp.libintmath")
+
+
+@lru_cache(maxsize=256)  # the rollouts of a group repeat each other; an exception isn't remembered
+def ask(question: str, a, b) -> tuple[str, int]:
+    """(reply, work): "equal" is answered by equal, different or unknown, "ratio" by positive, negative or unknown."""
+    line = json.dumps([MAX_WORK, question, a, b], default=lambda value: ["rational", *value.as_integer_ratio()])
+    if len(line) > MAX_QUESTION:
+        return "unknown", 0
+    try:
+        reply, work = WORKER.ask(line).split()
+    except OSError as error:  # never silently: False for every such answer would look like a bad policy
+        warnings.warn(f"sympy's process failed, so an answer counts as wrong: {error}", stacklevel=2)
+        raise
+    return reply, int(work)
+
+
+def close() -> None:
+    """End the worker process, if there is one. A later question starts a new one."""
+    with WORKER.lock:
+        WORKER.stop()
+
+
+class Worker:
+    """Starts, asks, kills and replaces the process. A timer that kills it ends a blocking read, on any platform."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.process = None
+
+    def ask(self, line: str) -> str:
+        with self.lock:
+            for _ in range(2):  # once more if the process was gone before the question, or stuck
+                if self.process is None:
+                    self.start()
+                if reply := self.exchange(line + "\n", WALL_SECONDS):
+                    return reply
+                self.stop()
+        raise TimeoutError(f"no reply within {WALL_SECONDS:g} seconds, twice")
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", os.path.abspath(__file__), "--worker"],  # -P: nothing beside this file is imported
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,  # so that a kill reaches the forks too
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONHASHSEED": "0"},
+        )
+        if self.exchange("", START_SECONDS) != "ready":
+            self.stop()
+            raise OSError("it ended before it was ready; is sympy installed?")
+
+    def exchange(self, line: str, seconds: float) -> str:
+        """Write a line, read a line; "" if the process dies first, of itself or because the time is up."""
+        timer = threading.Timer(seconds, self.kill)
+        timer.start()
+        try:
+            self.process.stdin.write(line)
+            self.process.stdin.flush()
+            return self.process.stdout.readline().strip()
+        except OSError:
+            return ""
+        except BaseException:  # Ctrl-C: a reply that nobody read must not be taken for the next one's
+            self.stop()
+            raise
+        finally:
+            timer.cancel()
+            timer.join()
+
+    def kill(self) -> None:
+        with suppress(OSError):  # it has ended
+            if hasattr(os, "killpg"):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            else:
+                self.process.kill()
+
+    def stop(self) -> None:
+        if self.process is None:
+            return
+        self.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        with suppress(OSError):  # an unsent line
+            self.process.stdin.close()
+        self.process = None
+
+
+WORKER = Worker()
+atexit.register(close)
+if hasattr(os, "register_at_fork"):  # a forked child must not talk to its parent's worker
+    os.register_at_fork(after_in_child=WORKER.__init__)
+
+
+# ---- In the worker ---------------------------------------------------------------------------------------------------
+
+
+def serve() -> None:
+    """Answer a JSON question a line with a line: the reply and its work."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that asks
+    with suppress(ImportError, ValueError, OSError):  # Windows has no limits; a lower one is in force; macOS refuses
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    gc.disable()  # a collection would copy every page of a fork, which ends soon anyway
+    import sympy
+    from sympy.core.random import seed
+
+    seed(0)  # sympy shuffles what it tries
+    sympy.Dummy._base_dummy_index = 10**6  # a random number, on which the order of terms depends
+    warm_up(sympy)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        child = os.fork() if hasattr(os, "fork") else 0
+        if child == 0:
+            answer(sympy, line)
+        _, status = os.waitpid(child, 0)
+        if status:  # it crashed, as with too deep a recursion in C
+            print("unknown", MAX_WORK, flush=True)
+
+
+def warm_up(sympy) -> None:
+    """Have sympy import the modules that it imports on first use: is n! the same as n (n-1)! (sin^2 n + cos^2 n)?"""
+    n, two = ["symbol", "n"], ["rational", 2, 1]
+    squares = [["^", ["call", name, n], two] for name in ("sin", "cos")]
+    product = ["*", n, ["call", "factorial", ["+", n, ["rational", -1, 1]]], ["+", *squares]]
+    equal(sympy, ["call", "factorial", n], product)
+    ratio(sympy, ["call", "factorial", n], product)
+
+
+def answer(sympy, line: str) -> None:
+    """Print the reply and its work, and end the process."""
+    work = 0
+
+    def end(reply: str) -> None:
+        sys.settrace(None)
+        with suppress(OSError):  # nobody waits for it any more
+            print(reply, work, flush=True)
+        os._exit(0)
+
+    def count(frame, event, argument):
+        nonlocal work
+        name = frame.f_code.co_name
+        if name in LOOKUPS:
+            return None
+        work += 1
+        if work > limit or (name in ("isprime", "_eval_power") and is_long(name, frame.f_locals)):
+            end("unknown")
+        return count if frame.f_globals.get("__name__", "").startswith(LOOPS) else None  # count: its lines too
+
+    limit, question, a, b = json.loads(line)
+    try:
+        sys.settrace(count)
+        reply = (equal if question == "equal" else ratio)(sympy, a, b)
+    except Exception:  # noqa: BLE001  whatever sympy stumbles over, it has proved nothing
+        reply = "unknown"
+    end(reply)
+
+
+def is_long(function: str, local) -> bool:
+    """Is this a long call in C, which can't be counted: a large power, or a large number that may be prime?"""
+    if function == "isprime":
+        n = local.get("n")
+        return isinstance(n, int) and n.bit_length() > MAX_PRIME_BITS
+    base, exponent = local.get("self"), local.get("expt")
+    if not (getattr(base, "is_Rational", False) and getattr(exponent, "is_Integer", False)):
+        return False
+    bits = max(abs(base.p), base.q).bit_length()
+    return bits > 1 and bits * abs(exponent.p) > MAX_POWER_BITS
+
+
+FUNCTIONS = {"+": "Add", "*": "Mul", "^": "Pow", "abs": "Abs", "ceil": "ceiling"}
+NAMED_ALIKE = "sin cos tan cot sec csc asin acos atan sinh cosh tanh log floor factorial binomial"
+FUNCTIONS |= {name: name for name in NAMED_ALIKE.split()}
+
+
+def build(sympy, value, **assumptions):
+    """The sympy expression of a value. Whatever it doesn't know, or would compute at length, is a symbol of itself."""
+    kind, *parts = value
+    if kind == "rational":
+        return sympy.Rational(*parts)
+    if kind == "symbol":
+        constants = {"pi": sympy.pi, "e": sympy.E, "i": sympy.I}
+        return constants.get(parts[0]) or sympy.Symbol(parts[0], **assumptions)
+    function = parts.pop(0) if kind == "call" else kind
+    arguments = [build(sympy, part, **assumptions) for part in parts] if function in FUNCTIONS else []
+    constant = all(part[0] == "rational" for part in parts)
+    if function in FUNCTIONS and is_small(sympy, function, arguments, constant):
+        return getattr(sympy, FUNCTIONS[function])(*arguments)
+    return sympy.Symbol(json.dumps(value), **assumptions)
+
+
+def is_small(sympy, function: str, arguments, constant: bool) -> bool:
+    """sympy computes a number as soon as it sees it, so how large would that number be?"""
+    if function in ("factorial", "binomial"):  # of variables; of numbers, a symbol of itself
+        return not constant and all(not x.is_Rational or abs(x) <= MAX_ARGUMENT for x in arguments)
+    if function != "^":
+        return True
+    base, exponent = arguments
+    computed = exponent.is_Rational or exponent.has(sympy.log)  # e^(n log 2) is 2^n
+    if computed and any(abs(number) > MAX_EXPONENT for number in exponent.atoms(sympy.Rational)):
+        return False
+    coefficient, _ = base.as_coeff_Mul()  # a rational base, or the 2 of 2x
+    if not (coefficient.is_Rational and exponent.is_Rational):
+        return True
+    bits = max(abs(coefficient.p), coefficient.q).bit_length()
+    return bits * abs(exponent) <= MAX_POWER_BITS
+
+
+def equal(sympy, a, b) -> str:
+    """ "equal" if sympy proves it for positive variables and no sample point, negative ones included, denies it."""
+    x, y = (build(sympy, value, real=True) for value in (a, b))
+    difference = x - y
+    if difference == 0:
+        return "equal"
+    if difference.has(sympy.nan, sympy.oo, sympy.zoo):
+        return "unknown"
+    if differs_somewhere(sympy, x, y):
+        return "different"
+    difference = build(sympy, a, positive=True) - build(sympy, b, positive=True)
+    for rewrite in (sympy.expand, lambda x: x.rewrite(sympy.exp), sympy.gammasimp):  # quick, and nearly always enough
+        numerator, _ = sympy.fraction(sympy.together(rewrite(difference)))
+        if sympy.expand(numerator) == 0:
+            return "equal"
+    return "equal" if sympy.simplify(difference) == 0 or difference.equals(0) else "unknown"
+
+
+def differs_somewhere(sympy, x, y) -> bool:
+    """Is x - y certainly not 0 at one of four points?"""
+    difference = x - y
+    symbols = sorted(difference.free_symbols, key=str)
+    for point in range(4 if symbols else 1):
+        values = {symbol: sympy.Rational(*sample(i)[point]) for i, symbol in enumerate(symbols)}
+        sides = [side.evalf(20, subs=values, maxn=200, chop=True) for side in (x, y)]
+        if not difference.has(sympy.I) and not all(side.is_real for side in sides):
+            continue  # outside the domain of one of them
+        with suppress(ArithmeticError):  # strict: 20 digits that are certain, or this exception, as it is if it is zero
+            gap = difference.evalf(20, subs=values, maxn=200, strict=True)
+            if gap.is_number and gap.is_finite and gap != 0:
+                return True
+    return False
+
+
+def sample(i: int):
+    """Four values, as fractions, of the i-th variable: between 0 and 1, above 1, negative, of both signs."""
+    sign = -1 if i % 2 else 1
+    return (3 * i + 2, 3 * i + 5), (5 * i + 11, 7), (-4 * i - 5, 3), (sign * (7 * i + 4), 5)
+
+
+def ratio(sympy, a, b) -> str:
+    """The sign of a / b if that is a constant: then a = 0 and b = 0 are the same equation."""
+    a, b = (build(sympy, value, real=True) for value in (a, b))
+    quotient = sympy.simplify(a / b)
+    if quotient.is_number and quotient.is_finite and quotient.is_nonzero and quotient.is_real:
+        return "positive" if quotient > 0 else "negative"
+    return "unknown"
+
+
+if __name__ == "__main__" and sys.argv[1:] == ["--worker"]:
+    serve()

@@ -1,0 +1,87 @@
+"""Several processes for one run: `torchrun --nproc_per_node=2 train.py …`. In a single one nothing here does anything.
+
+Every rank (process) runs the same `train` on its share of each step's problems, whole groups. Ranks add up one count of
+tokens, their gradients and their metrics, so all take the same step. The first alone measures, writes and speaks.
+"""
+
+import datetime
+import os
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from support.options import UserError, pick_device
+
+
+def join() -> None:
+    """Join the others that torchrun started, if it did. From here on only the first rank is heard."""
+    if os.environ.get("WORLD_SIZE", "1") == "1":
+        return
+    backends = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    try:  # the others wait while the first measures; torchrun ends all when one dies
+        dist.init_process_group(backends, timeout=datetime.timedelta(days=1))
+    except (ValueError, RuntimeError) as error:
+        why = str(error).splitlines()[0]
+        raise UserError(f"WORLD_SIZE is set, but there is no group ({why}); use torchrun, or unset it") from None
+
+
+def leave() -> None:
+    """At the end of a run that went well."""
+    if size() > 1:
+        dist.destroy_process_group()
+
+
+def size() -> int:
+    """The number of processes."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """This process's number; 0 is the first."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def device(name: str) -> torch.device:
+    """pick_device, with a GPU for every rank of this machine."""
+    if size() > 1 and torch.cuda.is_available() and name in ("auto", "cuda"):
+        local, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+        if local >= gpus:
+            raise UserError(f"every process needs a GPU, and there are {gpus}; give torchrun --nproc_per_node={gpus}")
+        torch.cuda.set_device(local)
+    return pick_device(name)
+
+
+def share(items):
+    """This rank's part of a list or of a tensor's rows: every size-th, so that mini-batches are shared evenly too."""
+    return items[rank() :: size()]
+
+
+def sum(value: Tensor | float) -> Tensor | float:
+    """The sum over the ranks."""
+    return reduced(value, dist.ReduceOp.SUM)
+
+
+def max(value: Tensor | float) -> Tensor | float:
+    """The largest of the ranks' values."""
+    return reduced(value, dist.ReduceOp.MAX)
+
+
+def reduced(value, operation):
+    if size() == 1:
+        return value
+    total = torch.as_tensor(value).clone()
+    dist.all_reduce(total, operation)
+    return total
+
+
+def sum_gradients(model: torch.nn.Module) -> None:
+    """Each gradient becomes the sum of all ranks'. Their losses have one denominator, so this is the whole's gradient.
+
+    DistributedDataParallel takes the mean instead, as if every rank had as many tokens.
+    """
+    if size() > 1:
+        for parameter in model.parameters():
+            if parameter.grad is None:  # this rank had no row to read
+                parameter.grad = torch.zeros_like(parameter)
+            dist.all_reduce(parameter.grad)

@@ -1,0 +1,183 @@
+"""The results of runs: read from their files or measured again, in groups of seeds, with 95% intervals."""
+
+import hashlib
+import json
+import math
+import re
+import statistics
+import sys
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from evaluate import Sampling, evaluate, handoff_curve
+from support.options import UserError, option, pick_device
+from support.problem_files import load_problems
+from support.run import load_run, read_json, read_lines
+
+# The numbers of a measurement, which is the M in eval.json: label, path, largest possible value. The smallest is 0.
+MEASURES = (
+    ("solo pass@1 ↑", "solo/pass@1", 1.0),
+    ("handoff pass@1, step by step ↑", "handoff/pass@1", 1.0),
+    ("handoff pass@1, word by word ↑", "handoff_word/pass@1", 1.0),
+    ("drift: KL to the junior, nats ↓", "drift/kl", math.inf),
+    ("drift: acceptance ↑", "drift/acceptance", 1.0),
+    ("legibility: junior's cross-entropy, nats ↓", "legibility/cross_entropy", math.inf),
+    ("jargon rate", "jargon_rate", 1.0),
+    ("response length, tokens", "response_length", math.inf),
+)
+# Options that don't change what a run computes, apart from rounding. Runs of one group may differ in them.
+IGNORED = ("seed", "out", "resume", "export", "device", "save_every", "eval_every")
+IGNORED += ("rollout_batch_size", "micro_batch_tokens", "checkpoint_activations")
+# Student's t: the middle 95% of its distribution end at ±t, for 1, 2 … 10 degrees of freedom. More take the last: wider.
+STUDENT_T = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
+FEWEST = 3  # seeds that an interval needs: of two it would be ±9 standard deviations, which says nothing
+
+
+@dataclass
+class Run:
+    """What the tables and the figure need of a run. `evaluate.py --json` prints one a line."""
+
+    name: str
+    seed: int
+    config: dict  # the options that change what is computed, but for the seed
+    before: dict  # M of the pair before training; also its handoff_curve, where that was measured
+    after: dict  # M of the trained pair
+    problems: int
+    samples: int  # responses to a problem
+    curve: dict  # reward and jargon_rate of the rollouts, a number or None a step
+    along: list  # M and the step, a dictionary each (--eval-every)
+    handoff_curve: dict | None = None  # of the trained pair
+
+    def __post_init__(self):
+        try:
+            for measurement in (self.before, self.after, *self.along):
+                [look_up(measurement, path) for _, path, _ in MEASURES]
+        except (LookupError, TypeError, ValueError) as error:
+            raise UserError(f"{self.name} is damaged ({error!r}); --problems measures it again") from None
+
+
+def look_up(measurement: dict, path: str) -> float | None:
+    """A number of a measurement. The jargon rate is None where a world has no jargon."""
+    for key in path.split("/"):
+        measurement = measurement[key]
+    return None if measurement is None else float(measurement)
+
+
+def interval(values: list[float], lower: float = -math.inf, upper: float = math.inf) -> tuple[float, float, float]:
+    """(mean, low, high): the 95% confidence interval, clipped to [lower, upper]; NaN, NaN of fewer than three values."""
+    mean = statistics.fmean(values)
+    if len(values) < FEWEST:
+        return mean, math.nan, math.nan
+    t = STUDENT_T[min(len(values) - 1, len(STUDENT_T)) - 1]
+    half = t * statistics.stdev(values) / math.sqrt(len(values))
+    return mean, max(mean - half, lower), min(mean + half, upper)
+
+
+def read_runs(options) -> list[Run]:
+    """The runs of all directories and files in `options.runs`, with names of their own."""
+    runs, befores = {}, {}
+    for path in dict.fromkeys(Path(given).resolve() for given in options.runs):
+        is_file = path.is_file() or path.suffix == ".json"
+        if path.suffix in (".png", ".svg") or (path.is_dir() and not (path / "config.json").exists()):
+            print(f"left out: {path} is no run", file=sys.stderr)  # `runs/*` has figures and base pairs too
+            continue
+        if is_file and options.measure_again:
+            raise UserError(f"{path} can't be measured again, as it has no models; give the runs' directories")
+        for run in read_results(path) if is_file else [read_run(path, options, befores)]:
+            if run.name in runs:
+                run.name = f"{path}/{run.name}" if is_file else str(path)
+            runs[run.name] = run
+    if not runs:
+        raise UserError("there are no runs to compare; give directories that train.py wrote")
+    return list(runs.values())
+
+
+def read_results(path: Path) -> list[Run]:
+    """The runs in a file that `evaluate.py --json` printed."""
+    try:
+        return [Run(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path} can't be read as evaluate.py --json prints it ({error}); print it again") from None
+
+
+def read_run(directory: Path, options, befores: dict) -> Run:
+    """A run from its directory: the measurement in its eval.json, or a new one."""
+    if options.measure_again:
+        evaluation = measure_again(directory, options, befores)
+    else:
+        evaluation = read_json(directory / "eval.json", "before", "after", "problems", "samples", "config")
+    config = {"eval_split": "test", "eval_top_p": None, "eval_top_k": None} | evaluation.pop("config")
+    steps, along = read_lines(directory / "metrics.jsonl", "reward", "jargon_rate"), directory / "evals.jsonl"
+    curve = {name: [row[name] and round(row[name], 4) for row in steps] for name in ("reward", "jargon_rate")}
+    return Run(
+        name=directory.name,
+        seed=config["seed"],
+        config={name: value for name, value in config.items() if name not in IGNORED},
+        curve=curve,
+        along=read_lines(along, "step") if along.exists() else [],
+        **evaluation,
+    )
+
+
+def measure_again(directory: Path, options, befores: dict) -> dict:
+    """What eval.json would have, of a new measurement. Many runs begin with one pair: `befores` has its measurements."""
+    run = load_run(directory)
+    if options.validation and run.config.data is not None:
+        raise UserError(f"{directory} has no validation problems, as it has --data; leave --validation out")
+    split, count = "validation" if options.validation else "test", options.problems or run.config.eval_problems
+    sampling = replace(Sampling.from_config(run.config), **options.sampling)
+    context = min(run.senior.config.max_seq_len, run.junior.config.max_seq_len)
+    _, problems, _ = load_problems(run.config, run.tokenizer, context, count, split)
+    device = pick_device(options.device)
+    junior = run.junior.to(device)
+
+    def measure(senior, label: str) -> dict:
+        measurement, answers = evaluate(senior.to(device), junior, run.tokenizer, problems, sampling, label)
+        if options.handoff_curve:
+            measurement["handoff_curve"] = handoff_curve(junior, answers["solo"], run.tokenizer, sampling, label)
+        return measurement
+
+    pair = [hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in ("senior.pt", "junior.pt")]
+    key = repr((pair, sampling, problems))
+    if key not in befores:
+        befores[key] = measure(run.before, "before")
+    after = measure(run.senior, directory.name)
+    config = read_json(directory / "config.json", "seed") | {"eval_split": split, "eval_problems": count}
+    config |= {f"eval_{name}": getattr(sampling, name) for name in ("samples", "temperature", "top_p", "top_k")}
+    curve = after.pop("handoff_curve", None)
+    result = {"before": befores[key], "after": after, "handoff_curve": curve, "config": config}
+    return result | {"problems": len(problems), "samples": sampling.samples}
+
+
+def group_runs(runs: list[Run]) -> dict[str, list[Run]]:
+    """The runs that differ in nothing but their seed, by the name of their group.
+
+    That is the name of their directories without `-SEED`, if each group has one of its own; else the schedule and the
+    options that differ from the first run's. Where a seed comes twice, the directories tell the groups apart.
+    """
+    conditions = [json.dumps([run.config, run.problems, run.samples], sort_keys=True) for run in runs]
+    stems = [re.sub(f"-{run.seed}$", "-SEED", run.name) for run in runs]
+    times = Counter(zip(conditions, (run.seed for run in runs), strict=True))
+    repeated = {alike for (alike, _), n in times.items() if n > 1}
+    groups, names = {}, {}
+    for run, alike, stem in zip(runs, conditions, stems, strict=True):
+        key = (alike, stem if alike in repeated else None)
+        groups.setdefault(key, []).append(run)
+        names.setdefault(key, set()).add(stem.removesuffix("-SEED"))
+    if sum(map(len, names.values())) == len(set.union(*names.values())) == len(groups):
+        return {names[key].pop(): group for key, group in groups.items()}
+    named = {}
+    for first, *others in groups.values():
+        words = [first.config["schedule"]]
+        for name, value in first.config.items():
+            if name != "schedule" and value != runs[0].config.get(name):
+                words += [option(name), f"{value:g}" if isinstance(value, float) else str(value)]
+        name = " ".join(words)
+        named[f"{name} ({first.name})" if name in named else name] = [first, *others]
+    return named
+
+
+def is_plain_rl(group: list[Run]) -> bool:
+    """Whether it is the control: the senior writes alone, and no penalty draws it to the junior."""
+    return group[0].config["schedule"] == "solo" and not group[0].config["kl_coef"]

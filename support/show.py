@@ -1,0 +1,94 @@
+"""The command `python rollout.py`: co-written responses of a run, coloured by author, or the benchmark."""
+
+import json
+import sys
+from dataclasses import dataclass
+
+import reward
+import rollout
+from data.problems import Problem
+from data.tokenizer import load_tokenizer
+from support.benchmark import benchmark, table
+from support.options import UserError, command, parse, pick_device
+from support.problem_files import load_problems
+from support.run import load_run
+from tandem import Schedule
+
+
+@dataclass
+class Options:
+    """The options of `python rollout.py`."""
+
+    run: str | None
+    """directory that train.py wrote"""
+    prompt: str | None = None
+    """a question of your own; test problems if not given"""
+    samples: int = 3
+    """responses to show"""
+    schedule: Schedule = "word"
+    """who writes the next token"""
+    temperature: float = 0.7
+    """of both models"""
+    seed: int = 0
+    """of the draws"""
+    benchmark: bool = False
+    """measure the speed on a fixed work instead; needs no run"""
+    json: bool = False
+    """print the measurements of --benchmark as JSON"""
+    device: str = "auto"
+    """auto (CUDA, then MPS, then the CPU), cuda, mps or cpu"""
+
+    def __post_init__(self):
+        if self.samples < 1 or not 0 <= self.temperature < float("inf"):
+            raise ValueError("--samples must be at least 1, --temperature at least 0")
+        if self.run is None and not self.benchmark:
+            raise ValueError("give the directory of a run that train.py wrote, or --benchmark")
+        if self.json and not self.benchmark:
+            raise ValueError("--json belongs to --benchmark; leave it out")
+
+
+@command
+def main(argv: list[str]) -> None:
+    options = parse(Options, argv, rollout.__doc__)
+    device = pick_device(options.device)
+    if options.benchmark:
+        measured = benchmark(load_tokenizer(), device)
+        print(json.dumps(measured, indent=2) if options.json else table(measured))
+    else:
+        show(options, device)
+
+
+def show(options: Options, device) -> None:
+    run = load_run(options.run)
+    config, senior, junior = run.config, run.senior.to(device), run.junior.to(device)
+    context = min(senior.config.max_seq_len, junior.config.max_seq_len)
+    if options.prompt is None:
+        _, problems, _ = load_problems(config, run.tokenizer, context, options.samples)
+    else:
+        problems = [Problem(options.prompt, "")] * options.samples
+    try:
+        prompts = [run.tokenizer.prompt(problem.question, config.prompt_template) for problem in problems]
+    except ValueError as error:  # a character that the tokenizer lacks
+        raise UserError(f"--prompt: {error}") from None
+    room, longest = context - config.max_new_tokens, max(map(len, prompts))
+    if longest > room:
+        raise UserError(f"--prompt has {longest} tokens; {room} fit into the context: shorten it")
+    responses = rollout.generate(
+        senior,
+        None if options.schedule == "solo" else junior,
+        prompts,
+        rollout.make_handoff(options.schedule, run.tokenizer, senior, config),
+        end=run.tokenizer.end,
+        pad=run.tokenizer.pad,
+        max_new_tokens=config.max_new_tokens,
+        temperature=options.temperature,
+        generator=rollout.seeded(options.seed, "show"),
+    )
+    color = sys.stdout.isatty()
+    print(rollout.legend(color))
+    texts = responses.texts(run.tokenizer)
+    for row, (problem, text) in enumerate(zip(problems, texts, strict=True)):
+        print(f"\n{problem.question}\n\n{rollout.render(responses, row, run.tokenizer, color)}")
+        if problem.answer:
+            right = reward.verify(text, problem.answer)
+            print("\n→ right" if right else f"\n→ wrong, the answer is {problem.answer}")

@@ -1,0 +1,152 @@
+"""Options from dataclasses, mistakes in one line, and bugs as tracebacks."""
+
+import dataclasses
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import torch
+
+import support.compare
+import support.show
+from support.options import UserError, command, field_docs, option, parse, pick_device
+from train import Config
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass
+class Some:
+    """Options of every kind."""
+
+    paths: list[str]
+    """some files"""
+    count: int = 3
+    """how many, at least 1;
+    100% of them"""
+    rate: float | None = None
+    """a share"""
+    kind: Literal["red", "blue"] | None = None
+    """a colour"""
+    deep_copy: bool = False
+    """copy more"""
+    no_ties: bool | None = None
+    """as the kind says if not given"""
+
+    def __post_init__(self):
+        if self.count < 1:
+            raise ValueError(f"--count is {self.count}; it must be at least 1")
+
+
+def test_options_take_both_spellings_and_bare_booleans():
+    assert parse(Some, ["a"], "") == Some(["a"])
+    words = "a --count=4 --rate 1e-3 b --kind blue --deep_copy --no-ties false c_d"
+    assert parse(Some, words.split(), "") == Some(["a", "b", "c_d"], 4, 1e-3, "blue", True, False)
+    assert parse(Some, ["--deep-copy", "a"], "") == Some(["a"], deep_copy=True)
+    assert parse(Some, ["--no_ties", "--deep-copy=False", "a", "--count", "2"], "") == Some(["a"], 2, no_ties=True)
+    assert option("deep_copy") == "--deep-copy"
+    config = parse(Config, ["--p_senior=0.3", "--group-size", "4", "--normalize_std", "--pretrain=false"], "")
+    assert (config.p_senior, config.group_size, config.normalize_std, config.pretrain) == (0.3, 4, True, False)
+    assert parse(Config, [], "") == Config()
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        ("", "paths"),
+        ("a --coun 4", "unrecognized arguments: --coun"),  # never a guess
+        ("a --count", "--count: expected one argument"),
+        ("a --count x", "--count: invalid int value: 'x'"),
+        ("a --kind green", "--kind: invalid choice: 'green'"),
+        ("a --deep-copy=2", "--deep-copy: '2' is neither true nor false"),
+        ("a --count 0", "--count is 0; it must be at least 1"),
+    ],
+)
+def test_a_wrong_option_is_named(words, said):
+    with pytest.raises(UserError, match=said) as error:
+        parse(Some, words.split(), "")
+    assert "\n" not in str(error.value)
+
+
+def test_options_may_be_completed_from_a_file_where_anything_may_stand():
+    """The completing function sees the given ones alone, without defaults. Its values are parsed like words."""
+    words = ["--steps=4", "--seed=7"]
+    found = parse(Config, words, "", lambda given: {"steps": 2, "chunk": len(given), "clip": None} | given)
+    assert found == Config(steps=4, seed=7, chunk=2)
+    for saved, said in (
+        ({"chunk": "many"}, "--chunk: invalid int value: 'many'"),
+        ({"colour": "red"}, "unrecognized arguments: --colour=red"),
+        ({"schedule": "wurd"}, "--schedule: invalid choice: 'wurd'"),
+    ):
+        with pytest.raises(UserError, match=said):
+            parse(Config, words, "", lambda given, saved=saved: saved | given)
+
+
+@pytest.mark.parametrize(
+    "script, options", [("train", Config), ("evaluate", support.compare.Options), ("rollout", support.show.Options)]
+)
+def test_help_explains_every_option(script, options, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "1000")  # or a line might be broken within a word
+    words = [sys.executable, ROOT / f"{script}.py", "--help"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    shown, docs = " ".join(done.stdout.split()), field_docs(options)
+    assert done.returncode == 0 and not done.stderr
+    for field in dataclasses.fields(options):
+        positional = field.default is dataclasses.MISSING
+        assert (field.name if positional else option(field.name)) in shown
+        assert docs[field.name] and docs[field.name] in shown
+        if field.default not in (dataclasses.MISSING, None):
+            assert f"{docs[field.name]} (default {field.default})" in shown
+
+
+def test_help_is_the_text_under_a_field(capsys):
+    assert field_docs(Some)["count"] == "how many, at least 1; 100% of them"
+    with pytest.raises(SystemExit) as end:
+        parse(Some, ["--help"], "first line\n    indented")
+    assert end.value.code == 0 and "first line\n    indented" in (shown := capsys.readouterr().out)
+    assert "100% of them (default 3)" in " ".join(shown.split())
+
+
+@pytest.mark.parametrize(
+    "error, code, said",
+    [
+        (UserError("one\n  mistake"), 2, "error: one mistake\n"),
+        (torch.OutOfMemoryError("CUDA out of memory"), 2, "error: the GPU has too little memory"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_code_2(capsys, error, code, said):
+    @command
+    def failing(argv):
+        raise error
+
+    with pytest.raises(SystemExit) as end:
+        failing([])
+    printed = capsys.readouterr()
+    assert end.value.code == code and printed.err.startswith(said) and printed.err.count("\n") == bool(said)
+    assert not printed.out
+
+
+def test_a_device_is_picked_or_refused():
+    assert pick_device("cpu").type == "cpu" and pick_device("auto").type in ("cpu", "cuda", "mps")
+    for name in ("abacus", "meta:x", *([] if torch.cuda.is_available() else ["cuda"])):
+        with pytest.raises(UserError, match=f"--device {name} can't be used"):
+            pick_device(name)
+
+
+def test_streams_that_are_closed_narrow_or_end_early_are_no_traceback(tmp_path):
+    small = "--steps 1 --prompts-per-step 2 --group-size 2 --eval-problems 1 --eval-samples 1"
+    train_py = f"{sys.executable} {ROOT / 'train.py'} {small} --out {tmp_path}"
+    for words, codes in [
+        (f"{train_py}/a >&-", {0}),
+        (f"{train_py}/b 2>&-", {0}),
+        (f"LC_ALL=C PYTHONUTF8=0 PYTHONIOENCODING=ascii {train_py}/c", {0}),
+        (f"{train_py}/d | true; exit ${{PIPESTATUS[0]}}", {0, 141}),
+        (f"{sys.executable} {ROOT / 'train.py'} --help | true; exit ${{PIPESTATUS[0]}}", {0, 141}),
+        (f"{sys.executable} {ROOT / 'reward.py'} 4 4 | true; exit ${{PIPESTATUS[0]}}", {0, 141}),
+    ]:
+        done = subprocess.run(["bash", "-c", words], capture_output=True, text=True, check=False, timeout=120)
+        assert done.returncode in codes and "Traceback" not in done.stderr, (words, done)
