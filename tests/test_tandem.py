@@ -9,7 +9,7 @@ from conftest import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.tokenizer import PATTERN, Tokenizer
+from data.tokenizer import Tiktoken
 from rollout import make_handoff
 from tandem import Handoff, Uniforms, advantages, check_authorship, kl_exact, kl_k3, policy_loss
 
@@ -120,7 +120,7 @@ def test_authors_are_those_of_the_table_and_the_same_when_other_rows_are_dropped
 
 def test_a_blank_line_of_two_tokens_ends_a_step():
     """A vocabulary of single bytes, in which no token contains a blank line: the junior gets its turns all the same."""
-    tokenizer = Tokenizer({bytes([b]): b for b in range(256)}, PATTERN, {"<|end|>": 256, "<|pad|>": 257}, 256, 257)
+    tokenizer = Tiktoken({bytes([b]): b for b in range(256)})
     ids = tokenizer.encode("3 + 4 = 7.\n\n7 + 1\n= 8.\n\n8 - 2 = 6.")
     assert not tokenizer.delimiter()[ids].any()
     handoff = make_handoff("step", tokenizer, tiny(0, vocab_size=258))
