@@ -43,7 +43,7 @@ def metrics(step, rollout: Rollout, texts, rewards, A, stats: dict, problems, to
     authors = rollout.authorship  # (N, T)
     handoffs = (authors[:, 1:] != authors[:, :-1]) & rollout.mask[:, 1:]  # (N, T - 1)
     flat = (A == 0).view(-1, group_size).all(dim=1)  # (P,) groups that teach nothing
-    surprise = -(rollout.senior_logprobs * authors).sum()  # nats; its mean over the senior's tokens estimates the entropy
+    surprise = -(rollout.senior_logprobs * authors).sum()  # nats; a mean of it estimates the senior's entropy
     jargon, N = jargon_rate(texts, problems[0].world), len(A)
     ratios = {
         "reward": (rewards.sum(), N),
