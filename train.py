@@ -4,11 +4,11 @@ python train.py                                    # tandem RL: the senior gives
 python train.py --schedule solo                    # the control: plain RL, the senior writes alone
 python train.py --loss grpo                        # the paper's clipped objective
 python train.py --resume runs/word                 # go on with a run that was stopped or killed
-python train.py --pretrain                         # train the base pair again from nothing
-python train.py --world work                       # another world, once --pretrain --world work made its pair
+python train.py --pretrain --world work            # train another world's base pair, for --world work
 torchrun --nproc_per_node=2 train.py               # the same run on two GPUs, or in two processes
 """
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Literal
@@ -16,24 +16,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from data.problems import WORLDS, Problem, WorldName, epoch_batch, first_problems
+from data.problems import WORLDS, Problem, WorldName, epoch_batch, first_problems, jargon_rate
 from data.tokenizer import Tokenizer
 from evaluate import Sampling, evaluate
 from model import autocast
 from reward import verify_batch
-from rollout import (
-    Rollout,
-    generate,
-    make_handoff,
-    render,
-    response_logits,
-    seeded,
-    to_logprobs,
-    token_logprobs,
-)
+from rollout import generate, make_handoff, render, response_logits, seeded, to_logprobs, token_logprobs
 from support import ranks
 from support.compare import table
-from support.metrics import batch_stats, metrics, mini_batch_stats
 from support.options import UserError, command, option, parse
 from support.pretrain import pretrain
 from support.run import Run, saved_options
@@ -235,7 +225,7 @@ def train(config: Config) -> Run:
     return run
 
 
-def update(senior, junior, optimizer, rollout: Rollout, A: Tensor, gate: Tensor, step: int, config: Config) -> dict:
+def update(senior, junior, optimizer, rollout, A: Tensor, gate: Tensor, step: int, config: Config) -> dict:
     """An optimizer step a mini-batch (GRPO: two a batch), each an average over all of its senior tokens."""
     optimizer.param_groups[0]["lr"] = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup_steps))
     stats = []  # of each mini-batch
@@ -286,7 +276,7 @@ def random_numbers(step: int, config: Config, device: torch.device) -> Uniforms:
     return Uniforms(P * G, seeded(config.seed, step, "rollout"), device).at(own)
 
 
-def count_authors(state: dict, handoff, rollout: Rollout) -> None:
+def count_authors(state: dict, handoff, rollout) -> None:
     by_senior, all_tokens = int(rollout.authorship.sum()), int(rollout.mask.sum())
     state["senior_tokens"] += int(ranks.sum(by_senior))
     state["junior_tokens"] += int(ranks.sum(all_tokens - by_senior))
@@ -302,7 +292,7 @@ def group_advantages(rewards: Tensor, state: dict, config: Config) -> Tensor:
     return advantages(rewards, config.group_size, config.baseline, **options)  # (N,)
 
 
-def micro_batches(rollout: Rollout, rows: Tensor, budget: int) -> list[Tensor]:
+def micro_batches(rollout, rows: Tensor, budget: int) -> list[Tensor]:
     """Split rows into micro-batches of similar length with at most `budget` tokens, padding included.  (n,) each"""
     lengths = torch.tensor([len(prompt) for prompt in rollout.prompts]) + rollout.mask.sum(dim=1).cpu()  # (N,)
     rows = rows.cpu()
@@ -314,7 +304,59 @@ def micro_batches(rollout: Rollout, rows: Tensor, budget: int) -> list[Tensor]:
     return parts
 
 
-def show_step(run: Run, rollout: Rollout, rewards: Tensor, tokenizer: Tokenizer) -> None:
+def mini_batch_stats(parts: list[dict], grad_norm: Tensor, total: Tensor, read: Tensor, step: int) -> dict[str, float]:
+    """A mini-batch's diagnostics from those of its parts. FloatingPointError if the loss or the gradient isn't finite."""
+    zero, stats = grad_norm.new_zeros(()), {"grad_norm": float(grad_norm)}
+    for name in ("loss", "approx_kl", "clip_fraction"):
+        value = ranks.sum(sum((part[name] for part in parts), zero))
+        if name != "loss":  # a mean over the tokens that were read again
+            value = value * total / ranks.sum(read)
+        stats[name] = float(value)
+    stats["ratio_error"] = float(ranks.max(max((part["ratio_error"] for part in parts), default=zero)))
+    for name, key in (("loss", "loss"), ("gradient", "grad_norm")):
+        if not math.isfinite(stats[key]):
+            raise FloatingPointError(f"step {step}: the {name} is not finite; try a new run, a smaller --learning-rate")
+    return stats
+
+
+def batch_stats(stats: list[dict], mini_batches: int) -> dict[str, float]:
+    """Means over the mini-batches that had a gradient. The ratio is that of the first: it must be 1, up to rounding."""
+    names = ("loss", "grad_norm", "approx_kl", "clip_fraction")
+    means = {name: sum(some[name] for some in stats) / max(1, len(stats)) for name in names}
+    first = stats[0]["ratio_error"] if stats else 0.0
+    return means | {"update_ratio_error": first, "skipped_updates": mini_batches - len(stats)}
+
+
+def metrics(step, rollout, texts, rewards, A, stats: dict, problems, tokenizer, group_size: int) -> dict:
+    """The line of a step in metrics.jsonl, but for the times. Sums are added up over the ranks, then divided."""
+    lengths = rollout.mask.sum(dim=1)  # (N,)
+    last = rollout.tokens.gather(1, lengths[:, None] - 1)[:, 0]  # (N,)
+    truncated = ~torch.isin(last, torch.tensor(tokenizer.end, device=last.device))  # (N,)
+    authors = rollout.authorship  # (N, T)
+    handoffs = (authors[:, 1:] != authors[:, :-1]) & rollout.mask[:, 1:]  # (N, T - 1)
+    flat = (A == 0).view(-1, group_size).all(dim=1)  # (P,) groups that teach nothing
+    surprise = -(rollout.senior_logprobs * authors).sum()  # nats; a mean of it estimates the senior's entropy
+    jargon, N = jargon_rate(texts, problems[0].world), len(A)
+    ratios = {
+        "reward": (rewards.sum(), N),
+        "senior_fraction": (authors.sum(), lengths.sum()),
+        "handoffs": (handoffs.sum(), N),
+        "zero_advantage_fraction": (flat.sum(), len(flat)),
+        "response_length": (lengths.sum(), N),
+        "truncated_fraction": (truncated.sum(), N),
+    }
+    means = {name: float(ranks.sum(above) / ranks.sum(below)) for name, (above, below) in ratios.items()}
+    return {
+        "step": step,
+        **means,
+        **stats,
+        "entropy": float(ranks.sum(surprise)) / max(1, int(ranks.sum(authors.sum()))),
+        "jargon_rate": None if jargon is None else float(ranks.sum(jargon)) / ranks.size(),
+        "tokens": int(ranks.sum(lengths.sum())),  # Run makes tokens_per_second of it
+    }
+
+
+def show_step(run: Run, rollout, rewards: Tensor, tokenizer: Tokenizer) -> None:
     """Print the first response, coloured by author, after the first step and at every saved one."""
     if run.first and (run.step % run.config.save_every == 0 or run.step in (1, run.config.steps)):
         text = render(rollout, 0, tokenizer, run.color).replace("\n\n", " ¶ ")
