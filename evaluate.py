@@ -27,7 +27,7 @@ from reward import verify_batch
 from rollout import Rollout, generate, make_handoff, render, response_logits, seeded, to_logprobs, token_logprobs
 from tandem import Handoff, Schedule, Uniforms
 
-LOGITS = 2**28  # most logits of a model that are compared at a time: 1 GB
+LOGITS = 2**26  # most logits of a model that are compared at a time: 256 MB, and some six tensors of that size
 
 
 @dataclass

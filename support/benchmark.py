@@ -1,12 +1,10 @@
 """Speed on a fixed reference work, with random weights: `python rollout.py --benchmark [--json]`.
 
-All tasks are measured in turn, again and again in one process, and reported as medians, so a slow moment of the machine
-slows all of them. The floor stands beside: arithmetic at the measured rate of a 2048 × 2048 matrix product, bytes at
-the measured bandwidth of a copy.
+All tasks are measured in turn, again and again, so a slow moment of the machine slows all of them. The floor is the
+arithmetic at the measured rate of a matrix product, and the bytes at the measured bandwidth of a copy.
 """
 
 import statistics
-import sys
 import time
 from collections.abc import Callable
 
@@ -16,24 +14,20 @@ from tqdm import tqdm
 from data.tokenizer import Tokenizer
 from model import GPT, GPTConfig
 from rollout import Rollout, generate, make_handoff, prefill
-from tandem import advantages
 
 SIZES = {"vocab_size": 512, "d_model": 128, "n_layers": 4, "n_heads": 4, "n_kv_heads": 4, "head_dim": 32, "d_ff": 352}
-NO_END = -1  # not in the vocabulary: every response has its full length
 
 
-def medians(tasks: dict[str, Callable], repeats: int, device: torch.device, bar: tqdm) -> dict[str, float]:
+def medians(tasks: dict[str, Callable], repeats: int, device: torch.device) -> dict[str, float]:
     """Seconds that each task takes: medians over rounds through all of them, after a round of warm-up."""
     seconds = {name: [] for name in tasks}
-    for _ in range(repeats + 1):
+    for _ in tqdm(range(repeats + 1), desc="benchmark", unit="round", leave=False):
         for name, task in tasks.items():
-            bar.set_postfix_str(name)
             started = time.perf_counter()
             task()
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             seconds[name].append(time.perf_counter() - started)
-            bar.update()
     return {name: statistics.median(values[1:]) for name, values in seconds.items()}
 
 
@@ -42,46 +36,35 @@ def benchmark(tokenizer: Tokenizer, device: torch.device, small: bool = False) -
     from train import Config, update  # the command that leads here starts below train
 
     groups, G, T, size, repeats = (2, 4, 8, 256, 1) if small else (16, 8, 64, 2048, 5)
-    lengths, batches = ((4, 8), (2, 4)) if small else ((64, 256, 1024), (8, 32, 128, 512))
+    lengths, batches = (T, 4 * T, 16 * T), (G, 4 * G, 16 * G, 64 * G)
     torch.manual_seed(0)
-    shape = GPTConfig(**SIZES, max_seq_len=40 + max(T, *lengths))
-    senior, junior = (GPT(shape).eval().to(device) for _ in range(2))
-    junior.requires_grad_(False)
-    ids = torch.randint(0, 256, (groups, 40)).tolist()
-    distinct = [row[: 24 + 16 * i // max(1, groups - 1)] for i, row in enumerate(ids)]  # 24 to 40 tokens each
-    prompts = [prompt for prompt in distinct for _ in range(G)]  # N
-    N = len(prompts)
+    shape = GPTConfig(**SIZES, max_seq_len=40 + max(lengths))
+    senior, junior = GPT(shape).to(device), GPT(shape).to(device).requires_grad_(False)
     optimizer = torch.optim.AdamW(senior.parameters(), foreach=False)
+    ids = torch.randint(0, 256, (groups, 40)).tolist()
+    prompts = [row[: 24 + 16 * i // (groups - 1)] for i, row in enumerate(ids) for _ in range(G)]  # 24 to 40 tokens
+    N, prompt_tokens = len(prompts), sum(map(len, prompts))
 
     def write(schedule: str, prompts=prompts, new_tokens=T) -> Rollout:
-        return generate(
-            senior,
-            None if schedule == "solo" else junior,
-            prompts,
-            make_handoff(schedule, tokenizer, senior),
-            end=NO_END,
-            pad=tokenizer.pad,
-            max_new_tokens=new_tokens,
-            temperature=1.0,
-            generator=torch.Generator().manual_seed(0),
-        )
+        partner, handoff = None if schedule == "solo" else junior, make_handoff(schedule, tokenizer, senior)
+        settings = dict(end=-1, pad=tokenizer.pad, max_new_tokens=new_tokens, temperature=1.0)  # no token ends it
+        return generate(senior, partner, prompts, handoff, **settings, generator=torch.Generator().manual_seed(0))
 
     def learn(rollout: Rollout) -> None:
-        coin = torch.tensor([sum(row) % 2 for row in rollout.tokens.tolist()], device=device)  # (N,)
-        A = advantages(coin, G) + 1e-3  # (N,); no row is left out
+        A = torch.ones(N, device=device)  # (N,); no row is left out
         update(senior, junior, optimizer, rollout, A, rollout.authorship.float(), 0, Config())
 
     @torch.no_grad()
     def forwards() -> None:
         """Lower bound for tandem: both models just reading the same tokens."""
         caches, _ = prefill([senior, junior], prompts, T, tokenizer.pad)
-        for reader, cache in zip((senior, junior), caches, strict=True):
+        for model, cache in zip((senior, junior), caches, strict=True):
             for token in written.tokens.T[: T - 1]:
-                reader(token[:, None], cache)
+                model(token[:, None], cache)
 
     written = write("solo")
     a, b = (torch.randn(size, size, device=device) for _ in range(2))
-    source, target = (torch.empty(size * (1 if small else 8192), device=device) for _ in range(2))  # 64 MiB
+    source, target = (torch.empty(4 * size**2, device=device) for _ in range(2))  # 64 MiB
     tasks = {
         "matmul": lambda: a @ b,
         "copy": lambda: target.copy_(source),
@@ -94,16 +77,11 @@ def benchmark(tokenizer: Tokenizer, device: torch.device, small: bool = False) -
     }
     curves = {f"{n} new tokens": lambda n=n: write("solo", prompts[: N // 4], n) for n in lengths}
     curves |= {f"{n} rows": lambda n=n: write("solo", (prompts * n)[:n]) for n in batches}
-    total = len(tasks) * (repeats + 1) + len(curves) * 2
-    with tqdm(total=total, desc="benchmark", unit="run", file=sys.stderr, leave=False) as bar:
-        s = medians(tasks, repeats, device, bar) | medians(curves, 1, device, bar)
-
+    s = medians(tasks, repeats, device) | medians(curves, 1, device)
     rate, bandwidth = 2 * size**3 / s["matmul"], 2 * source.nbytes / s["copy"]  # FLOP/s; bytes/s, read and written
     parameters = sum(p.numel() for p in senior.parameters())  # the tied embedding once
-    prompt_tokens = sum(map(len, prompts))
-    cached = N * (prompt_tokens / N + T / 2)  # positions that a decode step reads, on average
-    bytes_a_position = 2 * shape.n_layers * shape.n_kv_heads * shape.head_dim * 4
-    floor = 2 * parameters * N / rate + (4 * parameters + cached * bytes_a_position) / bandwidth  # of a decode step
+    cached = (prompt_tokens + N * T / 2) * 2 * shape.n_layers * shape.n_kv_heads * shape.head_dim  # of a step, averaged
+    floor = 2 * parameters * N / rate + 4 * (parameters + cached) / bandwidth  # of a decode step
     return {
         "matmul_gflops": rate / 1e9,
         "copy_gb_per_second": bandwidth / 1e9,

@@ -4,7 +4,6 @@ import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean
 
 from support.figure import draw_comparison
 from support.options import UserError, command, option, parse
@@ -13,8 +12,6 @@ from support.results import FEWEST, MEASURES, Run, group_runs, interval, is_plai
 
 @dataclass
 class Options:
-    """The options of `python evaluate.py`."""
-
     runs: list[str]
     """directories that train.py wrote, or files that --json printed"""
     control: str | None = None
@@ -41,14 +38,14 @@ class Options:
     """auto (CUDA, then MPS, then the CPU), cuda, mps or cpu"""
 
     def __post_init__(self):
-        names = ("samples", "temperature", "top_p", "top_k")
-        self.sampling = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
-        self.measure_again = bool(self.problems or self.validation or self.handoff_curve or self.sampling)
-        for name, least in {"problems": 1, "samples": 1, "temperature": 0, "top_p": 1e-6, "top_k": 1}.items():
-            value = getattr(self, name)
+        least = {"problems": 1, "samples": 1, "temperature": 0, "top_p": 1e-6, "top_k": 1}
+        given = {name: getattr(self, name) for name in least if getattr(self, name) is not None}
+        for name, value in given.items():
             most = 1 if name == "top_p" else float("inf")
-            if value is not None and not least <= value <= most:
-                raise ValueError(f"{option(name)} is {value}; it must be at least {least} and at most {most}")
+            if not least[name] <= value <= most:
+                raise ValueError(f"{option(name)} is {value}; it must be at least {least[name]} and at most {most}")
+        self.measure_again = bool(given or self.validation or self.handoff_curve)
+        self.sampling = {name: value for name, value in given.items() if name != "problems"}
 
 
 @command
@@ -64,18 +61,21 @@ def main(argv: list[str]) -> None:
         tables = [results_table(groups), difference_table(groups, options.control), curve_table(groups)]
         print("\n\n".join(filter(None, tables)))
     first = Path(options.runs[0]).resolve()
-    path = first.with_suffix(".svg") if first.is_file() else first.with_name("comparison.svg")
+    path = options.figure or (first.with_suffix(".svg") if first.is_file() else first.with_name("comparison.svg"))
     try:
-        draw_comparison(groups, options.figure or path)
-        print(f"figure: {options.figure or path}", file=sys.stderr)
+        draw_comparison(groups, path)
+        print(f"figure: {path}", file=sys.stderr)
     except ImportError:
         print("no figure: pip install matplotlib draws one", file=sys.stderr)
+    except UserError as error:
+        if options.figure:
+            raise
+        print(f"no figure: {error}", file=sys.stderr)
 
 
 def table(columns: dict[str, list[dict]], head: str = "", measures=MEASURES) -> str:
     """Measurements side by side: a column for each list of them, a row a measure."""
-    labels = [label for label, _, _ in measures]
-    return markdown(head, labels, {name: cells(measurements, measures) for name, measurements in columns.items()})
+    return markdown(head, {name: cells(measured, measures) for name, measured in columns.items()}, measures)
 
 
 def cells(measurements: list[dict], measures=MEASURES) -> list[str]:
@@ -83,28 +83,24 @@ def cells(measurements: list[dict], measures=MEASURES) -> list[str]:
     column = []
     for _, path, upper in measures:
         values = [look_up(measurement, path) for measurement in measurements]
-        text = "-"
-        if None not in values:
-            mean, low, high = interval(values, 0, upper)
-            text = f"{mean:.3f} [{low:.3f}, {high:.3f}]"
-            if len(values) < FEWEST:
-                text = ", ".join(f"{value:.3f}" for value in values)
-        column.append(text)
+        if None in values:
+            column.append("-")
+        elif len(values) < FEWEST:
+            column.append(", ".join(f"{value:.3f}" for value in values))
+        else:
+            column.append("{:.3f} [{:.3f}, {:.3f}]".format(*interval(values, 0, upper)))
     return column
 
 
-def markdown(head: str, labels: list[str], columns: dict[str, list[str]]) -> str:
+def markdown(head: str, columns: dict[str, list[str]], measures) -> str:
     """A table in Markdown, padded so that it reads well as it is. More than 6 columns become rows."""
-    rows = [[head, *labels]] + [[name, *column] for name, column in columns.items()]
+    rows = [[head, *(label for label, *_ in measures)]] + [[name, *column] for name, column in columns.items()]
     if len(columns) <= 6:
         rows = list(zip(*rows, strict=True))
     widths = [max(8, *map(len, column)) for column in zip(*rows, strict=True)]
-    rules = ["-" * widths[0]] + ["-" * (width - 1) + ":" for width in widths[1:]]
-    lines = []
-    for first, *others in (rows[0], rules, *rows[1:]):
-        aligned = [text.rjust(width) for text, width in zip(others, widths[1:], strict=True)]
-        lines.append(f"| {' | '.join([first.ljust(widths[0]), *aligned])} |")
-    return "\n".join(lines)
+    rows.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
+    aligned = " | ".join([f"{{:{widths[0]}}}", *(f"{{:>{width}}}" for width in widths[1:])])
+    return "\n".join(f"| {aligned.format(*row)} |" for row in rows)
 
 
 def results_table(groups: dict[str, list[Run]]) -> str:
@@ -123,40 +119,32 @@ def difference_table(groups: dict[str, list[Run]], control: str | None) -> str:
     """The groups minus the control, by default plain RL, paired by seed, if they have three pairs and one `before`."""
     control = control or next((name for name, runs in groups.items() if is_plain_rl(runs)), None)
     theirs, columns = groups.get(control, []), {}
-    by_seed = {run.seed: run.after for run in theirs}
+    by_seed = {run.seed: run for run in theirs}
     for name, runs in groups.items():
-        pairs = [(run.after, by_seed[run.seed]) for run in runs if run.seed in by_seed]
+        pairs = [(run, by_seed[run.seed]) for run in runs if run.seed in by_seed]
         if name == control or len(pairs) < FEWEST or cells([runs[0].before]) != cells([theirs[0].before]):
             continue
-        columns[f"{name} (n={len(pairs)})"] = difference_cells(pairs)
-    if not columns:
-        return ""
-    labels = [label for label, _, _ in MEASURES]
-    labels += [f"{name} of {control} ÷ {name} of this" for name in ("KL", "cross-entropy")]
+        column, ratios = columns.setdefault(f"{name} (n={len(pairs)})", []), []
+        for _, path, _ in MEASURES:
+            both = [[look_up(run.after, path) for run in pair] for pair in pairs]
+            if any(None in values for values in both):
+                column.append("-")
+                continue
+            mean, low, high = interval([a - b for a, b in both])
+            column.append(f"{mean:+.3f} [{low:+.3f}, {high:+.3f}] {'*' if low > 0 or high < 0 else ' '}")
+            if path in ("drift/kl", "legibility/cross_entropy"):
+                ours, other = map(sum, zip(*both, strict=True))
+                ratios.append(f"{other / ours:.3g} ×  " if ours else "-")
+        column += ratios
+    rows = [*MEASURES, *((f"{name} of {control} ÷ {name} of this",) for name in ("KL", "cross-entropy"))]
     how = "mean difference [the same interval]; * it excludes 0 (row by row, not corrected for their number)"
-    return f"{markdown(f'minus {control}, paired by seed', labels, columns)}\n\n{how}"
-
-
-def difference_cells(pairs: list[tuple[dict, dict]]) -> list[str]:
-    """The mean difference of (ours, theirs) in each measure; the ratios of the mean KL and cross-entropy."""
-    differences, ratios = [], []
-    for _, path, _ in MEASURES:
-        ours, theirs = ([look_up(m, path) for m in side] for side in zip(*pairs, strict=True))
-        if None in ours + theirs:
-            differences.append("-")
-            continue
-        mean, low, high = interval([a - b for a, b in zip(ours, theirs, strict=True)])
-        differences.append(f"{mean:+.3f} [{low:+.3f}, {high:+.3f}] {'*' if low > 0 or high < 0 else ' '}")
-        if path in ("drift/kl", "legibility/cross_entropy"):
-            ratios.append(f"{fmean(theirs) / fmean(ours):.3g} ×  " if any(ours) else "-")
-    return differences + ratios
+    return f"{markdown(f'minus {control}, paired by seed', columns, rows)}\n\n{how}" if columns else ""
 
 
 def curve_table(groups: dict[str, list[Run]]) -> str:
     """The handoff curves; empty where none was measured."""
     tenths = [(str(tenth / 10), f"handoff_curve/{tenth / 10}", 1.0) for tenth in range(11)]
     columns = {"before": [next(iter(groups.values()))[0].before]}
-    for name, runs in groups.items():
-        columns[f"{name} (n={len(runs)})"] = [{"handoff_curve": run.handoff_curve} for run in runs]
+    columns |= {f"{name} (n={len(runs)})": [vars(run) for run in runs] for name, runs in groups.items()}
     measured = {name: some for name, some in columns.items() if all(m.get("handoff_curve") for m in some)}
     return table(measured, "the senior's share before the junior takes over", tenths) if measured else ""

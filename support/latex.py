@@ -38,7 +38,7 @@ import re
 import unicodedata
 from contextlib import suppress
 from fractions import Fraction
-from functools import lru_cache
+from functools import lru_cache, partial
 
 MAX_TEXT = 10_000  # characters
 MAX_TOKENS = 2_000
@@ -55,87 +55,59 @@ def require(condition) -> None:
         raise Unreadable
 
 
-def read(text: str) -> tuple[str, list]:
-    """The text's key for comparison as text, and its readings: none if it can't be read, several if it is ambiguous."""
-    text = normalize(text)
-    spellings = [COMMA_GROUP.sub(without_commas, text), text]  # 1,234: a number, or 1 and 234
-    if spellings[0] == text and DECIMAL_COMMA.fullmatch(text):
-        spellings.append(text.replace(",", "."))
-    if choice := CHOICE.fullmatch(text):
-        spellings += choice["letter"], choice["answer"]
-    unit = SHORT_UNIT.fullmatch(text)
-    if unit and unit["name"] in UNITS:
-        spellings.append(f"{unit['number']} \\text{{{unit['name']}{unit['power']}}}")
-    readings = []
-    for spelling in dict.fromkeys(spellings):
-        with suppress(Unreadable, RecursionError):
-            tokens = tokenize(MIXED_NUMBER.sub(mixed_number, spelling))
-            readings.append(parse(tokens))
-    return text_key(tokenize(text)), readings
-
-
-read_reference = lru_cache(maxsize=512)(read)  # all responses of a group are held against one answer
-
-
-# ---- Normalize: one character for every way to write it --------------------------------------------------------------
-
-PLAIN_NUMBER = re.compile(
-    r"(?P<sign>[+-]?)(?:\\?\$)?(?P<whole>[0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.(?P<decimals>[0-9]*))?"
-)
-EXPLICIT_GROUP = re.compile(r"(?<=\d)(?:\{,\}|,\\!\s{0,9}|\\[,;:! ]|~)(?=\d{3}(?!\d))")  # 1{,}234  1\,234
-SPACED_GROUP = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d/.]| \d| ?\\[dtc]?frac)")  # 1 234
-COMMA_GROUP = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)")  # 1,234
-DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+[^\d,;(\[{]*")  # 1,22
-SHORT_UNIT = re.compile(r"(?P<number>[+-]?[\d.,/]+) (?P<name>[A-Za-z]{1,2})(?P<power>[/^{}A-Za-z\d]{0,9})")  # 12 m/s
-CHOICE = re.compile(
-    r"""(?:\\[a-z]{4,6}\s?\{)?          # \text{, \textbf{
-    \(?(?P<letter>[A-J])[).:]\s?\}?     # (B)  B.  B:
-    [.:]?\s?(?P<answer>[\d\\$-][^(),;:A-Z]*)""",
-    re.VERBOSE,
-)
-MIXED_NUMBER = re.compile(
-    r"""(?<![\d.^_}\]])(?<!frac|sqrt)(?<!binom)                       # neither an exponent nor an argument
-    (\d+)
-    (?: (?:[ ~]|\\[,;! ]){0,3}                                        # 2\frac{1}{2}, 2\frac12
-        \\[dtc]?frac[ ]?(?:\{[ ]?(\d+)[ ]?\}|(\d))[ ]?(?:\{[ ]?(\d+)[ ]?\}|(\d)(?!\d))
-    |   (?:[ ~]|\\[,;! ]){1,3} (\d+)[ ]?/[ ]?(\d+)                    # 2 1/2
-    )""",
-    re.VERBOSE,
-)
-DEGREE = re.compile(r"(?:\^\s?(?:\{\s?\\circ\s?\}|\\circ|\\degree)|\\degree|°)(?:\s?[CF]\b)?")
-REALS = re.compile(r"\\mathbb\s?(?:\{R\}|R)")
-SCRIPT = re.compile("(?P<raised>[⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ]+)|[₀₁₂₃₄₅₆₇₈₉]+")
-GREEK = re.compile("GREEK (?P<case>SMALL|CAPITAL) LETTER (?P<name>[A-Z]+)")
-
-
 def table(rows: str) -> dict[str, str]:
     """Every word of a row stands for the row's first word."""
     return {word: row.split()[0] for row in rows.split(";") for word in row.split()}
 
 
-CHARACTERS = table("- − – — ‒; ' ′ ’; * × · ⋅ ∙ ∗; / ÷ ∕ ⁄; ≤ ⩽; ≥ ⩾; ≈ ≃; ° º; . 。")
-CHARACTERS |= {"√": "\\sqrt ", "∛": "\\sqrt[3]"}
+def read(text: str) -> tuple[str, list]:
+    """The text's key for comparison as text, and its readings: none if it can't be read, several if it is ambiguous."""
+    text = normalize(text)
+    spellings = [COMMA_GROUP.sub(lambda match: match[0].replace(",", ""), text), text]  # 1,234: a number, or 1 and 234
+    if spellings[0] == text and DECIMAL_COMMA.fullmatch(text):
+        spellings.append(text.replace(",", "."))
+    if choice := CHOICE.fullmatch(text):
+        spellings += choice.groups()
+    if (unit := SHORT_UNIT.fullmatch(text)) and unit["name"] in UNITS:
+        spellings.append(f"{unit['number']} \\text{{{unit['name']}{unit['power']}}}")
+    readings = []
+    for spelling in dict.fromkeys(spellings):
+        with suppress(Unreadable, RecursionError):
+            readings.append(parse(tokenize(MIXED_NUMBER.sub(mixed_number, spelling))))
+    return text_key(tokenize(text)), readings
+
+
+read_reference = lru_cache(maxsize=512)(read)  # all responses of a group are held against one answer
+
+# ---- Normalize: one character for every way to write it --------------------------------------------------------------
+PLAIN_NUMBER = re.compile(r"([+-]?)(?:\\?\$)?([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.([0-9]*))?")  # +1,050.50
+EXPLICIT_GROUP = re.compile(r"(?<=\d)(?:\{,\}|,\\!\s{0,9}|\\[,;:! ]|~)(?=\d{3}(?!\d))")  # 1{,}234  1\,234
+SPACED_GROUP = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d/.]| \d| ?\\[dtc]?frac)")  # 1 234
+COMMA_GROUP = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)")  # 1,234
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+[^\d,;(\[{]*")  # 1,22
+SHORT_UNIT = re.compile(r"(?P<number>[+-]?[\d.,/]+) (?P<name>[A-Za-z]{1,2})(?P<power>[/^{}A-Za-z\d]{0,9})")  # 12 m/s
+CHOICE = re.compile(r"(?:\\[a-z]{4,6}\s?\{)?\(?([A-J])[).:]\s?\}?[.:]?\s?([\d\\$-][^(),;:A-Z]*)")  # (B) 42  B: 42
+MIXED_NUMBER = re.compile(  # 2\frac{1}{2}, 2\frac12, 2 1/2, but neither an exponent nor an argument
+    r"(?<![\d.^_}\]])(?<!frac|sqrt)(?<!binom)(\d+)(?:(?:[ ~]|\\[,;! ]){0,3}"
+    r"\\[dtc]?frac ?(?:\{ ?(\d+) ?\}|(\d)) ?(?:\{ ?(\d+) ?\}|(\d)(?!\d))|(?:[ ~]|\\[,;! ]){1,3}(\d+) ?/ ?(\d+))"
+)
+DEGREE = re.compile(r"(?:\^\s?(?:\{\s?\\circ\s?\}|\\circ|\\degree)|\\degree|°)(?:\s?[CF]\b)?")
+CHARACTERS = table("- − – — ‒ ⁻; ' ′ ’; * × · ⋅ ∙ ∗; / ÷ ∕ ⁄; ≤ ⩽; ≥ ⩾; ≈ ≃; ° º; . 。")
+CHARACTERS |= {"√": "\\sqrt ", "∛": "\\sqrt[3]", "ℝ": "\\mathbb R"}
 
 
 def normalize(text: str) -> str:
     if not text.isascii():
-        text = SCRIPT.sub(script, text.replace("ℝ", "\\mathbb R"))
+        text = re.sub("[⁰¹²³⁴-⁹⁺⁻ⁿ]+", r"^{\g<0>}", text)
+        text = re.sub("[₀-₉]+", r"_{\g<0>}", text)
         text = "".join(char if char.isascii() else fold_character(char) for char in text)
         require(len(text) <= MAX_TEXT)  # one character can stand for eighteen
-    text = re.sub(r"\\\$|[€£¥¢₹]", "", text)
-    text = text.replace("$", " ").replace("...", "\\ldots ")
+    text = re.sub(r"\\\$|[€£¥¢₹]", "", text).replace("$", " ").replace("...", "\\ldots ")
     if "\\begin" not in text:
         text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)  # \\frac, from a source that was escaped twice
-    text = REALS.sub(r"(-\\infty,\\infty)", DEGREE.sub("°", text))
+    text = re.sub(r"\\mathbb\s?(?:\{R\}|R)", r"(-\\infty,\\infty)", DEGREE.sub("°", text))
     text = text.lstrip(" \t\r\n*`").rstrip(" \t\r\n*`.,;:\\")
-    text = EXPLICIT_GROUP.sub("", text)
-    return SPACED_GROUP.sub(lambda match: match[0].replace(" ", ""), text)
-
-
-def script(match) -> str:
-    """x² as x^{2}, x₁ as x_{1}."""
-    mark = "^" if match["raised"] else "_"
-    return f"{mark}{{{unicodedata.normalize('NFKC', match[0])}}}"
+    return SPACED_GROUP.sub(lambda match: match[0].replace(" ", ""), EXPLICIT_GROUP.sub("", text))
 
 
 @lru_cache(maxsize=1024)
@@ -143,20 +115,15 @@ def fold_character(char: str) -> str:
     """Greek letters by name, vulgar fractions as \\frac, digits of any script and full-width forms as ASCII."""
     if char in CHARACTERS:
         return CHARACTERS[char]
-    category = unicodedata.category(char)
-    if category == "Nd":  # a digit
-        return str(unicodedata.decimal(char))
-    if category in ("Zs", "Cf"):  # a space, or a mark that has no width
+    if char.isdecimal():
+        return str(int(char))
+    if (category := unicodedata.category(char)) in ("Zs", "Cf"):  # a space, or a mark that has no width
         return " " if category == "Zs" else ""
-    if greek := GREEK.fullmatch(unicodedata.name(char, "")):
-        name = greek["name"].replace("LAMDA", "LAMBDA")
-        return f"\\{name.lower()} " if greek["case"] == "SMALL" else f"\\{name.capitalize()} "
+    if greek := re.fullmatch("GREEK (SMALL|CAPITAL) LETTER ([A-Z]+)", unicodedata.name(char, "")):
+        name = greek[2].replace("LAMDA", "LAMBDA")
+        return f"\\{name.lower() if greek[1] == 'SMALL' else name.capitalize()} "
     numerator, slash, denominator = unicodedata.normalize("NFKC", char).partition("⁄")
     return f"\\frac{{{numerator}}}{{{denominator}}}" if slash else numerator
-
-
-def without_commas(match) -> str:
-    return match[0].replace(",", "")
 
 
 def mixed_number(match) -> str:
@@ -169,26 +136,21 @@ def mixed_number(match) -> str:
 
 def plain_number(text: str) -> str | None:
     """The canonical text of an integer or decimal of any length ("+1,050.50" -> "1050.5"), None for anything else."""
-    match = PLAIN_NUMBER.fullmatch(text)
-    if match is None:
+    if (match := PLAIN_NUMBER.fullmatch(text)) is None:
         return None
     sign, whole, decimals = match.groups("")
     whole = whole.replace(",", "").lstrip("0")
     decimals = decimals.rstrip("0")
-    if not whole and not decimals:
-        return "0"
-    number = f"{whole}.{decimals}" if decimals else whole
-    return "-" + number if sign == "-" else number
+    number = f"{whole}.{decimals}" if decimals else whole or "0"
+    return "-" + number if sign == "-" and number != "0" else number
 
 
 # ---- Tokenize: (kind, text, is there space before it) with kinds number, name, function, word, op --------------------
-
 SYMBOLS = table("^ **; = == :=; ≤ <= =<; ≥ >=; ≠ !=; ≈ ~=; ± +-")
 COMMANDS = table(r"""* cdot times ast; / div; = equiv; < lt; > gt; ≤ le leq leqslant leqq; ≥ ge geq geqslant geqq;
     ≠ ne neq; ≈ approx sim simeq doteq; → to rightarrow; ± pm; ∓ mp; ∪ cup; ∈ in; ∅ emptyset varnothing; ∞ infty;
-    | lvert rvert vert mid; : colon; or lor vee; ⟨ langle; ⟩ rangle; ⌊ lfloor; ⌋ rfloor; ⌈ lceil; ⌉ rceil;
-    \{ { lbrace; \} } rbrace; frac dfrac tfrac cfrac; binom dbinom tbinom; sqrt; over; choose; sum; prod; int;
-    lim; %""")
+    | lvert rvert vert mid; : colon; or lor vee; ⟨ langle; ⟩ rangle; ⌊ lfloor; ⌋ rfloor; ⌈ lceil; ⌉ rceil; \{ { lbrace;
+    \} } rbrace; frac dfrac tfrac cfrac; binom dbinom tbinom; sqrt; over; choose; sum; prod; int; lim; %""")
 FUNCTIONS = table("""sin; cos; tan; cot; sec; csc; asin arcsin; acos arccos; atan arctan; sinh; cosh; tanh; log ln; lg;
     exp; abs; floor; ceil ceiling; factorial; binomial""")
 NAMES = table("""alpha; beta; gamma; delta; epsilon varepsilon; zeta; eta; theta vartheta; iota; kappa; lambda; mu; nu;
@@ -200,21 +162,16 @@ UNITS = table("""% percent pct; degree degrees deg; mm millimeter millimetre; cm
     km kilometer kilometre; inch inches; ft foot feet; mg milligram; g gram; kg kilogram; lb lbs pound; oz ounce;
     ml milliliter millilitre; l liter litre; s sec second; min minute; h hr hour; / per; ^2 square sq; ^3 cubic;
     dollar USD; euro EUR""")
-IGNORED = table("""left; right; middle; big; Big; bigg; Bigg; bigl; bigr; Bigl; Bigr; large; Large; displaystyle;
-    textstyle; limits; quad; qquad; boxed; fbox; mathbf; mathit; mathsf; mathcal; mathbb; boldsymbol; bm; text; textbf;
-    textit; mathrm; rm; bf; overline; underline; bar; vec; hat; widehat; tilde; overrightarrow; angle; triangle;
-    phantom; ensuremath""")
-TOKEN = re.compile(
-    r"""(?P<space>\s+|~|\\[,;:!>\ ()\[\]]|\\(?:left|right)\s?\.|\\(?:text)?color\s?\{\w+\}
+IGNORED = """left right middle big Big bigg Bigg bigl bigr Bigl Bigr large Large displaystyle textstyle limits quad
+    qquad boxed fbox mathbf mathit mathsf mathcal mathbb boldsymbol bm text textbf textit mathrm rm bf overline
+    underline bar vec hat widehat tilde overrightarrow angle triangle phantom ensuremath""".split()
+TOKEN = re.compile(r"""(?xs)  # verbose; "." is also a line break
+    (?P<space>\s+|~|\\[,;:!>\ ()\[\]]|\\(?:left|right)\s?\.|\\(?:text)?color\s?\{\w+\}
         |(?<=\d)\^?\{?(?:\\text\{)?(?:st|nd|rd|th)\b\}{0,2})  # 42nd, 42^{\text{nd}}
     | \\(?:text|textbf|textit|textrm|textnormal|mbox|hbox|mathrm|operatorname)\*?\s?\{(?P<text>[^{}\\]*)\}
     | \\(?P<edge>begin|end)\s?\{(?P<environment>\w+)\*?\}(?:\{[lcr|\s]*\})?
     | (?P<number>\d*\.\d*\\(?:overline|bar)\s?\{\d+\} | (?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)
-    | \\(?P<command>[A-Za-z]+|.)
-    | (?P<letters>[^\W\d_]+)
-    | (?P<symbol>\*\*|[<>=!~:]=|=<|\+-|.)""",
-    re.VERBOSE | re.DOTALL,
-)
+    | \\(?P<command>[A-Za-z]+|.) | (?P<letters>[^\W\d_]+) | (?P<symbol>\*\*|[<>=!~:]=|=<|\+-|.)""")
 
 
 def tokenize(text: str, prose: bool = False) -> list[tuple[str, str, bool]]:
@@ -225,6 +182,8 @@ def tokenize(text: str, prose: bool = False) -> list[tuple[str, str, bool]]:
         if kind == "space" or (kind == "command" and value in IGNORED):
             spaced = spaced or kind == "space" or value.endswith("quad")
             continue
+        after_word = len(value) > 1 and tokens and tokens[-1][0] == "word"  # years old
+        is_word = len(value) > 3 or not value.isascii() or (len(value) > 1 and value in UNITS) or after_word
         if kind == "text":
             upright = value in FUNCTIONS or (value in ("e", "i") and "mathrm" in match[0])
             tokens += tokenize(value, prose=not upright)
@@ -238,24 +197,15 @@ def tokenize(text: str, prose: bool = False) -> list[tuple[str, str, bool]]:
             tokens.append(("function", FUNCTIONS[value], spaced))
         elif not prose and value in NAMES:
             tokens.append(("name", NAMES[value], spaced))
-        elif prose or (kind == "letters" and is_word(value, tokens)):
+        elif prose or (kind == "letters" and is_word):
             tokens.append(("word", value, spaced))
         elif kind == "command":
             tokens.append(("op", "\\" + value, spaced))  # unknown, and so unreadable
         else:
-            tokens.append(("name", value[0], spaced))
-            tokens += [("name", letter, False) for letter in value[1:]]
+            tokens += [("name", letter, spaced and i == 0) for i, letter in enumerate(value)]
         spaced = kind == "text"
     require(len(tokens) <= MAX_TOKENS)
     return tokens
-
-
-def is_word(letters: str, before) -> bool:
-    """apples, cm and years old are words; but xy is a product."""
-    if len(letters) >= 4 or not letters.isascii():
-        return True
-    follows_word = before and before[-1][0] == "word"
-    return len(letters) > 1 and (letters in UNITS or follows_word)
 
 
 def text_key(tokens) -> str:
@@ -264,21 +214,17 @@ def text_key(tokens) -> str:
     for kind, text, spaced in tokens:
         if kind == "name" and len(text) > 1:
             text = "\\" + text
-        if spaced and key[-1:].isalnum() and text[:1].isalnum():
-            key += " "
-        key += text
+        key += " " + text if spaced and key[-1:].isalnum() and text[:1].isalnum() else text
     words = key.split()
     prose = all(map(str.isalpha, words)) and max(map(len, words), default=0) > 2
     return key.casefold() if prose or key.casefold() == "no" else key  # Yes is yes, but X isn't x
 
 
 # ---- Values: a Fraction, or a tuple that begins with its kind --------------------------------------------------------
-#
 #   expressions   ("symbol", name)  ("+", terms...)  ("*", factors...)  ("^", base, exponent)  ("call", name, args...)
 #   containers    ("tuple", items...)  ("set", items...)  ("list", items...)  ("union", parts...)  ("matrix", rows...)
 #                 ("pair", left, right, brackets): an interval, or if the brackets are round perhaps a tuple
 #   statements    ("relation", operators, members...)  ("unit", value, unit)  ("word", text)
-
 EXPRESSIONS = {"symbol", "+", "*", "^", "call"}
 SCALARS = {"rational", "expression"}
 INFINITY = ("symbol", "∞")
@@ -291,22 +237,13 @@ def kind_of(value) -> str:
     return "expression" if value[0] in EXPRESSIONS else value[0]
 
 
-def require_scalars(*values) -> None:
-    require(all(kind_of(value) in SCALARS for value in values))  # no set plus a number
-
-
 def bits(value: Fraction) -> int:
     return max(value.numerator.bit_length(), value.denominator.bit_length())
 
 
-def bounded(value: Fraction) -> Fraction:
-    require(bits(value) <= MAX_BITS)
-    return value
-
-
 def combine(operator: str, *values):
     """A sum or product: nested ones of its kind flattened, the rationals computed, the rest sorted."""
-    require_scalars(*values)
+    require(all(kind_of(value) in SCALARS for value in values))  # no set plus a number
     identity = Fraction(1 if operator == "*" else 0)
     constant, rest = identity, []
     for value in values:
@@ -314,10 +251,9 @@ def combine(operator: str, *values):
         for part in value[1:] if nested else [value]:
             if not isinstance(part, Fraction):
                 rest.append(part)
-            elif operator == "*":
-                constant = bounded(constant * part)
-            else:
-                constant = bounded(constant + part)
+                continue
+            constant = constant * part if operator == "*" else constant + part
+            require(bits(constant) <= MAX_BITS)
     if INFINITY in rest:  # only ∞ and -∞ are values
         require(len(rest) == 1 and abs(constant) == identity)
     if not rest or (operator == "*" and constant == 0):
@@ -328,18 +264,9 @@ def combine(operator: str, *values):
     return rest[0] if len(rest) == 1 else (operator, *rest)
 
 
-def add(*terms):
-    return combine("+", *terms)
-
-
-def multiply(*factors):
-    return combine("*", *factors)
-
-
 def power(base, exponent):
     """A power: computed if it is rational and small enough, else itself."""
-    require_scalars(base, exponent)
-    require(INFINITY not in (base, exponent))
+    require(kind_of(base) in SCALARS and kind_of(exponent) in SCALARS and INFINITY not in (base, exponent))
     if isinstance(exponent, Fraction):
         require(base != 0 or exponent > 0)
         if base == ("symbol", "i"):
@@ -350,14 +277,13 @@ def power(base, exponent):
     return base if exponent == 1 else ("^", base, exponent)
 
 
-def inverse(value):
-    return power(value, MINUS_ONE)
+add, multiply = partial(combine, "+"), partial(combine, "*")
+inverse = partial(power, exponent=MINUS_ONE)
 
 
 def call(function: str, *arguments):
     """A function of arguments: computed if that is exact and cheap, else itself."""
-    if function in FUNCTIONS:
-        require_scalars(*arguments)
+    require(function not in FUNCTIONS or all(kind_of(argument) in SCALARS for argument in arguments))
     first, last = arguments[0], arguments[-1]
     if function == "exp":
         return power(("symbol", "e"), first)
@@ -380,7 +306,7 @@ def parse_number(text: str) -> Fraction:
         return (int(whole + fixed or "0") + repeated) / 10 ** len(fixed)
     _, _, exponent = text.lower().partition("e")
     require(len(exponent) <= 5 and abs(int(exponent or "0")) <= MAX_BITS // 4)
-    return bounded(Fraction(text))
+    return add(Fraction(text))  # which checks its size
 
 
 def is_name(value, inner: bool = False) -> bool:
@@ -389,20 +315,17 @@ def is_name(value, inner: bool = False) -> bool:
         return inner and value == -1  # x - y, V_1/V_2
     kind, *parts = value
     if kind == "*":
-        inner = inner or not isinstance(parts[0], Fraction)
-        return all(is_name(part, inner) for part in parts)
+        return all(is_name(part, inner or not isinstance(parts[0], Fraction)) for part in parts)
     if kind == "^":
         return inner and parts[1] == -1 and is_name(parts[0])
     if kind == "+":
         return all(is_name(part, not isinstance(part, Fraction)) for part in parts)
     if kind in ("tuple", "pair"):  # A:B:C is the tuple A/C, B/C, 1
-        items = [part for part in parts if not isinstance(part, str)]
-        return parts[0] != 1 and all(part == 1 or is_name(part) for part in items)
+        return parts[0] != 1 and all(part == 1 or isinstance(part, str) or is_name(part) for part in parts)
     return kind in ("word", "call") or (kind == "symbol" and value != INFINITY)
 
 
 # ---- Parse: recursive descent, one method a level of precedence ------------------------------------------------------
-
 SIGNS = {"+", "-", "±", "∓"}
 SEPARATORS = {",", ";", "and", "or"}
 RELATIONS = {"=", "<", ">", "≤", "≥", "≠", "≈", "∈", "→"}
@@ -412,59 +335,39 @@ CLOSERS |= {"\\{": {"\\}"}, "⟨": {"⟩"}, "⌊": {"⌋"}, "⌈": {"⌉"}}
 FACTOR_STARTS = {"(", "[", "{", "⌊", "⌈", "frac", "binom", "sqrt", "∞", "sum", "prod", "int", "lim"}
 TRIGONOMETRIC = {"sin", "cos", "tan", "cot", "sec", "csc"}
 SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
-NEGATIONS = {"not", "no", "never", "except", "isn"}  # "42 not" isn't 42 with a unit
 
 
 def parse(tokens):
     """The value of an answer. An answer with ± is read twice, and is the list of both."""
-    signs = "+-" if {"±", "∓"} & {text for _, text, _ in tokens} else "+"
+    signs = {"±", "∓"} & {text for _, text, _ in tokens}
     items = []
-    for sign in signs:
-        parser = Parser(tokens, sign)
+    for minus in ("-∓", "-±") if signs else ("-",):
+        parser = Parser(tokens, minus)
         part = parser.items(closers=set())
         require(part and parser.kind == "end")
-        if len(signs) == 2 and len(part) == 1 and kind_of(part[0]) == "set":
-            part = part[0][1:]
-        items += part
+        one_set = signs and len(part) == 1 and kind_of(part[0]) == "set"
+        items += part[0][1:] if one_set else part
     return items[0] if len(items) == 1 else ("list", *items)
 
 
 class Parser:
-    def __init__(self, tokens, plus_minus: str):
-        self.tokens = [*tokens, ("end", "", False)]
-        self.position = 0
-        self.depth = 0
-        self.bars = 0  # open |
-        self.angles = 0  # open trigonometric functions, in which ° means something
-        self.plus_minus = plus_minus  # the sign that ± stands for; ∓ is the other
-
-    @property
-    def kind(self) -> str:
-        return self.tokens[self.position][0]
-
-    @property
-    def operator(self) -> str | None:
-        """The next token if it is an operator."""
-        kind, text, _ = self.tokens[self.position]
-        return text if kind == "op" else None
-
-    @property
-    def previous(self) -> str:
-        return self.tokens[self.position - 1][1]
+    def __init__(self, tokens, minus: str):
+        self.tokens = [("end", "", False), *reversed(tokens)]  # the next one is the last
+        self.minus = minus  # the signs that mean minus in this reading
+        self.depth = self.bars = self.angles = 0  # open powers, | and trigonometric functions
+        self.kind = self.text = ""
+        self.take()
 
     def take(self) -> str:
+        """Take the next token, whose kind and text are known; returns its text."""
         require(self.kind != "end")
-        self.position += 1
+        self.previous = self.text
+        self.kind, self.text, _ = self.tokens.pop()
+        self.operator = self.text if self.kind == "op" else None
         return self.previous
 
     def accept(self, *operators) -> bool:
-        found = self.operator in operators
-        if found:
-            self.position += 1
-        return found
-
-    def expect(self, operator: str) -> None:
-        require(self.accept(operator))
+        return self.operator in operators and bool(self.take())
 
     def items(self, closers) -> list:
         """Statements between separators, up to a closer. Where there are ; and commas, the ; separates tuples."""
@@ -483,7 +386,6 @@ class Parser:
         return [item for group in groups for item in group]
 
     def statement(self):
-        """Members and the relations between them: 42, x = y = 42, 1 < x ≤ 2, x ∈ (1, 2)."""
         self.accept("=", "≈")  # = 42
         members, operators = [self.member()], []
         while self.operator in RELATIONS:
@@ -495,53 +397,43 @@ class Parser:
             end = operators.index("≈")
             operators, members = operators[:end], members[: end + 1]
         if operators and FLIP.keys() >= set(operators):  # 5 > x is x < 5
-            operators = [FLIP[operator] for operator in reversed(operators)]
-            members.reverse()
+            operators, members = [FLIP[operator] for operator in reversed(operators)], members[::-1]
         return ("relation", tuple(operators), *members) if operators else members[0]
 
     def member(self):
-        """Words; or a value, a union of values, or a ratio, with its unit if it has one."""
         if self.kind == "word":
-            return self.words()
-        parts = [self.sum()]
-        operator = self.operator
-        if operator in ("∪", ":"):
-            while self.accept(operator):
-                parts.append(self.sum())
+            text = self.take()
+            while self.kind == "word":
+                text += " " + self.take()
+            return ("symbol", text) if len(text) == 1 else ("word", text.casefold())
+        parts, operator = [self.sum()], self.operator
+        while operator in ("∪", ":") and self.accept(operator):
+            parts.append(self.sum())
         if operator == "∪":
             sets = all(kind_of(part) == "set" for part in parts)
             return ("set", *(item for part in parts for item in part[1:])) if sets else ("union", *parts)
         if operator == ":":  # 1:2:3 is 2:4:6
             parts = [multiply(part, inverse(parts[-1])) for part in parts]
         value = ("tuple", *parts) if len(parts) > 2 else parts[0]
-        if self.kind == "word" and self.tokens[self.position][1] in SCALES:
+        if self.kind == "word" and self.text in SCALES:
             value = multiply(value, Fraction(10 ** SCALES[self.take()]))
         unit = "%" if self.accept("%") else self.unit()
         return ("unit", value, unit) if unit else value
-
-    def words(self):
-        words = []
-        while self.kind == "word":
-            words.append(self.take())
-        text = " ".join(words)
-        return ("symbol", text) if len(text) == 1 else ("word", text.casefold())
 
     def unit(self) -> str:
         """Words after a number, in one spelling: km/h for kilometers per hour, cm^2 for square centimetres."""
         unit = power_first = ""
         while self.kind == "word" or (unit and (self.operator in ("^", "/", "{", "}") or unit[-1] in "^/-")):
             word = self.take()
-            require(word.casefold() not in NEGATIONS)
+            require(word.casefold() not in ("not", "no", "never", "except", "isn"))  # 42 not
             word = word.casefold() if len(word) > 2 else word
             singular = word.removesuffix("s")
             word = UNITS.get(word) or UNITS.get(singular) or singular.strip("{}")
             if word in ("^2", "^3"):
                 power_first = word
-                continue
-            if unit[-1:].isalpha() and word.isalpha():
-                unit += " "
-            unit += word + power_first
-            power_first = ""
+            else:
+                space = " " if unit[-1:].isalpha() and word.isalpha() else ""
+                unit, power_first = unit + space + word + power_first, ""
         return "" if unit.startswith("unit") else unit  # square units are a unit that wasn't given
 
     def sum(self):
@@ -551,7 +443,6 @@ class Parser:
         return add(*terms) if len(terms) > 1 else terms[0]
 
     def product(self):
-        """Factors with or without a sign between them, from the left: 1/2x is half of x."""
         factors = [self.factor()]
         while True:
             if self.accept("*"):
@@ -567,26 +458,17 @@ class Parser:
         """Does a factor follow without a sign? A number only after a bracket or a factorial: 4 2 isn't 8."""
         if self.kind == "number":
             return self.previous in (")", "}", "!")
-        if self.operator == "|":
-            return not self.bars
-        return self.operator in FACTOR_STARTS or self.kind in ("name", "function")
+        opens = self.operator == "|" and not self.bars
+        return opens or self.operator in FACTOR_STARTS or self.kind in ("name", "function")
 
     def factor(self):
-        """Signs, then a power: -2^2 is -4."""
         negative = False
         while self.operator in SIGNS:
-            sign = self.take()
-            if sign == "±":
-                sign = self.plus_minus
-            elif sign == "∓":
-                sign = "-" if self.plus_minus == "+" else "+"
-            if sign == "-":
-                negative = not negative
+            negative ^= self.take() in self.minus
         value = self.power()
         return multiply(MINUS_ONE, value) if negative else value
 
     def power(self):
-        """An atom, then ! and °, then ^ and an exponent, which binds to the right: 2^3^2 is 2^9."""
         self.depth += 1
         require(self.depth <= MAX_DEPTH)
         value = self.atom()
@@ -607,97 +489,90 @@ class Parser:
         if kind == "number":  # 1011_2, in another base, is equal only to itself
             return ("symbol", text + self.subscript()) if self.operator == "_" else parse_number(text)
         if kind == "name":
-            return self.name(text)
+            text += self.subscript()
+            while self.accept("'"):
+                text += "'"
+            called = (text in ("f", "g", "h") or text[-1] == "'") and self.accept("(")
+            return ("call", text, *self.arguments()) if called else ("symbol", text)
         if kind == "function":
             return self.function(text)
         require(kind == "op")
         if text in CLOSERS:
             return self.bracket(text)
         if text == "|":
-            return self.absolute_value()
+            self.bars += 1
+            value = self.sum()
+            self.bars -= 1
+            require(self.accept("|"))
+            return call("abs", value)
         if text == "frac":
             return multiply(self.argument(), inverse(self.argument()))
         if text == "binom":
             return call("binomial", self.argument(), self.argument())
         if text == "sqrt":
             return self.root()
-        if text == "∞":
-            return INFINITY
-        if text == "∅":
-            return ("set",)
-        if text in ("sum", "prod", "int", "lim"):
-            return self.large_operator(text)
+        if text in ("∞", "∅"):
+            return INFINITY if text == "∞" else ("set",)
+        if text in ("sum", "prod", "int", "lim"):  # read as far as their parts go, never carried out
+            limits = []
+            while self.operator in ("_", "^"):
+                limits += self.take(), self.argument()
+            return ("call", text, *limits, self.product())
         require(re.fullmatch("begin ([pbB]?matrix|array)", text))
-        return self.matrix("end" + text[5:])
-
-    def name(self, text: str):
-        text += self.subscript()
-        while self.accept("'"):
-            text += "'"
-        if (text in ("f", "g", "h") or text[-1] == "'") and self.operator == "(":
-            return ("call", text, *self.arguments())
-        return ("symbol", text)
+        rows, end = [[]], "end" + text[5:]
+        while not self.accept(end):
+            rows[-1].append(self.statement())
+            if self.accept("\\\\") and self.operator != end:
+                rows.append([])
+            elif self.operator != end:
+                require(self.accept("&"))
+        return ("matrix", *map(tuple, rows))
 
     def subscript(self) -> str:
         """The text of a subscript, if there is one."""
-        start = self.position
-        if self.accept("_") and self.take() == "{":
-            depth = 1
-            while depth > 0:
-                depth += {"{": 1, "}": -1}.get(self.take(), 0)
-        text = "".join(text for _, text, _ in self.tokens[start : self.position])
-        return text.replace("{", "").replace("}", "")
+        if not self.accept("_"):
+            return ""
+        text, depth = "", 0
+        while not text or depth > 0:
+            text += self.take()
+            depth += {"{": 1, "}": -1}.get(self.previous, 0)
+        return "_" + text.replace("{", "").replace("}", "")
 
-    def arguments(self) -> list:
-        self.expect("(")
+    def arguments(self) -> list:  # after the opening bracket
         arguments = self.items({")"})
-        self.expect(")")
+        require(self.accept(")"))
         return arguments
 
     def argument(self):
         r"""A command's argument: a group, or one token, which in TeX is one digit: \frac12."""
-        kind, text, _ = self.tokens[self.position]
-        if kind == "number" and text.isdigit() and len(text) > 1:
-            digits = (kind, text[0], False), (kind, text[1:], False)
-            self.tokens[self.position : self.position + 1] = digits
+        if self.kind == "number" and self.text.isdigit() and len(self.text) > 1:
+            self.tokens.append(("number", self.text[1:], False))
+            self.text = self.text[0]
         return self.atom()
-
-    def absolute_value(self):
-        self.bars += 1
-        value = self.sum()
-        self.bars -= 1
-        self.expect("|")
-        return call("abs", value)
 
     def root(self):
         index = Fraction(2)
         if self.accept("["):
             index = self.sum()
-            self.expect("]")
+            require(self.accept("]"))
         value = self.atom()
         if kind_of(index) == kind_of(value) == "rational" and index % 2 == 1 and value < 0:
             return multiply(MINUS_ONE, power(-value, 1 / index))  # the real root, as everybody means it
         return power(value, inverse(index))
 
-    def large_operator(self, text: str):
-        r"""\sum, \prod, \int and \lim are read as far as their parts go, never carried out."""
-        limits = []
-        while self.operator in ("_", "^"):
-            limits += self.take(), self.argument()
-        return ("call", text, *limits, self.product())
-
     def function(self, function: str):
         r"""\sin x, \sin(x), \sin^2 x, \log_2 8, \sin 2x; but \sin x + 1 and \sin x \cos x end after x."""
         base = self.argument() if self.accept("_") else None
         exponent = self.factor() if self.accept("^") else Fraction(1)
-        self.angles += 1 if function in TRIGONOMETRIC else 0
-        if self.operator == "(":
+        angle = 1 if function in TRIGONOMETRIC else 0  # in which ° means something
+        self.angles += angle
+        if self.accept("("):
             arguments = self.arguments()
         else:
             arguments = [self.power()]
             while self.starts_factor() and self.kind != "function" and self.operator != "(":
                 arguments[0] = multiply(arguments[0], self.power())
-        self.angles -= 1 if function in TRIGONOMETRIC else 0
+        self.angles -= angle
         require(len(arguments) == (2 if function == "binomial" else 1))
         if exponent == -1 and "a" + function in FUNCTIONS:
             return call("a" + function, *arguments)
@@ -723,13 +598,3 @@ class Parser:
             return ("pair", *items, brackets)
         require(len(items) > 1 and brackets not in ("(]", "[)"))
         return ("tuple", *items)
-
-    def matrix(self, end: str):
-        rows = [[]]
-        while not self.accept(end):
-            rows[-1].append(self.statement())
-            if self.accept("\\\\") and self.operator != end:
-                rows.append([])
-            elif self.operator != end:
-                self.expect("&")
-        return ("matrix", *map(tuple, rows))

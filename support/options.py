@@ -3,12 +3,10 @@
 import argparse
 import ast
 import dataclasses
-import functools
 import inspect
 import itertools
 import os
 import sys
-import textwrap
 import typing
 
 import torch
@@ -21,20 +19,17 @@ class UserError(ValueError):
 def command(main):
     """Decorate `main(argv)`. A user's mistake becomes one line on stderr and exit code 2; a bug stays a traceback."""
 
-    @functools.wraps(main)
     def wrapped(argv: list[str] | None = None) -> None:
-        for name in ("stdout", "stderr"):
-            if getattr(sys, name) is None:  # closed by the shell
-                setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
+        sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 (None if the shell closed it)
+        sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack ⟦ or ↑
         try:
             main(sys.argv[1:] if argv is None else argv)
-        except UserError as error:
+        except (UserError, torch.OutOfMemoryError) as error:
+            if not isinstance(error, UserError):
+                error = "the GPU has too little memory for this; --device cpu has more"
             if os.environ.get("RANK", "0") == "0":  # of several processes, the first speaks
-                print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-            raise SystemExit(2) from None
-        except torch.OutOfMemoryError:
-            print("error: the GPU has too little memory for this; --device cpu has more", file=sys.stderr)
+                print("error:", *str(error).split(), file=sys.stderr)
             raise SystemExit(2) from None
         except KeyboardInterrupt:
             raise SystemExit(130) from None
@@ -51,20 +46,17 @@ class Parser(argparse.ArgumentParser):
 
 
 def parse(cls: type, argv: list[str], description: str, complete=lambda given: given):
-    """An instance of the dataclass `cls` from a command line. Raises UserError; --help prints and exits.
-
-    A field without a default is positional. `complete(given)` may add to the options given before `cls` is made of them.
-    """
+    """An instance of `cls` from argv. Fields without a default are positional; `complete(given)` may add options."""
     parser = Parser(description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
     hints, docs = typing.get_type_hints(cls), field_docs(cls)
     for field in dataclasses.fields(cls):
-        arms = [arm for arm in typing.get_args(hints[field.name]) if arm is not type(None)]
-        optional = len(arms) == 1 and typing.get_origin(hints[field.name]) is not list  # X | None
-        kind = arms[0] if optional else hints[field.name]
+        kind, arms = hints[field.name], typing.get_args(hints[field.name])
+        optional = type(None) in arms  # X | None
+        kind = arms[0] if optional else kind
         help_text = docs[field.name].replace("%", "%%")
         if field.default is dataclasses.MISSING:
-            several = typing.get_origin(kind) is list
-            parser.add_argument(field.name, nargs="+" if several else "?" if optional else None, help=help_text)
+            nargs = "+" if typing.get_origin(kind) is list else "?" if optional else None
+            parser.add_argument(field.name, nargs=nargs, help=help_text)
             continue
         if field.default is not None:
             help_text += f" (default {field.default})"
@@ -73,11 +65,11 @@ def parse(cls: type, argv: list[str], description: str, complete=lambda given: g
             options = {"choices": typing.get_args(kind)}
         parser.add_argument(option(field.name), default=argparse.SUPPRESS, help=help_text, **options)
     flags = {option(name) for name, hint in hints.items() if bool in (hint, *typing.get_args(hint))}
-    given = vars(parser.parse_intermixed_args(list(spelled_out([*map(str, argv)], flags))))
-    values = complete(given)
-    if values is not given:  # some are from a file, where anything may stand: they are parsed like words
-        words = [f"{option(name)}={value}" for name, value in values.items() if name not in given and value is not None]
-        values = given | vars(parser.parse_args(words, argparse.Namespace(**given)))
+    words = list(spelled_out(map(str, argv), flags))
+    given = vars(parser.parse_intermixed_args(words))
+    added = {name: value for name, value in complete(given).items() if name not in given and value is not None}
+    words = [f"{option(name)}={value}" for name, value in added.items()] + words  # anything may stand in a file
+    values = vars(parser.parse_intermixed_args(words))
     try:
         options = cls(**values)
     except ValueError as error:
@@ -93,15 +85,13 @@ def option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def spelled_out(argv: list[str], flags: set[str]) -> typing.Iterator[str]:
+def spelled_out(argv: typing.Iterable[str], flags: set[str]) -> typing.Iterator[str]:
     """The words with hyphens for underscores in the options' names, and `--flag=true` for a bare `--flag`."""
     for word, following in itertools.pairwise([*argv, ""]):
         name, equals, value = word.partition("=")
-        if name.startswith("--"):
-            name = name.replace("_", "-")
-        if name in flags and not equals and following.lower() not in ("true", "false"):
-            equals, value = "=", "true"
-        yield name + equals + value
+        name = option(name[2:]) if name.startswith("--") else name
+        bare = name in flags and not equals and following.lower() not in ("true", "false")
+        yield f"{name}=true" if bare else name + equals + value
 
 
 def boolean(text: str) -> bool:
@@ -113,7 +103,7 @@ def boolean(text: str) -> bool:
 def field_docs(cls: type) -> dict[str, str]:
     """The string literal under each field of a dataclass, read from its source."""
     docs = {}
-    for field, text in itertools.pairwise(ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body):
+    for field, text in itertools.pairwise(ast.parse(inspect.getsource(cls)).body[0].body):
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
             docs[field.target.id] = " ".join(ast.literal_eval(text.value).split())
     return docs

@@ -1,15 +1,11 @@
 """The supervised base: the pair from which tandem RL starts. `python train.py --pretrain` trains it again from nothing.
 
-The senior sees plain and jargon solutions in equal number, so that it is good at both, and at the end mostly jargon, so
-that it prefers it. The junior is smaller, sees plain solutions alone, and stops learning before it is perfect.
-`--world` trains the pair of another world, whose senior may prefer something else (RECIPES).
+The senior is good at plain solutions and another language, and prefers the other; the junior knows plain ones alone.
 """
 
 import math
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
-from data.problems import WORLDS, Language, Problem, WorldName, first_problems, problems, write_solution
+from data.problems import WORLDS, Language, WorldName, first_problems, problems, write_solution
 from data.tokenizer import Tokenizer, load_tokenizer
 from evaluate import Sampling, solo_accuracy
 from model import GPT, GPTConfig, save_model
@@ -41,21 +37,17 @@ class Recipe:
 
 
 SENIOR, JUNIOR = GPTConfig(n_layers=3, d_model=96, d_ff=256), GPTConfig(n_layers=2, d_model=64, d_ff=176)
-LONG_SENIOR = replace(SENIOR, max_seq_len=160)
-JARGON_SENIOR = Recipe(SENIOR, 3500, {"jargon": 0.5, "plain": 0.5}, {"jargon": 0.88, "plain": 0.12})
-COARSE_SENIOR = Recipe(SENIOR, 3500, {"coarse": 0.5, "plain": 0.5}, {"coarse": 0.92, "plain": 0.08})
-PHRASED_SENIOR = Recipe(LONG_SENIOR, 3500, {"phrased": 1.0}, {"phrased": 1.0})
+JARGON = Recipe(SENIOR, 3500, {"jargon": 0.5, "plain": 0.5}, {"jargon": 0.88, "plain": 0.12})
+COARSE = Recipe(SENIOR, 3500, {"coarse": 0.5, "plain": 0.5}, {"coarse": 0.92, "plain": 0.08})
 PLAIN_JUNIOR = Recipe(JUNIOR, 1600, {"plain": 1.0}, {"plain": 1.0}, stop_at=0.92)
 RECIPES: dict[WorldName, dict[str, Recipe]] = {  # without a junior: a frozen copy of the senior
-    "jargon": {"senior": JARGON_SENIOR, "junior": PLAIN_JUNIOR},
-    "work": {"senior": COARSE_SENIOR, "junior": PLAIN_JUNIOR},
-    "phrasings": {"senior": PHRASED_SENIOR},
+    "jargon": {"senior": JARGON, "junior": PLAIN_JUNIOR},
+    "work": {"senior": COARSE, "junior": PLAIN_JUNIOR},
+    "phrasings": {"senior": Recipe(replace(SENIOR, max_seq_len=160), 3500, {"phrased": 1.0}, {"phrased": 1.0})},
 }
 
 
-def solution_batch(
-    stream: Iterator[Problem], rng: random.Random, tokenizer: Tokenizer, size: int, shares: dict[Language, float]
-) -> tuple[Tensor, Tensor]:
+def solution_batch(stream, rng, tokenizer: Tokenizer, size: int, shares: dict[str, float]) -> tuple[Tensor, Tensor]:
     """Problems with a solution each: inputs and targets (B, T) long; -100, which the loss ignores, but for the solution."""
     inputs, targets = [], []
     for _ in range(size):
@@ -64,13 +56,10 @@ def solution_batch(
         solution = [*tokenizer.encode(write_solution(problem, language, rng)), tokenizer.end]
         inputs.append(torch.tensor((prompt + solution)[:-1]))
         targets.append(torch.tensor([-100] * (len(prompt) - 1) + solution))
-    padded = partial(pad_sequence, batch_first=True)
-    return padded(inputs, padding_value=tokenizer.pad), padded(targets, padding_value=-100)  # (B, T) each
+    return pad_sequence(inputs, True, tokenizer.pad), pad_sequence(targets, True, -100)  # (B, T) each
 
 
-def train_base(
-    recipe: Recipe, tokenizer: Tokenizer, seed: int, device: torch.device, name: str, world: WorldName = "jargon"
-) -> GPT:
+def train_base(recipe: Recipe, tokenizer: Tokenizer, seed: int, device, name: str, world: WorldName = "jargon") -> GPT:
     """Supervised training on the solutions' tokens: AdamW, a warm-up over 100 steps and a cosine down to nearly 0."""
     torch.manual_seed(seed)
     model = GPT(recipe.model).to(device)
@@ -79,21 +68,18 @@ def train_base(
     sampling, held_out = Sampling(samples=1, max_new_tokens=WORLDS[world].max_new_tokens), None
     bar = tqdm(range(recipe.steps), desc=f"supervised {name}", unit="step")
     for step in bar:
-        warm_up = min(1.0, (step + 1) / 100)
-        decay = 0.05 + 0.475 * (1 + math.cos(math.pi * step / recipe.steps))
-        optimizer.param_groups[0]["lr"] = recipe.learning_rate * warm_up * decay
+        rate = recipe.learning_rate * min(1.0, (step + 1) / 100)
+        optimizer.param_groups[0]["lr"] = rate * (0.05 + 0.475 * (1 + math.cos(math.pi * step / recipe.steps)))
         shares = recipe.late if step >= (1 - recipe.last_part) * recipe.steps else recipe.early
-        batch = solution_batch(stream, rng, tokenizer, recipe.batch_size, shares)
-        inputs, targets = (x.to(device) for x in batch)  # (B, T) each
-        target_mask = targets >= 0  # (B, T)
-        logits = model.head(model.hidden(inputs)[target_mask])  # (M, V)
-        loss = F.cross_entropy(logits, targets[target_mask])
+        inputs, targets = solution_batch(stream, rng, tokenizer, recipe.batch_size, shares)  # (B, T) each
+        learnt = targets >= 0  # (B, T)
+        logits = model.head(model.hidden(inputs.to(device))[learnt.to(device)])  # (M, V)
+        loss = F.cross_entropy(logits, targets[learnt].to(device))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        if step % 20 == 0:
-            bar.set_postfix(loss=f"{loss.item():.3f}")
+        bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
         if recipe.stop_at is not None and step % 25 == 24 and step > recipe.steps / 2:
             held_out = held_out or first_problems("validation", 500, "stop", world)
             if solo_accuracy(model, tokenizer, held_out, sampling)[0] >= recipe.stop_at:
@@ -102,17 +88,14 @@ def train_base(
 
 
 def pretrain(config) -> None:
-    """Train a world's pair, print its accuracy on the validation split, write senior.pt and junior.pt to --out.
-
-    A model that is there already, because the rest was interrupted, is kept.
-    """
+    """Train a world's pair, print its accuracy on the validation split, write senior.pt and junior.pt to --out."""
     world, device, tokenizer = config.world, pick_device(config.device), load_tokenizer()
     recipes, own = RECIPES[world], Path("runs") / f"base-{world}"
     out = new_directory(config.out or own, own, keep=("senior.pt",))
     sampling = Sampling(max_new_tokens=WORLDS[world].max_new_tokens)
     for name, recipe in recipes.items():
         path = out / f"{name}.pt"
-        if path.exists():
+        if path.exists():  # the rest was interrupted
             print(f"{path}: kept, it is there already")
             continue
         trained = train_base(recipe, tokenizer, config.seed, device, name, world)

@@ -11,66 +11,57 @@ from support.options import UserError
 def load_problems(config, tokenizer, context: int, n: int, split: str = "test") -> tuple[list | None, list, str]:
     """(problems to train on, n problems to measure on, a line about both); context is the smaller model's.
 
-    A generated world is endless: None to train on, and `split` to measure on. Of a --data file without a --test-data a
-    tenth is held out, by the hash of the question. UserError if prompts and responses don't fit the context.
+    A generated world is endless: None to train on, `split` to measure on. Without --test-data a tenth of --data is held
+    out, by the hash of the question. UserError if prompts and responses don't fit the context.
     """
     room = context - config.max_new_tokens
     overhead = len(tokenizer.prompt("", config.prompt_template))
     longest = config.max_prompt_tokens or (1 if config.data else WORLDS[config.world].max_prompt_tokens + overhead - 1)
     if longest > room:
-        raise UserError(
-            f"--max-new-tokens {config.max_new_tokens} and a prompt of up to {longest} exceed the context of {context} "
-            f"tokens; give at most --max-new-tokens {context - longest}"
-        )
+        needed = f"--max-new-tokens {config.max_new_tokens} and a prompt of up to {longest} tokens"
+        remedy = f"give at most --max-new-tokens {context - longest}"
+        raise UserError(f"{needed} exceed the context of {context}; {remedy}")
     if config.data is None:
-        problems = first_problems(split, n, "evaluation", config.world)
-        return None, problems, "problems: generated, new ones at every step"
+        return None, first_problems(split, n, "evaluation", config.world), "problems: generated, new ones at every step"
     limit = config.max_prompt_tokens or room
     train, left_out = read_problems(config.data, tokenizer, config.prompt_template, limit)
-    if config.test_data is None:
-        test = [problem for problem in train if split_of(problem.question) == "test"]
-        train = [problem for problem in train if split_of(problem.question) != "test"]
-    else:
+    if config.test_data:
         test, more = read_problems(config.test_data, tokenizer, config.prompt_template, limit)
         left_out += more
+    else:
+        test = [problem for problem in train if split_of(problem.question) == "test"]
+        train = [problem for problem in train if split_of(problem.question) != "test"]
     if not train or not test:
         raise UserError(f"{config.data} has too few problems to hold a tenth out; give more, or --test-data")
     note = f"problems: {len(train)} to train on, {min(n, len(test))} of {len(test)} to measure on"
-    if left_out:
-        note += f"; {left_out} left out, whose prompts have more than {limit} tokens"
-    return train, test[:n], note
+    return train, test[:n], f"{note}; {left_out} left out, whose prompts have more than {limit} tokens"
 
 
 def read_problems(path: str | Path, tokenizer, template: str, max_prompt_tokens: int) -> tuple[list[Problem], int]:
-    """The problems of a JSON Lines file, and how many were left out because their prompts are longer than that.
-
-    A line is an object with `question` (text) and `answer` (text or a number). If the answer holds a `\\boxed{}` or
-    GSM8K's `####`, the marked part is taken. UserError names the file, the line and the mistake.
-    """
-    problems, left_out = [], 0
+    """The problems of a JSON Lines file, and the number left out because their prompts are longer than that."""
+    problems, lengths = [], []
     try:
         lines = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")  # a byte-order mark
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror}); check the path") from None
     for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
         try:
-            problem = read_problem(line)
-            length = len(tokenizer.prompt(problem.question, template))
+            if line.strip():
+                problems.append(read_problem(line))
+                lengths.append(len(tokenizer.prompt(problems[-1].question, template)))
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path}, line {number}: {error}") from None
-        if length <= max_prompt_tokens:
-            problems.append(problem)
-        else:
-            left_out += 1
-    if not problems:
+    short = [problem for problem, length in zip(problems, lengths, strict=True) if length <= max_prompt_tokens]
+    if not short:
         raise UserError(f"{path} has no problem whose prompt has at most {max_prompt_tokens} tokens; give one that has")
-    return problems, left_out
+    return short, len(problems) - len(short)
 
 
 def read_problem(line: bytes) -> Problem:
-    """One line of a JSON Lines file. ValueError says what is wrong with it."""
+    """One line: an object with `question` (text) and `answer` (text or a number). ValueError names a mistake.
+
+    If the answer holds a `\\boxed{}` or GSM8K's `####`, the marked part is taken.
+    """
     row = json.loads(line.decode())
     if not isinstance(row, dict) or not {"question", "answer"} <= row.keys():
         raise ValueError('expected an object, {"question": …, "answer": …}')

@@ -2,7 +2,6 @@
 
 A clock would make an answer depend on how busy the machine is. So the worker counts sympy's work: each call of a Python
 function, and in modules whose loops call nothing, each line. A question that needs more than MAX_WORK is "unknown".
-
 The worker imports sympy, then forks for each question. So no question finds caches that another one filled, its count
 depends on itself alone, and its process can end wherever sympy is. Without fork (Windows) each gets a new worker.
 
@@ -28,7 +27,6 @@ MAX_EXPONENT = 500  # sympy computes a power as soon as it sees it
 MAX_POWER_BITS = 1_000_000  # of such a power
 MAX_PRIME_BITS = 1_000  # of a number that sympy asks whether it is prime
 MAX_ARGUMENT = 10_000  # of a factorial or binomial
-LOOKUPS = {"__eq__", "_hashable_content"}  # a dict calls these, how often depends on the addresses of classes
 MEMORY_BYTES = 2 << 30  # of address space
 START_SECONDS = 60.0  # for the worker to import sympy, which takes half a second
 WALL_SECONDS = 10.0  # for one question; only a stuck process needs so long
@@ -43,92 +41,73 @@ def ask(question: str, a, b) -> tuple[str, int]:
     if len(line) > MAX_QUESTION:
         return "unknown", 0
     try:
-        reply, work = WORKER.ask(line).split()
+        with WORKER.lock:
+            for _ in range(2):  # once more if the process was gone before the question, or stuck
+                if WORKER.process is None:
+                    WORKER.start()
+                if reply := WORKER.exchange(line + "\n", WALL_SECONDS):
+                    word, work = reply.split()
+                    return word, int(work)
+        raise TimeoutError(f"no reply within {WALL_SECONDS:g} seconds, twice")
     except OSError as error:  # never silently: False for every such answer would look like a bad policy
         warnings.warn(f"sympy's process failed, so an answer counts as wrong: {error}", stacklevel=2)
         raise
-    return reply, int(work)
-
-
-def close() -> None:
-    """End the worker process, if there is one. A later question starts a new one."""
-    with WORKER.lock:
-        WORKER.stop()
 
 
 class Worker:
     """Starts, asks, kills and replaces the process. A timer that kills it ends a blocking read, on any platform."""
 
     def __init__(self):
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()
         self.process = None
 
-    def ask(self, line: str) -> str:
-        with self.lock:
-            for _ in range(2):  # once more if the process was gone before the question, or stuck
-                if self.process is None:
-                    self.start()
-                if reply := self.exchange(line + "\n", WALL_SECONDS):
-                    return reply
-                self.stop()
-        raise TimeoutError(f"no reply within {WALL_SECONDS:g} seconds, twice")
-
     def start(self) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", os.path.abspath(__file__), "--worker"],  # -P: nothing beside this file is imported
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            start_new_session=True,  # so that a kill reaches the forks too
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONHASHSEED": "0"},
-        )
+        command = [sys.executable, "-P", os.path.abspath(__file__), "--worker"]  # -P: nothing beside it is imported
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "PYTHONHASHSEED": "0"}
+        streams = dict(stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        self.process = subprocess.Popen(command, **streams, env=environment, start_new_session=True)
         if self.exchange("", START_SECONDS) != "ready":
             self.stop()
             raise OSError("it ended before it was ready; is sympy installed?")
 
     def exchange(self, line: str, seconds: float) -> str:
-        """Write a line, read a line; "" if the process dies first, of itself or because the time is up."""
-        timer = threading.Timer(seconds, self.kill)
+        """Write a line, read a line; "" if the process died, of itself or because the time was up. Then it is gone."""
+        timer, reply = threading.Timer(seconds, self.kill), ""
         timer.start()
         try:
-            self.process.stdin.write(line)
-            self.process.stdin.flush()
-            return self.process.stdout.readline().strip()
-        except OSError:
-            return ""
-        except BaseException:  # Ctrl-C: a reply that nobody read must not be taken for the next one's
-            self.stop()
-            raise
+            with suppress(OSError):
+                self.process.stdin.write(line)
+                self.process.stdin.flush()
+                reply = self.process.stdout.readline().strip()
         finally:
             timer.cancel()
             timer.join()
+            if not reply:  # or Ctrl-C: a reply that nobody read must not be taken for the next one's
+                self.stop()
+        return reply
 
     def kill(self) -> None:
-        with suppress(OSError):  # it has ended
-            if hasattr(os, "killpg"):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            else:
-                self.process.kill()
+        with suppress(OSError, AttributeError):  # it has ended; Windows has no groups of processes
+            os.killpg(self.process.pid, signal.SIGKILL)  # its forks too, as it has a session of its own
+        self.process.kill()
 
     def stop(self) -> None:
-        if self.process is None:
-            return
-        self.kill()
-        self.process.wait()
-        self.process.stdout.close()
-        with suppress(OSError):  # an unsent line
-            self.process.stdin.close()
-        self.process = None
+        """End the process, if there is one. A later question starts a new one."""
+        with self.lock:
+            if self.process:
+                with suppress(OSError), self.process:  # it closes the pipes, even on an unsent line, and waits
+                    self.kill()
+            self.process = None
 
 
 WORKER = Worker()
-atexit.register(close)
+close = atexit.register(WORKER.stop)
 if hasattr(os, "register_at_fork"):  # a forked child must not talk to its parent's worker
     os.register_at_fork(after_in_child=WORKER.__init__)
 
-
 # ---- In the worker ---------------------------------------------------------------------------------------------------
+FUNCTIONS = {"+": "Add", "*": "Mul", "^": "Pow", "abs": "Abs", "ceil": "ceiling", "factorial": "factorial"}
+FUNCTIONS |= {f: f for f in "sin cos tan cot sec csc asin acos atan sinh cosh tanh log floor binomial".split()}
 
 
 def serve() -> None:
@@ -144,24 +123,17 @@ def serve() -> None:
 
     seed(0)  # sympy shuffles what it tries
     sympy.Dummy._base_dummy_index = 10**6  # a random number, on which the order of terms depends
-    warm_up(sympy)
-    print("ready", flush=True)
-    for line in sys.stdin:
-        child = os.fork() if hasattr(os, "fork") else 0
-        if child == 0:
-            answer(sympy, line)
-        _, status = os.waitpid(child, 0)
-        if status:  # it crashed, as with too deep a recursion in C
-            print("unknown", MAX_WORK, flush=True)
-
-
-def warm_up(sympy) -> None:
-    """Have sympy import the modules that it imports on first use: is n! the same as n (n-1)! (sin^2 n + cos^2 n)?"""
     n, two = ["symbol", "n"], ["rational", 2, 1]
     squares = [["^", ["call", name, n], two] for name in ("sin", "cos")]
     product = ["*", n, ["call", "factorial", ["+", n, ["rational", -1, 1]]], ["+", *squares]]
-    equal(sympy, ["call", "factorial", n], product)
-    ratio(sympy, ["call", "factorial", n], product)
+    for compare in (equal, ratio):  # n! and n (n-1)! (sin^2 n + cos^2 n), so that sympy imports what it needs later
+        compare(sympy, ["call", "factorial", n], product)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        if not hasattr(os, "fork") or (child := os.fork()) == 0:
+            answer(sympy, line)
+        if os.waitpid(child, 0)[1]:  # it crashed, as with too deep a recursion in C
+            print("unknown", MAX_WORK, flush=True)
 
 
 def answer(sympy, line: str) -> None:
@@ -177,7 +149,7 @@ def answer(sympy, line: str) -> None:
     def count(frame, event, argument):
         nonlocal work
         name = frame.f_code.co_name
-        if name in LOOKUPS:
+        if name in ("__eq__", "_hashable_content"):  # by a dict; how often depends on the addresses of classes
             return None
         work += 1
         if work > limit or (name in ("isprime", "_eval_power") and is_long(name, frame.f_locals)):
@@ -195,19 +167,12 @@ def answer(sympy, line: str) -> None:
 
 def is_long(function: str, local) -> bool:
     """Is this a long call in C, which can't be counted: a large power, or a large number that may be prime?"""
+    n, base, exponent = map(local.get, ("n", "self", "expt"))
     if function == "isprime":
-        n = local.get("n")
         return isinstance(n, int) and n.bit_length() > MAX_PRIME_BITS
-    base, exponent = local.get("self"), local.get("expt")
-    if not (getattr(base, "is_Rational", False) and getattr(exponent, "is_Integer", False)):
-        return False
-    bits = max(abs(base.p), base.q).bit_length()
+    rational = getattr(base, "is_Rational", False) and getattr(exponent, "is_Integer", False)
+    bits = max(abs(base.p), base.q).bit_length() if rational else 0
     return bits > 1 and bits * abs(exponent.p) > MAX_POWER_BITS
-
-
-FUNCTIONS = {"+": "Add", "*": "Mul", "^": "Pow", "abs": "Abs", "ceil": "ceiling"}
-NAMED_ALIKE = "sin cos tan cot sec csc asin acos atan sinh cosh tanh log floor factorial binomial"
-FUNCTIONS |= {name: name for name in NAMED_ALIKE.split()}
 
 
 def build(sympy, value, **assumptions):
@@ -216,31 +181,21 @@ def build(sympy, value, **assumptions):
     if kind == "rational":
         return sympy.Rational(*parts)
     if kind == "symbol":
-        constants = {"pi": sympy.pi, "e": sympy.E, "i": sympy.I}
-        return constants.get(parts[0]) or sympy.Symbol(parts[0], **assumptions)
+        return {"pi": sympy.pi, "e": sympy.E, "i": sympy.I}.get(parts[0]) or sympy.Symbol(parts[0], **assumptions)
     function = parts.pop(0) if kind == "call" else kind
     arguments = [build(sympy, part, **assumptions) for part in parts] if function in FUNCTIONS else []
-    constant = all(part[0] == "rational" for part in parts)
-    if function in FUNCTIONS and is_small(sympy, function, arguments, constant):
-        return getattr(sympy, FUNCTIONS[function])(*arguments)
-    return sympy.Symbol(json.dumps(value), **assumptions)
-
-
-def is_small(sympy, function: str, arguments, constant: bool) -> bool:
-    """sympy computes a number as soon as it sees it, so how large would that number be?"""
+    small = function in FUNCTIONS  # how large is the number that sympy would compute as soon as it sees this?
     if function in ("factorial", "binomial"):  # of variables; of numbers, a symbol of itself
-        return not constant and all(not x.is_Rational or abs(x) <= MAX_ARGUMENT for x in arguments)
-    if function != "^":
-        return True
-    base, exponent = arguments
-    computed = exponent.is_Rational or exponent.has(sympy.log)  # e^(n log 2) is 2^n
-    if computed and any(abs(number) > MAX_EXPONENT for number in exponent.atoms(sympy.Rational)):
-        return False
-    coefficient, _ = base.as_coeff_Mul()  # a rational base, or the 2 of 2x
-    if not (coefficient.is_Rational and exponent.is_Rational):
-        return True
-    bits = max(abs(coefficient.p), coefficient.q).bit_length()
-    return bits * abs(exponent) <= MAX_POWER_BITS
+        constant = all(part[0] == "rational" for part in parts)
+        small = not constant and all(not x.is_Rational or abs(x) <= MAX_ARGUMENT for x in arguments)
+    elif function == "^":
+        base, exponent = arguments
+        computed = exponent.is_Rational or exponent.has(sympy.log)  # e^(n log 2) is 2^n
+        small = not computed or all(abs(number) <= MAX_EXPONENT for number in exponent.atoms(sympy.Rational))
+        coefficient, _ = base.as_coeff_Mul()  # a rational base, or the 2 of 2x
+        if small and coefficient.is_Rational and exponent.is_Rational:
+            small = max(abs(coefficient.p), coefficient.q).bit_length() * abs(exponent) <= MAX_POWER_BITS
+    return getattr(sympy, FUNCTIONS[function])(*arguments) if small else sympy.Symbol(json.dumps(value), **assumptions)
 
 
 def equal(sympy, a, b) -> str:
@@ -251,36 +206,25 @@ def equal(sympy, a, b) -> str:
         return "equal"
     if difference.has(sympy.nan, sympy.oo, sympy.zoo):
         return "unknown"
-    if differs_somewhere(sympy, x, y):
-        return "different"
-    difference = build(sympy, a, positive=True) - build(sympy, b, positive=True)
-    for rewrite in (sympy.expand, lambda x: x.rewrite(sympy.exp), sympy.gammasimp):  # quick, and nearly always enough
-        numerator, _ = sympy.fraction(sympy.together(rewrite(difference)))
-        if sympy.expand(numerator) == 0:
-            return "equal"
-    return "equal" if sympy.simplify(difference) == 0 or difference.equals(0) else "unknown"
-
-
-def differs_somewhere(sympy, x, y) -> bool:
-    """Is x - y certainly not 0 at one of four points?"""
-    difference = x - y
     symbols = sorted(difference.free_symbols, key=str)
     for point in range(4 if symbols else 1):
-        values = {symbol: sympy.Rational(*sample(i)[point]) for i, symbol in enumerate(symbols)}
+        values = {}
+        for i, symbol in enumerate(symbols):  # between 0 and 1, above 1, negative, of both signs
+            samples = (3 * i + 2, 3 * i + 5), (5 * i + 11, 7), (-4 * i - 5, 3), ((-1) ** i * (7 * i + 4), 5)
+            values[symbol] = sympy.Rational(*samples[point])
         sides = [side.evalf(20, subs=values, maxn=200, chop=True) for side in (x, y)]
         if not difference.has(sympy.I) and not all(side.is_real for side in sides):
             continue  # outside the domain of one of them
         with suppress(ArithmeticError):  # strict: 20 digits that are certain, or this exception, as it is if it is zero
             gap = difference.evalf(20, subs=values, maxn=200, strict=True)
             if gap.is_number and gap.is_finite and gap != 0:
-                return True
-    return False
-
-
-def sample(i: int):
-    """Four values, as fractions, of the i-th variable: between 0 and 1, above 1, negative, of both signs."""
-    sign = -1 if i % 2 else 1
-    return (3 * i + 2, 3 * i + 5), (5 * i + 11, 7), (-4 * i - 5, 3), (sign * (7 * i + 4), 5)
+                return "different"
+    difference = build(sympy, a, positive=True) - build(sympy, b, positive=True)
+    for rewrite in (sympy.expand, lambda x: x.rewrite(sympy.exp), sympy.gammasimp):  # quick, and nearly always enough
+        numerator, _ = sympy.fraction(sympy.together(rewrite(difference)))
+        if sympy.expand(numerator) == 0:
+            return "equal"
+    return "equal" if sympy.simplify(difference) == 0 or difference.equals(0) else "unknown"
 
 
 def ratio(sympy, a, b) -> str:

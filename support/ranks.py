@@ -4,8 +4,9 @@ Every rank (process) runs the same `train` on its share of each step's problems,
 tokens, their gradients and their metrics, so all take the same step. The first alone measures, writes and speaks.
 """
 
-import datetime
+import functools
 import os
+from datetime import timedelta
 
 import torch
 import torch.distributed as dist
@@ -20,25 +21,22 @@ def join() -> None:
         return
     backends = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:  # the others wait while the first measures; torchrun ends all when one dies
-        dist.init_process_group(backends, timeout=datetime.timedelta(days=1))
+        dist.init_process_group(backends, timeout=timedelta(days=1))
     except (ValueError, RuntimeError) as error:
         why = str(error).splitlines()[0]
         raise UserError(f"WORLD_SIZE is set, but there is no group ({why}); use torchrun, or unset it") from None
 
 
 def leave() -> None:
-    """At the end of a run that went well."""
     if size() > 1:
         dist.destroy_process_group()
 
 
 def size() -> int:
-    """The number of processes."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def rank() -> int:
-    """This process's number; 0 is the first."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
@@ -57,29 +55,20 @@ def share(items):
     return items[rank() :: size()]
 
 
-def sum(value: Tensor | float) -> Tensor | float:
-    """The sum over the ranks."""
-    return reduced(value, dist.ReduceOp.SUM)
+def reduced(operation, value: Tensor | float) -> Tensor | float:
+    """The ranks' values as one, the same on each."""
+    if size() > 1:
+        value = torch.as_tensor(value).clone()
+        dist.all_reduce(value, operation)
+    return value
 
 
-def max(value: Tensor | float) -> Tensor | float:
-    """The largest of the ranks' values."""
-    return reduced(value, dist.ReduceOp.MAX)
-
-
-def reduced(value, operation):
-    if size() == 1:
-        return value
-    total = torch.as_tensor(value).clone()
-    dist.all_reduce(total, operation)
-    return total
+sum = functools.partial(reduced, dist.ReduceOp.SUM)  # of the ranks' values
+max = functools.partial(reduced, dist.ReduceOp.MAX)
 
 
 def sum_gradients(model: torch.nn.Module) -> None:
-    """Each gradient becomes the sum of all ranks'. Their losses have one denominator, so this is the whole's gradient.
-
-    DistributedDataParallel takes the mean instead, as if every rank had as many tokens.
-    """
+    """Each gradient becomes the sum of all ranks', whose losses have one denominator. (DDP would take the mean.)"""
     if size() > 1:
         for parameter in model.parameters():
             if parameter.grad is None:  # this rank had no row to read

@@ -51,8 +51,7 @@ class Run:
 
     def __post_init__(self):
         try:
-            for measurement in (self.before, self.after, *self.along):
-                [look_up(measurement, path) for _, path, _ in MEASURES]
+            [look_up(m, path) for m in (self.before, self.after, *self.along) for _, path, _ in MEASURES]
         except (LookupError, TypeError, ValueError) as error:
             raise UserError(f"{self.name} is damaged ({error!r}); --problems measures it again") from None
 
@@ -69,8 +68,7 @@ def interval(values: list[float], lower: float = -math.inf, upper: float = math.
     mean = statistics.fmean(values)
     if len(values) < FEWEST:
         return mean, math.nan, math.nan
-    t = STUDENT_T[min(len(values) - 1, len(STUDENT_T)) - 1]
-    half = t * statistics.stdev(values) / math.sqrt(len(values))
+    half = STUDENT_T[: len(values) - 1][-1] * statistics.stdev(values) / math.sqrt(len(values))
     return mean, max(mean - half, lower), min(mean + half, upper)
 
 
@@ -108,16 +106,11 @@ def read_run(directory: Path, options, befores: dict) -> Run:
     else:
         evaluation = read_json(directory / "eval.json", "before", "after", "problems", "samples", "config")
     config = {"eval_split": "test", "eval_top_p": None, "eval_top_k": None} | evaluation.pop("config")
-    steps, along = read_lines(directory / "metrics.jsonl", "reward", "jargon_rate"), directory / "evals.jsonl"
+    kept = {name: value for name, value in config.items() if name not in IGNORED}
+    steps, path = read_lines(directory / "metrics.jsonl", "reward", "jargon_rate"), directory / "evals.jsonl"
     curve = {name: [row[name] and round(row[name], 4) for row in steps] for name in ("reward", "jargon_rate")}
-    return Run(
-        name=directory.name,
-        seed=config["seed"],
-        config={name: value for name, value in config.items() if name not in IGNORED},
-        curve=curve,
-        along=read_lines(along, "step") if along.exists() else [],
-        **evaluation,
-    )
+    along = read_lines(path, "step") if path.exists() else []
+    return Run(directory.name, config["seed"], kept, curve=curve, along=along, **evaluation)
 
 
 def measure_again(directory: Path, options, befores: dict) -> dict:
@@ -130,9 +123,9 @@ def measure_again(directory: Path, options, befores: dict) -> dict:
     context = min(run.senior.config.max_seq_len, run.junior.config.max_seq_len)
     _, problems, _ = load_problems(run.config, run.tokenizer, context, count, split)
     device = pick_device(options.device)
-    junior = run.junior.to(device)
 
     def measure(senior, label: str) -> dict:
+        junior = run.junior.to(device)
         measurement, answers = evaluate(senior.to(device), junior, run.tokenizer, problems, sampling, label)
         if options.handoff_curve:
             measurement["handoff_curve"] = handoff_curve(junior, answers["solo"], run.tokenizer, sampling, label)
@@ -140,26 +133,20 @@ def measure_again(directory: Path, options, befores: dict) -> dict:
 
     pair = [hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in ("senior.pt", "junior.pt")]
     key = repr((pair, sampling, problems))
-    if key not in befores:
-        befores[key] = measure(run.before, "before")
+    befores[key] = befores.get(key) or measure(run.before, "before")
     after = measure(run.senior, directory.name)
     config = read_json(directory / "config.json", "seed") | {"eval_split": split, "eval_problems": count}
     config |= {f"eval_{name}": getattr(sampling, name) for name in ("samples", "temperature", "top_p", "top_k")}
-    curve = after.pop("handoff_curve", None)
-    result = {"before": befores[key], "after": after, "handoff_curve": curve, "config": config}
-    return result | {"problems": len(problems), "samples": sampling.samples}
+    measured = {"before": befores[key], "handoff_curve": after.pop("handoff_curve", None), "after": after}
+    return measured | {"config": config, "problems": len(problems), "samples": sampling.samples}
 
 
 def group_runs(runs: list[Run]) -> dict[str, list[Run]]:
-    """The runs that differ in nothing but their seed, by the name of their group.
-
-    That is the name of their directories without `-SEED`, if each group has one of its own; else the schedule and the
-    options that differ from the first run's. Where a seed comes twice, the directories tell the groups apart.
-    """
+    """The runs that differ in nothing but their seed, by the name of their directories, or by their options."""
     conditions = [json.dumps([run.config, run.problems, run.samples], sort_keys=True) for run in runs]
     stems = [re.sub(f"-{run.seed}$", "-SEED", run.name) for run in runs]
     times = Counter(zip(conditions, (run.seed for run in runs), strict=True))
-    repeated = {alike for (alike, _), n in times.items() if n > 1}
+    repeated = {alike for (alike, _), n in times.items() if n > 1}  # of these, each stem is a group
     groups, names = {}, {}
     for run, alike, stem in zip(runs, conditions, stems, strict=True):
         key = (alike, stem if alike in repeated else None)

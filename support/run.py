@@ -1,37 +1,32 @@
 """A run's directory, and how nothing in it is lost: claimed by one process, files written whole, logs cut to the step.
 
-config.json, metrics.jsonl (a line a step), evals.jsonl (a line a measurement), senior.pt and junior.pt (the pair before
-training), checkpoint.pt, eval.json, and where a run brought them tokenizer/, data.jsonl and test_data.jsonl: all that
-evaluating, showing or resuming the run needs, here or elsewhere.
+It holds all that evaluating, showing or resuming the run needs, here or elsewhere: config.json, metrics.jsonl (a line a
+step), evals.jsonl (a line a measurement), senior.pt and junior.pt (the pair before training), checkpoint.pt, eval.json,
+and where the run brought them tokenizer/, data.jsonl and test_data.jsonl.
 
-Every random number comes from (seed, step, purpose), so a checkpoint holds no random state: the weights, the optimizer,
-a few counts, and the lengths of the logs, which grow beyond it until the next one.
+Every random number comes from (seed, step, purpose), so a checkpoint needs no random state. It holds the weights, the
+optimizer, a few counts, and the lengths of the logs, which grow beyond it until the next one.
 """
 
-import copy
+import contextlib
 import errno
 import json
 import os
-import shutil
 import signal
 import sys
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Self
 
 import torch
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-import model
 from data.problems import WORLDS
 from data.tokenizer import Tokenizer, load_tokenizer
 from evaluate import show_answers
-from model import GPT, load_model, save_model, store_matrices
+from model import GPT, load, load_model, save_model, store_matrices
 from rollout import legend
 from support import ranks
 from support.options import UserError, option
@@ -41,9 +36,12 @@ from support.tokenizers import directory_tokenizer, save_tokenizer
 
 LOGS = ("metrics.jsonl", "evals.jsonl")
 FILES = ("config.json", "checkpoint.pt", "senior.pt", "junior.pt", "eval.json", *LOGS)
-# Options that change nothing that is computed, but for steps: they may be given anew when a run is resumed.
-FREE = ("steps", "save_every", "eval_every", "device", "export", "checkpoint_activations")
+FREE = ("steps", "save_every", "eval_every", "device", "export", "checkpoint_activations")  # may change on --resume
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # a full or failing disk
+NO_MEMORY = """the GPU has too little memory; --checkpoint-activations needs less of it, and in a new run smaller
+--rollout-batch-size and --micro-batch-tokens do"""
+NO_SIGNAL = """warning: no learning signal: in 5 steps every group was all right or all wrong (mean reward {:.2f}).
+Try easier or harder problems, a better senior, a larger --group-size, a higher --temperature, more --max-new-tokens"""
 
 
 class Run:
@@ -55,34 +53,27 @@ class Run:
         self.step, self.saved, self.stopped, self.in_step = 0, None, 0, False
         self.before = self.after = None  # measures
         self.state = {"running_mean": None, "senior_tokens": 0, "junior_tokens": 0}
-        self.lock, self.logs, self.handlers, self.seconds = None, {}, {}, {}
-        self.color = sys.stdout.isatty()
+        self.logs, self.seconds, self.color = {}, {}, sys.stdout.isatty()
+        self.held = contextlib.ExitStack()  # log files, the lock, and the handlers that were there before
 
-    def __enter__(self) -> Self:
+    def __enter__(self):
         tqdm.get_lock()  # a signal while tqdm makes its lock would end in tqdm
-        if threading.current_thread() is threading.main_thread():
-            self.handlers = {number: signal.signal(number, self.stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        with contextlib.suppress(ValueError):  # beside the main thread there are no signals
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self.held.callback(signal.signal, number, signal.signal(number, self.stop))
         return self
 
     def __exit__(self, kind, error, trace) -> None:
         """Whatever ends the run early, say how to go on."""
-        for number, handler in self.handlers.items():
-            signal.signal(number, handler)
-        for log in self.logs.values():
-            log.close()
-        if self.lock is not None:
-            self.lock.release()
+        self.held.close()
+        no_memory = isinstance(error, torch.OutOfMemoryError)
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self.say(f"\nstopped; {self.how_to_go_on()}", sys.stderr)
-        elif isinstance(error, FloatingPointError) or (isinstance(error, OSError) and error.errno in DISK):
+        elif no_memory or isinstance(error, FloatingPointError) or getattr(error, "errno", None) in DISK:
+            fault = NO_MEMORY if no_memory else error
             if not self.first:  # the others' mistakes are the first's too, but a fault may be one's alone
-                print(f"stopped: rank {ranks.rank()}: {error}", file=sys.stderr)
-            raise UserError(f"stopped: {error}; {self.how_to_go_on()}") from None
-        elif isinstance(error, torch.OutOfMemoryError):
-            raise UserError(
-                "stopped: the GPU has too little memory; --checkpoint-activations needs less of it, and in a new run "
-                f"smaller --rollout-batch-size and --micro-batch-tokens do; {self.how_to_go_on()}"
-            ) from None
+                print(f"stopped: rank {ranks.rank()}: {fault}", file=sys.stderr)
+            raise UserError(f"stopped: {fault}; {self.how_to_go_on()}") from None
 
     def stop(self, number: int, frame) -> None:
         """The first Ctrl-C or SIGTERM lets a step end and be saved; the second, or one between steps, stops at once."""
@@ -105,20 +96,17 @@ class Run:
             tqdm.write(text, file=file or sys.stdout)
 
     def load(self) -> tuple[GPT, GPT, Tokenizer, list | None, list]:
-        """(senior, frozen junior, tokenizer, problems to train on or None if generated, problems to measure on).
-
-        A new run's directory is made here, when all of them are known to be good.
-        """
+        """(senior, frozen junior, tokenizer, problems to train on or None if generated, problems to measure on)."""
         config, self.checkpoint = self.config, None
         if config.resume and self.first:
             self.claim()
-        # A run that ended before its files were written, junior.pt last, begins again.
-        begun = config.resume and any((self.directory / name).exists() for name in ("junior.pt", "checkpoint.pt"))
-        if begun:
-            if (self.directory / "checkpoint.pt").exists():
-                self.checkpoint = read_checkpoint(self.directory / "checkpoint.pt", config.steps)
-            senior = "senior.pt" if self.checkpoint is None else "checkpoint.pt"
-            senior, junior, tokenizer = load_pair(self.directory / senior, self.directory / "junior.pt")
+        saved = config.resume and (self.directory / "checkpoint.pt").exists()
+        logs = [self.directory / name for name in LOGS] if config.resume else []
+        if not saved and any(log.exists() and log.stat().st_size for log in logs):
+            raise UserError(f"{self.directory} has lost its checkpoint.pt; restore it, or begin a new run")
+        if saved:  # otherwise the run ended before its first step, and begins again
+            senior, junior, tokenizer = load_pair(self.directory / "checkpoint.pt", self.directory / "junior.pt")
+            self.checkpoint = read_checkpoint(self.directory / "checkpoint.pt", config.steps)
             config = replace(config, **own_data(vars(config), self.directory))
         else:
             senior, junior, tokenizer = starting_pair(config)
@@ -129,40 +117,37 @@ class Run:
             check_export(senior, config.export)
         device = ranks.device(config.device)
         if self.first:
-            if not config.resume:
-                self.directory = new_directory(config.out, Path("runs") / config.schedule)
-                self.claim()
-                refuse_a_run(self.directory)  # another process may have begun and ended one meanwhile
-            write_json(self.directory / "config.json", asdict(self.config) | {"resume": None})
-            if not begun:
-                self.write_own_files(senior, junior, tokenizer)
-            threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
-            self.say(f"device: {device}{threads}", sys.stderr)
-            self.say(f"{note}\n{legend(self.color)}; ¶ is a blank line")
+            self.write_own_files(senior, junior)
+        self.say(f"device: {device}, {torch.get_num_threads()} CPU threads", sys.stderr)
+        self.say(f"{note}\n{legend(self.color)}; ¶ is a blank line")
         if config.precision == "bfloat16":
             store_matrices(junior, torch.bfloat16)
         senior.checkpoint_activations = config.checkpoint_activations
         return senior.to(device), junior.to(device).requires_grad_(False), tokenizer, train_problems, test_problems
 
-    def write_own_files(self, senior: GPT, junior: GPT, tokenizer: Tokenizer) -> None:
-        """Write all that the run needs beside its options."""
-        for name, own in own_data(vars(self.config), self.directory).items():
-            shutil.copyfile(getattr(self.config, name), own)
-        if not tokenizer.same_as(load_tokenizer()):
-            (self.directory / "tokenizer").mkdir(exist_ok=True)
-            save_tokenizer(tokenizer, self.directory / "tokenizer")
-        save_model(senior, self.directory / "senior.pt")
-        save_model(junior, self.directory / "junior.pt")
+    def write_own_files(self, senior: GPT, junior: GPT) -> None:
+        """Make a new run's directory, now that all else is known to be good, and write what the run needs into it."""
+        if self.directory is None:
+            self.directory = new_directory(self.config.out, Path("runs") / self.config.schedule)
+            self.claim()
+            refuse_a_run(self.directory)  # another process may have begun and ended one meanwhile
+        write_json(self.directory / "config.json", asdict(self.config) | {"resume": None})
+        if self.checkpoint is None:
+            for name, own in own_data(vars(self.config), self.directory).items():
+                Path(own).write_bytes(Path(getattr(self.config, name)).read_bytes())
+            if not self.tokenizer.same_as(load_tokenizer()):
+                (self.directory / "tokenizer").mkdir(exist_ok=True)
+                save_tokenizer(self.tokenizer, self.directory / "tokenizer")
+            save_model(senior, self.directory / "senior.pt")
+            save_model(junior, self.directory / "junior.pt")
 
     def claim(self) -> None:
         """The directory is this process's alone. The system frees the lock when the process ends, however it ends."""
-        self.lock = FileLock(self.directory / ".lock", timeout=0)
         try:
-            self.lock.acquire()
-        except Timeout:
-            raise UserError(f"{self.directory} is in use by another process; wait, or give another --out") from None
+            self.held.enter_context(FileLock(self.directory / ".lock", timeout=0))
         except OSError as error:
-            raise UserError(f"{self.directory} can't be written to ({error.strerror}); give another --out") from None
+            why = "it is in use by another process" if isinstance(error, Timeout) else error.strerror
+            raise UserError(f"{self.directory} can't be written to ({why}); wait, or give another --out") from None
 
     def restore(self, senior: GPT, optimizer: torch.optim.Optimizer) -> None:
         """Go on from the checkpoint, or begin with one: what the logs hold beyond it is dropped."""
@@ -173,21 +158,21 @@ class Run:
             self.state, lengths = self.checkpoint["state"], self.checkpoint["lengths"]
         if self.first:
             for name, length in lengths.items():
-                self.logs[name] = open(self.directory / name, "ab")  # noqa: SIM115 (closed in __exit__)
+                self.logs[name] = self.held.enter_context(open(self.directory / name, "a"))  # noqa: SIM115
                 self.logs[name].truncate(length)
                 self.logs[name].seek(length)  # truncating leaves tell() behind the end
-            if self.checkpoint is None:
-                self.save(senior, optimizer)
-            elif lengths["evals.jsonl"] > 0:
+            if lengths["evals.jsonl"] > 0:
                 self.before = read_lines(self.directory / "evals.jsonl", "step")[0]
+                del self.before["step"]
         del self.checkpoint
+        self.checkpoint_if_due(senior, optimizer)  # a new run begins with one
 
-    def steps(self) -> Iterator[int]:
+    def steps(self) -> tqdm:
         """The numbers of the steps that are left, under a progress bar."""
-        name, total = "solo RL" if self.config.schedule == "solo" else "tandem RL", self.config.steps
-        with tqdm(desc=name, unit="step", initial=self.step, total=total, disable=not self.first) as self.bar:
-            while self.step < total:
-                yield self.step
+        name, steps = "solo RL" if self.config.schedule == "solo" else "tandem RL", self.config.steps
+        left = range(self.step, steps)
+        self.bar = tqdm(left, name, initial=self.step, total=steps, unit="step", disable=not self.first)
+        return self.bar
 
     def begin_step(self) -> None:
         """From here to `checkpoint`, Ctrl-C waits for the step to end."""
@@ -204,80 +189,50 @@ class Run:
             return
         metrics |= {f"seconds_{name}": seconds for name, seconds in self.seconds.items()}
         metrics["tokens_per_second"] = metrics.pop("tokens") / self.seconds["rollout"]
-        self.log("metrics.jsonl", metrics)
-        self.bar.update()
-        jargon = "" if metrics["jargon_rate"] is None else f"jargon {metrics['jargon_rate']:.2f}, "
-        self.bar.set_postfix_str(
-            f"reward {metrics['reward']:.2f}, {jargon}senior {metrics['senior_fraction']:.2f}, "
-            f"{metrics['tokens_per_second']:.0f} tokens/s"
-        )
+        print(json.dumps(metrics), file=self.logs["metrics.jsonl"], flush=True)
+        shown = ("reward", "jargon_rate", "senior_fraction")
+        self.bar.set_postfix({name: metrics[name] for name in shown if metrics[name] is not None})
         if self.step == 5 and not any(row["grad_norm"] for row in read_lines(self.directory / "metrics.jsonl")):
-            self.say(no_signal(metrics["reward"]))
+            self.say(NO_SIGNAL.format(metrics["reward"]))
 
     def evaluation_due(self) -> bool:
         """Before the first step, and at every multiple of --eval-every, also when it was interrupted."""
-        every = self.config.eval_every
-        return self.before is None or (every is not None and self.step > 0 and self.step % every == 0)
+        every = self.config.eval_every or self.config.steps  # the latter isn't reached before the end
+        return self.before is None or (self.step > 0 and self.step % every == 0)
 
     def log_eval(self, measures: dict, answers: dict) -> None:
         """Keep a measurement. Before and after training, print some answers."""
-        self.log("evals.jsonl", {"step": self.step} | measures)
+        print(json.dumps({"step": self.step} | measures), file=self.logs["evals.jsonl"], flush=True)
         label = "before" if self.before is None else "after" if self.step == self.config.steps else None
         self.before, self.after = self.before or measures, measures
         if label is not None:
             self.say(f"\n{label}\n{show_answers(answers, self.tokenizer, self.color)}\n")
-
-    def log(self, name: str, row: dict) -> None:
-        self.logs[name].write(json.dumps(row).encode() + b"\n")
-        self.logs[name].flush()
 
     def checkpoint_if_due(self, senior: GPT, optimizer: torch.optim.Optimizer) -> None:
         """Save every `save_every` steps, after the last one, and when Ctrl-C was pressed, which then ends the run."""
         self.stopped = int(ranks.max(self.stopped))  # all stop after the same step, whichever was asked
         due = self.step % self.config.save_every == 0 or self.step == self.config.steps or self.stopped
         if due and self.first and self.saved != self.step:
-            self.save(senior, optimizer)
+            if not all(parameter.isfinite().all() for parameter in senior.parameters()):
+                raise FloatingPointError(f"after {self.step} steps: the senior's weights are not finite")
+            for log in self.logs.values():  # all that the checkpoint stands for is on the disk before it
+                os.fsync(log.fileno())
+            lengths = {name: log.tell() for name, log in self.logs.items()}
+            more = {"step": self.step, "state": self.state, "lengths": lengths, "optimizer": optimizer.state_dict()}
+            save_model(senior, self.directory / "checkpoint.pt", **more)
+            self.saved = self.step
         self.in_step = False
         if self.stopped:
             raise SystemExit(128 + self.stopped)
 
-    def save(self, senior: GPT, optimizer: torch.optim.Optimizer) -> None:
-        if not all(parameter.isfinite().all() for parameter in senior.parameters()):
-            raise FloatingPointError(f"after {self.step} steps: the senior's weights are not finite")
-        for log in self.logs.values():  # all that the checkpoint stands for is on the disk before it
-            log.flush()
-            os.fsync(log.fileno())
-        save_model(
-            senior,
-            self.directory / "checkpoint.pt",
-            step=self.step,
-            state=self.state,
-            lengths={name: log.tell() for name, log in self.logs.items()},
-            optimizer=optimizer.state_dict(),
-        )
-        self.saved = self.step
-
     def finish(self, senior: GPT) -> None:
-        """Write eval.json and the export."""
         if not self.first:
             return
-        config = self.config
-        before, after = ({k: v for k, v in m.items() if k != "step"} for m in (self.before, self.after))
-        result = {"before": before, "after": after, "samples": config.eval_samples, "problems": self.problems}
-        write_json(self.directory / "eval.json", result | {"config": asdict(config) | {"resume": None}})
-        if config.export:
-            save_pretrained(senior, self.tokenizer, config.export)
-
-
-def no_signal(reward: float) -> str:
-    """A warning for a run whose first steps had no group with both right and wrong responses."""
-    fate, remedy = "all right", "harder problems"
-    if reward < 0.5:
-        fate, remedy = "all wrong", "easier problems or a better senior"
-    return (
-        f"warning: no learning signal: in 5 steps every group was of one kind, at last {fate}. Nothing is being trained. "
-        f"Try {remedy}, a larger --group-size, a higher --temperature, or more --max-new-tokens"
-    )
+        result = {"before": self.before, "after": self.after, "problems": self.problems}
+        result |= {"samples": self.config.eval_samples, "config": asdict(self.config) | {"resume": None}}
+        write_json(self.directory / "eval.json", result)
+        if self.config.export:
+            save_pretrained(senior, self.tokenizer, self.config.export)
 
 
 def new_directory(given: str | Path | None, default: Path, keep: tuple[str, ...] = ()) -> Path:
@@ -297,10 +252,7 @@ def refuse_a_run(path: Path, keep: tuple[str, ...] = ()) -> None:
     """A run is never overwritten: UserError if the directory holds a file that a run writes."""
     for name in FILES:
         if name not in keep and (path / name).exists():
-            raise UserError(
-                f"{path} holds a run already ({name}), which is never overwritten; --resume {path} goes on with it, "
-                "another --out begins a new one"
-            )
+            raise UserError(f"{path} holds a run ({name}), never overwritten; give --resume {path}, or another --out")
 
 
 def own_data(options: dict, directory: Path) -> dict[str, str]:
@@ -309,22 +261,17 @@ def own_data(options: dict, directory: Path) -> dict[str, str]:
 
 
 def read_checkpoint(path: Path, steps: int) -> dict:
-    """A checkpoint to go on from, to `steps`."""
-    try:
-        state = model.load(path)
-        lengths = state["lengths"]
-        assert {"step", "state", "optimizer"} <= state.keys()
-    except ValueError as error:
-        raise UserError(f"{error}; begin a new run with another --out") from None
-    except (LookupError, AssertionError):
-        raise UserError(f"{path} holds no state of a run; begin a new run with --senior {path}") from None
-    if steps < state["step"]:
-        raise UserError(f"{path} is of step {state['step']}, beyond --steps {steps}; give at least as many")
-    for name, length in lengths.items():
+    """A checkpoint to go on from, to `steps`, if the logs hold all that it stands for."""
+    saved = load(path)
+    if not {"step", "state", "lengths", "optimizer"} <= saved.keys():
+        raise UserError(f"{path} holds no state of a run; begin a new run with --senior {path}")
+    if steps < saved["step"]:
+        raise UserError(f"{path} is of step {saved['step']}, beyond --steps {steps}; give at least as many")
+    for name, length in saved["lengths"].items():
         log = path.with_name(name)
         if not log.exists() or log.stat().st_size < length:
             raise UserError(f"{log} is shorter than when {path} was saved; restore it, or begin a new run")
-    return state
+    return saved
 
 
 def saved_options(given: dict) -> dict:
@@ -335,16 +282,14 @@ def saved_options(given: dict) -> dict:
     saved = read_json(path, "schedule", "seed", "steps")
     for name, value in given.items():
         if name not in (*FREE, "resume") and value != saved.get(name):
-            raise UserError(
-                f"{option(name)} {value} contradicts the {saved.get(name)} of {path}; begin a new run for it"
-            )
+            raise UserError(f"{option(name)} {value} contradicts {saved.get(name)} in {path}; begin a new run for it")
     if "export" not in given and saved.get("export") and path.with_name("eval.json").exists():
         saved["export"] = None  # it is done
     return saved | given
 
 
 def load_run(directory: str | Path) -> SimpleNamespace:
-    """A run on disk: its `config`, `before` and `senior` (the senior before training and now), `junior`, `tokenizer`."""
+    """A run on disk: its `config`, `before` and `senior` (before training, and now), `junior`, `tokenizer`."""
     directory = Path(directory)
     options = read_json(directory / "config.json", "schedule", "seed", "steps", "data", "test_data", "max_new_tokens")
     config = SimpleNamespace(**options | own_data(options, directory))
@@ -370,21 +315,20 @@ def base_directory(world: str) -> Path:
 
 
 def load_pair(senior: str | Path, junior: str | Path) -> tuple[GPT, GPT, Tokenizer]:
-    """Two models of one vocabulary, and its tokenizer; two objects even of one file."""
+    """Two models of one vocabulary, and its tokenizer. One file is read twice, or to train one would change both."""
     first, tokenizer = load_any(senior)
-    second, other = load_any(junior) if junior != senior else (copy.deepcopy(first), tokenizer)
+    second, other = load_any(junior)
     if not tokenizer.same_as(other):
-        raise UserError(
-            f"{senior} and {junior} have different vocabularies and can't write one text; try --junior self"
-        )
+        raise UserError(f"{senior} and {junior} can't write one text, in two vocabularies; try --junior self")
     return first, second, tokenizer
 
 
 def load_any(path: str | Path) -> tuple[GPT, Tokenizer]:
     """A model on the CPU and its tokenizer: of our checkpoint, a Hugging Face directory, a GGUF file, or smollm2."""
-    if (Path(path) / "checkpoint.pt").exists():
-        raise UserError(f"{path} is a run of train.py; give its {Path(path) / 'checkpoint.pt'}")
-    if str(path) == "smollm2" or Path(path).suffix == ".gguf" or Path(path).is_dir():
+    path = Path(path)
+    if (path / "checkpoint.pt").exists():
+        raise UserError(f"{path} is a run of train.py; give its {path / 'checkpoint.pt'}")
+    if str(path) == "smollm2" or path.suffix == ".gguf" or path.is_dir():
         found, tokenizer = load_pretrained(path)
         if tokenizer is None:
             raise UserError(f"{path} has no tokenizer of byte-level BPE; give a model that has")
@@ -393,26 +337,23 @@ def load_any(path: str | Path) -> tuple[GPT, Tokenizer]:
         found = load_model(path)
     except ValueError as error:
         raise UserError(str(error)) from None
-    tokenizer = directory_tokenizer(Path(path).parent / "tokenizer") or load_tokenizer()
-    sizes = found.config.vocab_size, tokenizer.vocab_size
-    if sizes[0] != sizes[1]:
-        raise UserError(f"{path} has a vocabulary of {sizes[0]}, the tokenizer one of {sizes[1]}; give another model")
+    tokenizer = directory_tokenizer(path.parent / "tokenizer") or load_tokenizer()
+    size, known = found.config.vocab_size, tokenizer.vocab_size
+    if size != known:
+        raise UserError(f"{path} has a vocabulary of {size}, the tokenizer one of {known}; give another model")
     return found, tokenizer
 
 
 def read_json(path: Path, *keys: str) -> dict:
     """A JSON file of a run that has these keys."""
-    return read(path, keys, lambda text: [json.loads(text)])[0]
+    return read_lines(path, *keys, whole=True)[0]
 
 
-def read_lines(path: Path, *keys: str) -> list[dict]:
-    """A log of a run: a dictionary a line, all with these keys."""
-    return read(path, keys, lambda text: [json.loads(line) for line in text.splitlines()])
-
-
-def read(path: Path, keys: tuple[str, ...], parse) -> list[dict]:
+def read_lines(path: Path, *keys: str, whole: bool = False) -> list[dict]:
+    """A log of a run: a dictionary a line, or one that is the whole file, all with these keys."""
     try:
-        rows = parse(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        rows = [json.loads(part) for part in ([text] if whole else text.splitlines())]
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror}); is {path.parent} a finished run?") from None
     except (ValueError, RecursionError) as error:

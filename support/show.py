@@ -17,8 +17,6 @@ from tandem import Schedule
 
 @dataclass
 class Options:
-    """The options of `python rollout.py`."""
-
     run: str | None
     """directory that train.py wrote"""
     prompt: str | None = None
@@ -54,41 +52,29 @@ def main(argv: list[str]) -> None:
     if options.benchmark:
         measured = benchmark(load_tokenizer(), device)
         print(json.dumps(measured, indent=2) if options.json else table(measured))
-    else:
-        show(options, device)
-
-
-def show(options: Options, device) -> None:
+        return
     run = load_run(options.run)
-    config, senior, junior = run.config, run.senior.to(device), run.junior.to(device)
+    config, senior, junior, tokenizer = run.config, run.senior.to(device), run.junior.to(device), run.tokenizer
     context = min(senior.config.max_seq_len, junior.config.max_seq_len)
+    problems = [Problem(options.prompt or "", "")] * options.samples
     if options.prompt is None:
-        _, problems, _ = load_problems(config, run.tokenizer, context, options.samples)
-    else:
-        problems = [Problem(options.prompt, "")] * options.samples
+        _, problems, _ = load_problems(config, tokenizer, context, options.samples)
     try:
-        prompts = [run.tokenizer.prompt(problem.question, config.prompt_template) for problem in problems]
+        prompts = [tokenizer.prompt(problem.question, config.prompt_template) for problem in problems]
     except ValueError as error:  # a character that the tokenizer lacks
         raise UserError(f"--prompt: {error}") from None
     room, longest = context - config.max_new_tokens, max(map(len, prompts))
     if longest > room:
         raise UserError(f"--prompt has {longest} tokens; {room} fit into the context: shorten it")
-    responses = rollout.generate(
-        senior,
-        None if options.schedule == "solo" else junior,
-        prompts,
-        rollout.make_handoff(options.schedule, run.tokenizer, senior, config),
-        end=run.tokenizer.end,
-        pad=run.tokenizer.pad,
-        max_new_tokens=config.max_new_tokens,
-        temperature=options.temperature,
-        generator=rollout.seeded(options.seed, "show"),
-    )
+    handoff = rollout.make_handoff(options.schedule, tokenizer, senior, config)
+    writers = (senior, None if options.schedule == "solo" else junior)
+    limits = {"end": tokenizer.end, "pad": tokenizer.pad, "max_new_tokens": config.max_new_tokens}
+    sampling = {"temperature": options.temperature, "generator": rollout.seeded(options.seed, "show")}
+    responses = rollout.generate(*writers, prompts, handoff, **limits, **sampling)
     color = sys.stdout.isatty()
     print(rollout.legend(color))
-    texts = responses.texts(run.tokenizer)
-    for row, (problem, text) in enumerate(zip(problems, texts, strict=True)):
-        print(f"\n{problem.question}\n\n{rollout.render(responses, row, run.tokenizer, color)}")
+    for row, (problem, text) in enumerate(zip(problems, responses.texts(tokenizer), strict=True)):
+        print(f"\n{problem.question}\n\n{rollout.render(responses, row, tokenizer, color)}")
         if problem.answer:
             right = reward.verify(text, problem.answer)
             print("\n→ right" if right else f"\n→ wrong, the answer is {problem.answer}")

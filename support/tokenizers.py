@@ -1,7 +1,4 @@
-"""Other people's tokenizers, by the tokenizers library: from a Hugging Face directory or a GGUF file, and back.
-
-Byte-level BPE alone, whose tokens are bytes, as in Llama 3, Qwen2 and 3, SmolLM2 and GPT-2.
-"""
+"""Other people's byte-level BPE, by the tokenizers library: from a Hugging Face directory or a GGUF file, and back."""
 
 import contextlib
 import importlib
@@ -35,42 +32,35 @@ class LibraryTokenizer(Tokenizer):
         self.library.no_truncation()
         self.library.no_padding()
         self.library.encode_special_tokens = True  # a special token's name in a text is text
-        said = {"chat_template": None}
+        said = {}
         for name in SETTINGS:
             said |= {key: value for key, value in json.loads(files.get(name, b"{}")).items() if value is not None}
-        names = {key: value for key, value in said.items() if key.endswith("_token")}
-        names = {key: value["content"] if isinstance(value, dict) else value for key, value in names.items()}
+        names = {k: v["content"] if isinstance(v, dict) else v for k, v in said.items() if k.endswith("_token")}
         tokens, special = token_bytes(self.library, vocab_size or said.get("vocab_size"))
         self.missing = set(range(256)) - {token[0] for token in tokens if len(token) == 1}
-
-        template = files["chat_template.jinja"].decode() if "chat_template.jinja" in files else said["chat_template"]
-        prompt, self.strips, closing = rendered(template, names) if template else ("{question}\n\n", False, "")
-        pattern = "|".join(re.escape(name) for name in sorted(special, key=len, reverse=True)) or "(?!)"
+        template = files.get("chat_template.jinja", b"").decode() or said.get("chat_template")
+        prompt, self.trim, closing = rendered(template, names) if template else ("{question}\n\n", str, "")
+        pattern = "|".join(map(re.escape, sorted(special, key=len, reverse=True))) or "(?!)"
         self.parts = [special.get(part, part) for part in re.split(f"({pattern})", prompt) if part]
         if not template:
             letter = self.library.encode("a")
             self.parts[:0] = letter.ids[: letter.special_tokens_mask.index(0)]  # the begin token, if it adds one
-
-        ends = said.get("eos_token_id", special.get(names.get("eos_token")))
+        ends = said.get("eos_token_id", special.get(names.get("eos_token"), []))
         ends = [*ends] if isinstance(ends, list) else [ends]
-        ends += [i for name, i in special.items() if closing.startswith(name)]
-        ends = [i for i in dict.fromkeys(ends) if i is not None]
+        ends += [i for name, i in special.items() if closing.startswith(name) and i not in ends]
         if not ends:
             raise ValueError(f"it has no special token {names.get('eos_token')} that ends a text; see its eos_token")
-        # Padding is masked wherever it is, so any id but an end will do.
-        pads = [special.get(names.get("pad_token")), *reversed(special.values()), *range(len(tokens))]
-        super().__init__(tokens, special, ends, pad=next(i for i in pads if i not in (*ends, None)))
+        pads = [special.get(names.get("pad_token"), ends[0]), *reversed(special.values()), *range(len(tokens))]
+        super().__init__(tokens, special, ends, pad=next(i for i in pads if i not in ends))  # masked, so any will do
 
     def encode(self, text: str) -> list[int]:
-        if not self.missing.isdisjoint(text.encode()):  # SmolLM2's vocabulary lacks 21 of the 256 bytes
-            c = next(c for c in text if not self.missing.isdisjoint(c.encode()))
-            raise ValueError(f"the tokenizer has no tokens for {c!r} (U+{ord(c):04X}); take it out of the text")
+        for c in text:
+            if self.missing.intersection(c.encode()):  # SmolLM2's vocabulary lacks 21 of the 256 bytes
+                raise ValueError(f"the tokenizer has no tokens for {c!r} (U+{ord(c):04X}); take it out of the text")
         return self.library.encode(text, add_special_tokens=False).ids
 
     def prompt(self, question: str, template: str = "{question}") -> list[int]:
-        """Ids that a model reads before it answers: `template` with the question in it, in the chat template."""
-        text, ids = template.replace("{question}", question), []
-        text = text.strip() if self.strips else text
+        text, ids = self.trim(template.replace("{question}", question)), []
         for part in self.parts:
             ids += [part] if isinstance(part, int) else self.encode(part.replace("{question}", text))
         return ids
@@ -81,30 +71,30 @@ def token_bytes(library, vocab_size: int | None) -> tuple[list[bytes], dict[str,
     vocab, added = library.get_vocab(), library.get_added_tokens_decoder()
     special = {token.content: i for i, token in sorted(added.items()) if token.special}
     largest = max(vocab.values())
-    if vocab_size and largest >= vocab_size:
+    vocab_size = vocab_size or largest + 1
+    if largest >= vocab_size:
         raise ValueError(f"it has ids up to {largest}, the model only {vocab_size} tokens")
-    tokens = [b""] * (vocab_size or largest + 1)
-    for name in vocab.keys() - special.keys():
-        i = vocab[name]
-        tokens[i] = name.encode() if i in added else name.translate(BYTES).encode("latin-1")
+    tokens = [b""] * vocab_size
+    for name, i in vocab.items():
+        if name not in special:
+            tokens[i] = name.encode() if i in added else name.translate(BYTES).encode("latin-1")
     return tokens, special
 
 
-def rendered(template: str | list, names: dict) -> tuple[str, bool, str]:
-    """A chat template -> (the prompt for "{question}", whether it strips the question, the text after an answer)."""
+def rendered(template: str | list, names: dict) -> tuple:
+    """A chat template -> (the prompt for "{question}", what it does to the question, the text after an answer)."""
     if isinstance(template, list):  # several by name
         template = {one["name"]: one["template"] for one in template}["default"]
-    chat = jinja2.sandbox.ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    chat.add_extension("jinja2.ext.loopcontrols")
-    fail = lambda reason: jinja2.Undefined(reason)()  # calling it raises
-    chat.globals |= names | {"raise_exception": fail, "strftime_now": datetime.now().strftime, "tools": None}
-    chat, user = chat.from_string(template), {"role": "user", "content": "{question}"}
+    more = {"raise_exception": jinja2.StrictUndefined, "strftime_now": datetime.now().strftime, "tools": None}
+    options = dict(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+    chat = jinja2.sandbox.ImmutableSandboxedEnvironment(**options).from_string(template, names | more)
+    user = {"role": "user", "content": "{question}"}
     prompt = chat.render(messages=[user], add_generation_prompt=True)
     spaced = chat.render(messages=[user | {"content": " {question} "}], add_generation_prompt=True)
     answered = chat.render(messages=[user, {"role": "assistant", "content": "{answer}"}])
     if prompt.count("{question}") != 1:
         raise ValueError("its chat template doesn't show a question once")
-    return prompt, spaced == prompt, answered.partition("{answer}")[2].lstrip()
+    return prompt, str.strip if spaced == prompt else str, answered.partition("{answer}")[2].lstrip()
 
 
 def directory_tokenizer(directory: Path, vocab_size: int | None = None) -> LibraryTokenizer | None:
@@ -133,8 +123,8 @@ def gguf_tokenizer(path: Path, fields: dict, vocab_size: int) -> LibraryTokenize
         settings = {name: tokens[said[key]] for name, key in ids.items() if key in said}
         settings["chat_template"] = said.get("tokenizer.chat_template")
         begin = settings["bos_token"] if said.get("add_bos_token", pre == "llama-bpe") else None
-        more = dict(nfc=pre == "qwen2", whole=pre == "llama-bpe", begin=begin)
-        return LibraryTokenizer(new_files(vocab, merges, GGUF_PATTERNS[pre], added, settings, **more), vocab_size)
+        files = new_files(vocab, merges, GGUF_PATTERNS[pre], added, settings, pre == "llama-bpe", pre == "qwen2", begin)
+        return LibraryTokenizer(files, vocab_size)
 
 
 def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
@@ -150,12 +140,12 @@ def own_files(tokenizer: Tokenizer) -> dict[str, bytes]:
     spelled = [token.decode("latin-1").translate(LETTERS) for token in tokenizer.tokens if token]
     vocab = {letters: i for i, letters in enumerate(spelled)} | tokenizer.special
     cuts = [(letters[:i], letters[i:]) for letters in spelled for i in range(1, len(letters))]
-    merges = [(a, b) for a, b in cuts if a in vocab and b in vocab]
-    settings = dict(zip(("eos_token", "pad_token"), tokenizer.special, strict=True))
-    return new_files(vocab, merges, [PATTERN], dict.fromkeys(tokenizer.special, True), settings, whole=True)
+    merges = [pair for pair in cuts if vocab.keys() >= {*pair}]
+    end, pad = tokenizer.special
+    return new_files(vocab, merges, [PATTERN], {end: True, pad: True}, {"eos_token": end, "pad_token": pad})
 
 
-def new_files(vocab, merges, patterns, added, settings: dict, nfc=False, whole=False, begin=None) -> dict[str, bytes]:
+def new_files(vocab, merges, patterns, added, settings: dict, whole=True, nfc=False, begin=None) -> dict[str, bytes]:
     """tokenizer.json and tokenizer_config.json. `added`: the tokens that no merge makes, and whether special."""
     t = package("tokenizers")
     made = t.Tokenizer(t.models.BPE(vocab, merges, ignore_merges=whole))
@@ -175,7 +165,7 @@ def package(name: str):
     try:
         return importlib.import_module(name)
     except ImportError:
-        raise UserError(f"{name.partition('.')[0]} is missing: pip install {name.partition('.')[0]}") from None
+        raise UserError("{0} is missing: pip install {0}".format(name.partition(".")[0])) from None
 
 
 @contextlib.contextmanager
@@ -191,7 +181,5 @@ def file_errors(path: Path, remedy: str, *more_errors: type[Exception]):
 
 def read_json(path: Path, optional: bool = False) -> dict:
     """The object in a JSON file; {} if the file is `optional` and isn't there. Raises UserError if it can't be read."""
-    if optional and not path.exists():
-        return {}
     with file_errors(path, "give a whole Hugging Face directory"):
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return {} if optional and not path.exists() else dict(json.loads(path.read_text(encoding="utf-8")))

@@ -85,6 +85,7 @@ def base(tmp_path_factory) -> Path:
         ("flipped_junior", "junior.pt", flip),
         ("no_junior", "junior.pt", lambda _: None),
         ("no_senior", "senior.pt", lambda _: None),
+        ("no_checkpoint", "checkpoint.pt", lambda _: None),
         ("another", "config.json", lambda _: b'{"model_type": "llama", "hidden_size": 64}'),
         ("types", "config.json", with_option("steps", "many")),
         ("unknown", "config.json", with_option("colour", "red")),
@@ -195,6 +196,7 @@ train --resume {base}/weights_only                   | checkpoint.pt no state --
 train --resume {base}/no_model                       | checkpoint.pt no model
 train --resume {base}/no_optimizer                   | checkpoint.pt no state
 train --resume {base}/no_junior                      | junior.pt missing
+train --resume {base}/no_checkpoint                  | no_checkpoint has lost its checkpoint.pt; restore
 train --resume {base}/flipped_junior                 | junior.pt damaged
 train --resume {base}/no_metrics                     | metrics.jsonl shorter restore
 train --resume {base}/other_along                    | evals.jsonl shorter restore
