@@ -41,7 +41,7 @@ class Options:
         least = {"problems": 1, "samples": 1, "temperature": 0, "top_p": 1e-6, "top_k": 1}
         given = {name: getattr(self, name) for name in least if getattr(self, name) is not None}
         for name, value in given.items():
-            most = 1 if name == "top_p" else float("inf")
+            most = 1 if name == "top_p" else 10**9
             if not least[name] <= value <= most:
                 raise ValueError(f"{option(name)} is {value}; it must be at least {least[name]} and at most {most}")
         self.measure_again = bool(given or self.validation or self.handoff_curve)

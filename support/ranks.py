@@ -43,10 +43,10 @@ def rank() -> int:
 def device(name: str) -> torch.device:
     """pick_device, with a GPU for every rank of this machine."""
     if size() > 1 and torch.cuda.is_available() and name in ("auto", "cuda"):
-        local, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
-        if local >= gpus:
+        here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", size())), torch.cuda.device_count()
+        if here > gpus:
             raise UserError(f"every process needs a GPU, and there are {gpus}; give torchrun --nproc_per_node={gpus}")
-        torch.cuda.set_device(local)
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     return pick_device(name)
 
 

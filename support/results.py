@@ -110,6 +110,9 @@ def read_run(directory: Path, options, befores: dict) -> Run:
     steps, path = read_lines(directory / "metrics.jsonl", "reward", "jargon_rate"), directory / "evals.jsonl"
     curve = {name: [row[name] and round(row[name], 4) for row in steps] for name in ("reward", "jargon_rate")}
     along = read_lines(path, "step") if path.exists() else []
+    if not options.measure_again:  # the run may have gone on since: no later steps beside its measurement
+        curve = {name: values[: config["steps"]] for name, values in curve.items()}
+        along = [measurement for measurement in along if measurement["step"] <= config["steps"]]
     return Run(directory.name, config["seed"], kept, curve=curve, along=along, **evaluation)
 
 
@@ -136,6 +139,7 @@ def measure_again(directory: Path, options, befores: dict) -> dict:
     befores[key] = befores.get(key) or measure(run.before, "before")
     after = measure(run.senior, directory.name)
     config = read_json(directory / "config.json", "seed") | {"eval_split": split, "eval_problems": count}
+    config["steps"] = run.step  # of an unfinished run, fewer than asked for
     config |= {f"eval_{name}": getattr(sampling, name) for name in ("samples", "temperature", "top_p", "top_k")}
     measured = {"before": befores[key], "handoff_curve": after.pop("handoff_curve", None), "after": after}
     return measured | {"config": config, "problems": len(problems), "samples": sampling.samples}

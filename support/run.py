@@ -35,7 +35,8 @@ from support.problem_files import load_problems
 from support.tokenizers import directory_tokenizer, save_tokenizer
 
 LOGS = ("metrics.jsonl", "evals.jsonl")
-FILES = ("config.json", "checkpoint.pt", "senior.pt", "junior.pt", "eval.json", *LOGS)
+DATA = ("data.jsonl", "test_data.jsonl")
+FILES = ("config.json", "checkpoint.pt", "senior.pt", "junior.pt", "eval.json", "tokenizer", *LOGS, *DATA)
 FREE = ("steps", "save_every", "eval_every", "device", "export", "checkpoint_activations")  # may change on --resume
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # a full or failing disk
 NO_MEMORY = """the GPU has too little memory; --checkpoint-activations needs less of it, and in a new run smaller
@@ -230,9 +231,9 @@ class Run:
             return
         result = {"before": self.before, "after": self.after, "problems": self.problems}
         result |= {"samples": self.config.eval_samples, "config": asdict(self.config) | {"resume": None}}
-        write_json(self.directory / "eval.json", result)
-        if self.config.export:
+        if self.config.export:  # before eval.json, which says that all is done
             save_pretrained(senior, self.tokenizer, self.config.export)
+        write_json(self.directory / "eval.json", result)
 
 
 def new_directory(given: str | Path | None, default: Path, keep: tuple[str, ...] = ()) -> Path:
@@ -252,7 +253,7 @@ def refuse_a_run(path: Path, keep: tuple[str, ...] = ()) -> None:
     """A run is never overwritten: UserError if the directory holds a file that a run writes."""
     for name in FILES:
         if name not in keep and (path / name).exists():
-            raise UserError(f"{path} holds a run ({name}), never overwritten; give --resume {path}, or another --out")
+            raise UserError(f"{path} holds a run's {name}, never overwritten; give --resume {path}, or another --out")
 
 
 def own_data(options: dict, directory: Path) -> dict[str, str]:
@@ -283,19 +284,21 @@ def saved_options(given: dict) -> dict:
     for name, value in given.items():
         if name not in (*FREE, "resume") and value != saved.get(name):
             raise UserError(f"{option(name)} {value} contradicts {saved.get(name)} in {path}; begin a new run for it")
-    if "export" not in given and saved.get("export") and path.with_name("eval.json").exists():
+    done = path.with_name("eval.json")
+    if "export" not in given and done.exists() and read_json(done, "config")["config"]["export"] == saved["export"]:
         saved["export"] = None  # it is done
     return saved | given
 
 
 def load_run(directory: str | Path) -> SimpleNamespace:
-    """A run on disk: its `config`, `before` and `senior` (before training, and now), `junior`, `tokenizer`."""
+    """A run on disk: its `config`, the `step` reached, `before` and `senior` (now), `junior`, `tokenizer`."""
     directory = Path(directory)
     options = read_json(directory / "config.json", "schedule", "seed", "steps", "data", "test_data", "max_new_tokens")
     config = SimpleNamespace(**options | own_data(options, directory))
     senior, junior, tokenizer = load_pair(directory / "checkpoint.pt", directory / "junior.pt")
     before, _ = load_any(directory / "senior.pt")
-    return SimpleNamespace(config=config, before=before, senior=senior, junior=junior, tokenizer=tokenizer)
+    step = load(directory / "checkpoint.pt").get("step")
+    return SimpleNamespace(config=config, step=step, before=before, senior=senior, junior=junior, tokenizer=tokenizer)
 
 
 def starting_pair(config) -> tuple[GPT, GPT, Tokenizer]:

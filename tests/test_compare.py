@@ -326,3 +326,21 @@ def test_a_damaged_file_of_results_is_one_line(tmp_path):
         path.write_text(text)
         with pytest.raises(UserError, match="results.json can't be read as evaluate.py --json prints it"):
             read_results(path)
+
+
+def test_a_run_that_goes_on_is_shown_as_far_as_it_was_measured(tmp_path, capsys):
+    """Its new steps are not mixed with the measurement of its shorter self; measured anew, it has the steps it reached."""
+    out = tmp_path / "run"
+    small = "--prompts-per-step 2 --group-size 2 --max-new-tokens 12 --eval-problems 2 --eval-samples 1 --eval-every 1"
+    train.main([*small.split(), "--steps=2", "--out", str(out)])
+    for name in ("metrics.jsonl", "evals.jsonl"):
+        (out / name).write_text((out / name).read_text() + (out / name).read_text().splitlines()[-1] + "\n")
+    rows = [json.loads(line) for line in (out / "evals.jsonl").read_text().splitlines()]
+    (out / "evals.jsonl").write_text("\n".join(json.dumps(row) for row in [*rows[:-1], rows[-1] | {"step": 3}]))
+    config = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps(config | {"steps": 9}))
+    capsys.readouterr()
+    for words, steps, length in ((["--json"], 2, 2), (["--json", "--problems=3"], 2, 3)):
+        compare.main([str(out), *words])
+        (run,) = json.loads(capsys.readouterr().out)
+        assert run["config"]["steps"] == steps and len(run["curve"]["reward"]) == length

@@ -213,7 +213,7 @@ def test_more_processes_than_gpus_are_refused(monkeypatch):
     monkeypatch.setattr(ranks, "size", lambda: 3)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setenv("LOCAL_RANK", "2")
+    monkeypatch.setenv("LOCAL_RANK", "0")  # the first, which alone is heard
     with pytest.raises(UserError, match="--nproc_per_node=2"):
         ranks.device("auto")
     assert ranks.device("cpu").type == "cpu"

@@ -478,3 +478,15 @@ def test_a_gpu_without_memory_left_is_a_clear_end(tmp_path, monkeypatch, capsys)
     assert main(*SHORT, "--out", tmp_path / "other") == 2
     error = capsys.readouterr().err
     assert "the GPU has too little memory" in error and "nothing was written" in error and error.count("\n") == 1
+
+
+def test_an_export_is_not_forgotten_by_a_run_that_grew_and_was_stopped(tmp_path, monkeypatch):
+    """The eval.json of its shorter self doesn't say that the export is done."""
+    pytest.importorskip("safetensors")
+    out, exported = tmp_path / "run", tmp_path / "exported"
+    assert main(*SHORT, "--steps=1", "--out", out) == 0
+    with monkeypatch.context() as patch:
+        at_step(patch, {0: lambda *_: signal.raise_signal(signal.SIGINT)})
+        assert main("--resume", out, "--steps=3", "--export", exported) == 130 and not exported.exists()
+    assert main("--resume", out) == 0 and (exported / "model.safetensors").exists()
+    assert main("--resume", out) == 0  # done, and not done again
