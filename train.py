@@ -239,9 +239,7 @@ def update(senior, junior, optimizer, rollout, A: Tensor, gate: Tensor, step: in
         for part in micro_batches(rollout, read, config.micro_batch_tokens):
             micro, trained = rollout[part], gate[part] != 0  # (n, T)
             with autocast(config.precision, senior.device):
-                full = to_logprobs(
-                    response_logits(senior, micro, trained), config.temperature
-                )  # (m, V), with a gradient
+                full = to_logprobs(response_logits(senior, micro, trained), config.temperature)  # (m, V), with grad
                 logprobs = token_logprobs(full, micro, trained)  # (n, T)
                 loss, part_stats = policy_loss(logprobs, micro.senior_logprobs, A[part], gate[part], config.clip, total)
                 if config.kl_coef:  # the kl_reg control: its tokens' KL(senior‖junior), averaged like the loss
