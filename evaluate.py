@@ -24,10 +24,8 @@ from data.problems import Problem, jargon_rate
 from data.tokenizer import Tokenizer
 from model import GPT, autocast
 from reward import verify_batch
-from rollout import Rollout, generate, make_handoff, render, response_logits, seeded, to_logprobs, token_logprobs
+from rollout import Rollout, generate, in_chunks, make_handoff, put_back, render, response_states, seeded, to_logprobs
 from tandem import Handoff, Schedule, Uniforms
-
-LOGITS = 2**26  # most logits of a model that are compared at a time: 256 MB, and some six tensors of that size
 
 
 @dataclass
@@ -107,16 +105,21 @@ def drift_and_legibility(senior: GPT, junior: GPT, rollout: Rollout) -> dict[str
     with. The end token counts.
     """
     mask = rollout.mask  # (N, T)
-    senior_logprobs = to_logprobs(response_logits(senior, rollout, mask), 1.0)  # (M, V)
-    junior_logprobs = to_logprobs(response_logits(junior, rollout, mask), 1.0)  # (M, V)
-    p, q = senior_logprobs.exp(), junior_logprobs.exp()  # (M, V) each
-    kl, acceptance = torch.zeros_like(mask, dtype=torch.float), torch.zeros_like(mask, dtype=torch.float)  # (N, T)
-    kl[mask] = (p * (senior_logprobs - junior_logprobs)).sum(dim=-1)  # KL(senior‖junior) = Σ p log(p / q)
-    acceptance[mask] = torch.minimum(p, q).sum(dim=-1)  # Σ min(p, q)
-    cross_entropy = -token_logprobs(junior_logprobs, rollout, mask)  # (N, T)
-    lengths = mask.sum(dim=1)  # (N,)
-    measures = {"kl": kl, "acceptance": acceptance, "cross_entropy": cross_entropy}
-    return {name: values.sum(dim=1) / lengths for name, values in measures.items()}
+    V, tokens, lengths = senior.config.vocab_size, rollout.tokens[mask], mask.sum(dim=1)  # (M,), (N,)
+    senior_states, junior_states = (response_states(model, rollout, mask) for model in (senior, junior))  # (M, C) each
+
+    def compare(senior_states: Tensor, junior_states: Tensor, tokens: Tensor) -> Tensor:  # -> (m, 3)
+        senior_logprobs = to_logprobs(senior.head(senior_states), 1.0)  # (m, V)
+        junior_logprobs = to_logprobs(junior.head(junior_states), 1.0)  # (m, V)
+        p, q = senior_logprobs.exp(), junior_logprobs.exp()  # (m, V) each
+        kl = (p * (senior_logprobs - junior_logprobs)).sum(dim=-1)  # KL(senior‖junior) = Σ p log(p / q)
+        acceptance = torch.minimum(p, q).sum(dim=-1)  # Σ min(p, q)
+        cross_entropy = -junior_logprobs.gather(1, tokens[:, None])[:, 0]
+        return torch.stack((kl, acceptance, cross_entropy), dim=1)
+
+    columns = in_chunks(compare, V, senior_states, junior_states, tokens).unbind(dim=1)  # (M,) each
+    names = ("kl", "acceptance", "cross_entropy")
+    return {name: put_back(x, mask).sum(dim=1) / lengths for name, x in zip(names, columns, strict=True)}
 
 
 @torch.no_grad()
@@ -143,8 +146,7 @@ def evaluate(
                 by_senior = some.rollout.authorship.sum() / some.rollout.mask.sum()
                 measures[name]["junior_fraction"] = 1 - by_senior.item()
         solo = answers["solo"]
-        at_a_time = max(1, LOGITS // (solo.rollout.mask.shape[1] * senior.config.vocab_size))
-        for rows in torch.arange(N).split(min(at_a_time, sampling.batch_size)):
+        for rows in torch.arange(N).split(sampling.batch_size):
             parts.append(drift_and_legibility(senior, junior, solo.rollout[rows]))
     kl, acceptance, cross_entropy = (
         torch.cat([part[name] for part in parts]).mean().item() for name in ("kl", "acceptance", "cross_entropy")

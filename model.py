@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+GROWTH = 512  # slots by which a cache grows
+
 
 @dataclass
 class GPTConfig:
@@ -47,40 +49,148 @@ class GPTConfig:
 
 
 class KVCache:
-    """Keys and values of every token so far, in place: `capacity` slots a row, of which the first `length` are filled.
+    """Keys and values of every token so far, in place: (B, KV, S, hd) a layer, of which the first `filled` slots count.
 
-    Prompts of different lengths are padded on the left, so that all rows write to the same slot; `start` (B,) is the
-    first slot of each row that holds a token, and a token's position is its slot minus its row's start.
+    Prompts of different lengths are padded on the left; `start` (B,) is the first slot of each that holds a token. After
+    `share(G)` a row of slots belongs to G texts, side by side in the batch, that begin with its prompt: they all see the
+    prompt's slots, and behind them each every G-th. So a prompt is stored, and read at every token, once for its group.
     """
 
-    def __init__(self, config: GPTConfig, batch_size: int, capacity: int, start: Tensor | None = None, *, like: Tensor):
-        shape, kind = (batch_size, config.n_kv_heads, capacity, config.head_dim), like.device.type
-        # In the precision in which attention computes, or all of it would be converted at every token.
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else like.dtype
-        layers = range(config.n_layers)
-        self.k = [like.new_empty(shape, dtype=dtype) for _ in layers]  # (B, KV, S, hd) for every layer
-        self.v = [like.new_empty(shape, dtype=dtype) for _ in layers]  # (B, KV, S, hd) for every layer
+    def __init__(self, config: GPTConfig, batch_size: int, limit: int, start: Tensor | None = None, *, like: Tensor):
+        """`limit` is the most tokens that a text may have, padding included. Memory is taken as they come."""
+        self.config, self.limit, self.dtype = config, limit, compute_dtype(like)
         self.start = torch.zeros(batch_size, dtype=torch.long, device=like.device) if start is None else start  # (B,)
-        self.length = 0
+        self.length = 0  # tokens of a text
+        self.group, self.shared = 1, 0  # texts of a row, and slots that they share
+        empty = like.new_empty(batch_size, config.n_kv_heads, 0, config.head_dim, dtype=self.dtype)
+        self.k, self.v = [empty] * config.n_layers, [empty] * config.n_layers  # (B, KV, S, hd) of every layer
 
-    def write(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Put the new tokens' keys and values (B, KV, T, hd) behind the old; returns all of them, (B, KV, S, hd)."""
-        end = self.length + k.shape[2]
-        self.k[layer][:, :, self.length : end] = k
-        self.v[layer][:, :, self.length : end] = v
-        return self.k[layer][:, :, :end], self.v[layer][:, :, :end]
+    @property
+    def filled(self) -> int:
+        return self.shared + self.group * (self.length - self.shared)
 
-    def keep(self, rows: Tensor, capacity: int | None = None) -> None:
-        """Reorder, repeat or drop rows, (M,) indices into the present ones; optionally grow to `capacity` slots.
+    def read(self, T: int) -> Tensor:
+        """Make room for T more tokens of every text (one, once rows are shared). Their positions, (texts, T)."""
+        if T > 1 and self.group > 1:
+            raise ValueError("texts that share a prompt read one token at a time")
+        if self.filled + T * self.group > self.k[0].shape[2]:
+            if self.group > 1 and self.length > 2 * self.shared:  # to pass by the others' slots costs too much now
+                self.keep(torch.arange(len(self.start) * self.group, device=self.start.device))
+            else:
+                self.grow(T)
+        first, self.first, self.length = self.length, self.filled, self.length + T
+        if T == 1:
+            self.mask = self.seen[..., : self.filled]  # (B, 1, G · H / KV, S)
+        else:
+            self.mask = additive_mask(visible(first, self.length, self.start)[:, None], self.config, self.dtype)
+        start = self.start.repeat_interleave(self.group)[:, None]  # (texts, 1)
+        return (torch.arange(first, self.length, device=start.device) - start).clamp(min=0)
 
-        Only filled slots are copied, one layer at a time: old and new are never in memory together.
-        """
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """The new tokens' queries (texts, H, T, hd) on their keys and values and all before.  -> (texts, H, T, hd)"""
+        B, KV = self.k[layer].shape[:2]
+        self.k[layer][:, :, self.first : self.filled] = fold(k, B, KV)
+        self.v[layer][:, :, self.first : self.filled] = fold(v, B, KV)
+        k, v = (layers[layer][:, :, : self.filled] for layers in (self.k, self.v))  # (B, KV, S, hd) each
+        return masked_attention(q, k, v, self.mask)
+
+    def share(self, group: int) -> None:
+        """All that was read is the prompt of `group` texts from now on."""
+        self.group, self.shared = group, self.length
+        self.grow()
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with these texts, (M,) indices into the present ones, repeated or not, each in a row of its own."""
+        row, place = rows // self.group, rows % self.group  # (M,) each
+        later = torch.arange(self.length - self.shared, device=rows.device)  # tokens behind the shared ones
+        own = self.shared + self.group * later + place[:, None]  # (M, length - shared)
+        slots = torch.cat((torch.arange(self.shared, device=rows.device).expand(len(rows), -1), own), dim=1)
+        for layers in (self.k, self.v):  # one layer at a time: old and new are never in memory together
+            for layer, old in enumerate(layers):
+                layers[layer] = old.transpose(1, 2)[row[:, None], slots].transpose(1, 2)  # (M, KV, length, hd)
+        self.start, self.group, self.shared = self.start[row], 1, 0
+        self.grow()
+
+    def grow(self, T: int = 1) -> None:
+        """Room for T more tokens and GROWTH slots, or for all that may come. Says which texts of a row see a slot."""
+        S = min(self.filled + max(T * self.group, GROWTH), self.shared + self.group * (self.limit - self.shared))
         for layers in (self.k, self.v):
             for layer, old in enumerate(layers):
-                _, KV, S, hd = old.shape
-                layers[layer] = old.new_empty(len(rows), KV, capacity or S, hd)
-                layers[layer][:, :, : self.length] = old[:, :, : self.length][rows]
-        self.start = self.start[rows]
+                layers[layer] = old.new_empty(*old.shape[:2], S, old.shape[3])
+                layers[layer][:, :, : old.shape[2]] = old
+        slots, texts = (torch.arange(n, device=self.start.device) for n in (S, self.group))  # (S,), (G,)
+        own = (slots < self.shared) | ((slots - self.shared) % self.group == texts[:, None])  # (G, S)
+        seen = own & (slots >= self.start[:, None])[:, None]  # (B, G, S)
+        self.seen = additive_mask(seen[:, :, None], self.config, self.dtype)  # (B, 1, G · H / KV, S)
+
+
+class SharedPrompts:
+    """N responses to D distinct prompts, every prompt read once: all prompts' tokens, then all responses', in one row.
+
+    Norms and products don't ask where a token stands; attention alone takes the row apart. Prompts are padded on the
+    left, as in a rollout; `start` (D,) is where each begins, `prompt_of` (N,) says which one a response continues.
+    """
+
+    def __init__(self, config: GPTConfig, start: Tensor, P: int, prompt_of: Tensor, T: int, *, like: Tensor):
+        D, N, slots = len(start), len(prompt_of), torch.arange(P + T, device=start.device)
+        self.sizes, self.prompt_of, self.length = ((D, P), (N, T)), prompt_of, P + T
+        parts = ((0, P, start), (P, P + T, start[prompt_of]))  # first and last slot, and where rows begin
+        positions = [(slots[first:end] - start[:, None]).clamp(min=0).flatten() for first, end, start in parts]
+        self.positions = torch.cat(positions)[None]  # (1, D · P + N · T)
+        seen = [visible(*part)[:, None] for part in parts]  # (D, 1, P, P), (N, 1, T, P + T)
+        self.masks = [additive_mask(part, config, compute_dtype(like)) for part in seen]
+
+    def read(self, T: int) -> Tensor:
+        return self.positions
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Queries (1, H, D · P + N · T, hd): a prompt's on its own tokens, a response's on its prompt's and its own."""
+        (q_prompts, q), (k_prompts, k), (v_prompts, v) = map(self.split, (q, k, v))
+        k = torch.cat((k_prompts.index_select(0, self.prompt_of), k), dim=2)  # (N, KV, P + T, hd)
+        v = torch.cat((v_prompts.index_select(0, self.prompt_of), v), dim=2)  # (N, KV, P + T, hd)
+        prompts = masked_attention(q_prompts, k_prompts, v_prompts, self.masks[0])  # (D, H, P, hd)
+        responses = masked_attention(q, k, v, self.masks[1])  # (N, H, T, hd)
+        return torch.cat([part.transpose(0, 1).flatten(1, 2) for part in (prompts, responses)], dim=1)[None]
+
+    def split(self, x: Tensor) -> list[Tensor]:
+        """(1, heads, D · P + N · T, hd) -> (D, heads, P, hd), (N, heads, T, hd)"""
+        parts = x[0].split([rows * length for rows, length in self.sizes], dim=1)
+        return [part.unflatten(1, size).transpose(0, 1) for part, size in zip(parts, self.sizes, strict=True)]
+
+
+def visible(first: int, end: int, start: Tensor) -> Tensor:
+    """Which slots the tokens in slots first..end-1 may see: those of their row up to their own.  (B, T, S) bool
+
+    Padding sees itself alone: a softmax over nothing would be NaN, and would spread.
+    """
+    keys = torch.arange(end, device=start.device)  # (S,)
+    queries = keys[first:, None]  # (T, 1)
+    written = keys >= start[:, None, None]  # (B, 1, S)
+    return written & (keys <= queries) | (keys == queries)
+
+
+def additive_mask(seen: Tensor, config: GPTConfig, dtype: torch.dtype) -> Tensor:
+    """What attention adds to the scores: 0 where a key is seen, else -inf.  (B, G, T, S) -> (B, 1, G · H / KV · T, S)
+
+    Once for all layers, and in the precision of attention: from booleans each layer would make its own.
+    """
+    mask = seen.new_zeros(seen.shape, dtype=dtype).masked_fill_(~seen, -torch.inf)[:, :, None]  # (B, G, 1, T, S)
+    return mask.expand(-1, -1, config.n_heads // config.n_kv_heads, -1, -1).flatten(1, 3)[:, None]
+
+
+def fold(x: Tensor, B: int, KV: int) -> Tensor:
+    """Put side by side what reads, or becomes, one head's slots of a row.  (texts, heads, T, hd) -> (B, KV, ·, hd)"""
+    return x.reshape(B, len(x) // B, KV, -1, x.shape[-1]).transpose(1, 2).flatten(2, 3)
+
+
+def masked_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+    """Queries (texts, H, T, hd) on the keys and values (B, KV, S, hd) of their rows.  -> (texts, H, T, hd)
+
+    The heads and texts that share keys become queries of one head: keys are read once, most of a decode step's time.
+    """
+    B, KV, _, hd = k.shape
+    y = F.scaled_dot_product_attention(fold(q, B, KV), k, v, attn_mask=mask)  # (B, KV, G · H / KV · T, hd)
+    return y.reshape(B, KV, len(q) // B, -1, hd).transpose(1, 2).reshape(q.shape)
 
 
 class Rope(nn.Module):
@@ -129,8 +239,8 @@ class Attention(nn.Module):
             self.q_norm = nn.RMSNorm(config.head_dim, config.norm_eps)
             self.k_norm = nn.RMSNorm(config.head_dim, config.norm_eps)
 
-    def forward(self, x: Tensor, rope, mask: Tensor | None, cache: KVCache | None, layer: int) -> Tensor:
-        """States (B, T, C) -> what attention adds to them (B, T, C). `rope` is (cos, sin), `layer` where the cache writes."""
+    def forward(self, x: Tensor, layer: int, rope, context) -> Tensor:
+        """States (B, T, C) -> what attention adds to them (B, T, C). `rope` is (cos, sin), `context` as in `GPT.hidden`."""
         B, T, _ = x.shape
         H, KV, hd = self.n_heads, self.n_kv_heads, self.head_dim
         qkv = self.qkv(x).view(B, T, -1, hd).transpose(1, 2)  # (B, H + 2 KV, T, hd)
@@ -138,17 +248,11 @@ class Attention(nn.Module):
         if self.qk_norm:
             qk = torch.cat((self.q_norm(qk[:, :H]), self.k_norm(qk[:, H:])), dim=1)
         q, k = rotate(qk, *rope).split([H, KV], dim=1)  # (B, heads, T, hd)
-        if cache is not None:
-            k, v = cache.write(layer, k, v)  # (B, KV, S, hd)
-        if T == 1:
-            # A decode step spends most of its time reading keys and values. The H / KV query heads that share them
-            # become H / KV queries of one head, (B, H, 1, hd) -> (B, KV, H / KV, hd), so they are read once.
-            q = q.reshape(B, KV, H // KV, hd)
-        # Without a cache the new tokens are all there is, and causal; with one, `mask` says who sees whom.
-        y = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask, is_causal=cache is None, enable_gqa=q.shape[1] != KV
-        )  # (B, H, T, hd), or (B, KV, H / KV, hd) if T is 1
-        return self.out(y.reshape(B, H, T, hd).transpose(1, 2).reshape(B, T, -1))  # (B, T, C)
+        if context is None:
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=H != KV)  # (B, H, T, hd)
+        else:
+            y = context.attend(layer, q, k, v)  # (B, H, T, hd)
+        return self.out(y.transpose(1, 2).reshape(B, T, -1))  # (B, T, C)
 
 
 class SwiGLU(nn.Module):
@@ -174,8 +278,8 @@ class Block(nn.Module):
         self.mlp_norm = nn.RMSNorm(config.d_model, config.norm_eps)
         self.mlp = SwiGLU(config)
 
-    def forward(self, x: Tensor, rope, mask: Tensor | None, cache: KVCache | None, layer: int) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), rope, mask, cache, layer)  # (B, T, C)
+    def forward(self, x: Tensor, layer: int, rope, context) -> Tensor:
+        x = x + self.attention(self.attention_norm(x), layer, rope, context)  # (B, T, C)
         return x + self.mlp(self.mlp_norm(x))  # (B, T, C)
 
 
@@ -203,50 +307,37 @@ class GPT(nn.Module):
         """Where the weights are."""
         return self.embedding.weight.device
 
-    def forward(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
-        """Tokens (B, T) -> logits (B, T, V). With a cache they take its next T slots."""
-        return self.head(self.hidden(tokens, cache))
+    def forward(self, tokens: Tensor, context: KVCache | SharedPrompts | None = None) -> Tensor:
+        """Tokens (B, T) -> logits (B, T, V)."""
+        return self.head(self.hidden(tokens, context))
 
-    def hidden(self, tokens: Tensor, cache: KVCache | None = None) -> Tensor:
+    def hidden(self, tokens: Tensor, context: KVCache | SharedPrompts | None = None) -> Tensor:
         """Tokens (B, T) -> the last layer's normalized states (B, T, C), to which `head` gives logits.
 
-        Whoever needs the logits of a few positions only calls `head` on those.
+        Without a context the tokens are whole texts, padded on the right if at all, where causal attention never looks.
+        With a cache they are the next T of its texts; SharedPrompts says what else they can be.
         """
         T = tokens.shape[1]
-        first = cache.length if cache is not None else 0
-        if first + T > self.config.max_seq_len:
-            raise ValueError(f"{first + T} tokens are more than the context of {self.config.max_seq_len} (max_seq_len)")
-        slots = torch.arange(first, first + T, device=tokens.device)  # (T,)
-        positions, mask = slots[None], None  # (1, T)
-        x = self.embedding(tokens)  # (B, T, C)
-        if cache is not None:
-            positions = (slots - cache.start[:, None]).clamp(min=0)  # (B, T)
-            seen = self.visible(first, first + T, cache.start)  # (B, 1, T, S)
-            # As what is added to the scores, here and once: from a mask of booleans every layer would make its own.
-            mask = x.new_zeros(seen.shape).masked_fill(~seen, -torch.inf)  # (B, 1, T, S)
+        positions = torch.arange(T, device=tokens.device)[None] if context is None else context.read(T)  # (B or 1, T)
+        length, most = T if context is None else context.length, self.config.max_seq_len
+        if length > most:
+            raise ValueError(f"{length} tokens are more than the context of {most} (max_seq_len)")
+        x = self.embedding(tokens).to(self.norm.weight.dtype)  # (B, T, C); of a frozen model it may be bfloat16
         rope = self.rope(positions)
-        recompute = self.checkpoint_activations and torch.is_grad_enabled() and cache is None
+        recompute = self.checkpoint_activations and torch.is_grad_enabled() and not isinstance(context, KVCache)
         for layer, block in enumerate(self.blocks):
-            inputs = (x, rope, mask, cache, layer)
+            inputs = (x, layer, rope, context)
             if recompute:
                 x = checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False)  # (B, T, C)
             else:
                 x = block(*inputs)  # (B, T, C)
-        if cache is not None:
-            cache.length += T
         return self.norm(x)
 
-    @staticmethod
-    def visible(first: int, end: int, start: Tensor) -> Tensor:
-        """Which slots the tokens in slots first..end-1 may see: those of their row up to their own.  (B, 1, T, S) bool
 
-        Padding sees itself alone: a softmax over nothing would be NaN, and would spread.
-        """
-        keys = torch.arange(end, device=start.device)  # (S,)
-        queries = keys[first:, None]  # (T, 1)
-        written = keys >= start[:, None, None]  # (B, 1, S)
-        causal = keys <= queries  # (T, S)
-        return (written & causal | (keys == queries))[:, None]  # (B, 1, T, S)
+def compute_dtype(like: Tensor) -> torch.dtype:
+    """The precision in which attention computes, or caches and masks would be converted at every token."""
+    kind = like.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else like.dtype
 
 
 def autocast(precision: str, device: torch.device):

@@ -9,19 +9,23 @@ Both models read every token, whoever wrote it. The distribution of the author g
 
 import hashlib
 import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
-from model import GPT, KVCache
+from model import GPT, KVCache, SharedPrompts
 from tandem import Handoff, Schedule, Uniforms
 
-LOOK_EVERY = 4  # tokens between looks for finished rows: a look makes a GPU wait
+LOOK_EVERY = {"cpu": 4, "cuda": 16}  # tokens between looks for finished rows: a look makes the host wait for a GPU
 FULL_ENOUGH = 0.75  # share of unfinished rows above which finished ones are not dropped: dropping copies the caches
-
+LOGITS = 2**25  # most logits that an update or a measurement has in memory in one tensor, 128 MB
 
 TENSORS = ("tokens", "authorship", "mask", "senior_logprobs", "junior_logprobs")
 
@@ -49,8 +53,8 @@ class Rollout:
 
     def texts(self, tokenizer) -> list[str]:
         """The responses as N strings."""
-        rows = zip(self.tokens, self.mask, strict=True)
-        return [tokenizer.decode(tokens[mask].tolist()) for tokens, mask in rows]
+        rows = zip(self.tokens.tolist(), self.mask.sum(dim=1).tolist(), strict=True)
+        return [tokenizer.decode(tokens[:length]) for tokens, length in rows]
 
 
 def blank(prompts: list[list[int]], T: int, pad: int, device: torch.device) -> Rollout:
@@ -135,42 +139,78 @@ def generate(
     """
     models = [senior] if junior is None else [senior, junior]
     check_arguments(models, prompts, handoff, max_new_tokens, temperature, top_p, top_k, max_turns)
-    out, ends = blank(prompts, max_new_tokens, pad, senior.device), torch.tensor(end, device=senior.device)
+    device, out = senior.device, blank(prompts, max_new_tokens, pad, senior.device)
+    ends, look_every = torch.tensor(end, device=device), LOOK_EVERY.get(device.type, 4)
     if not isinstance(generator, Uniforms):
-        generator = Uniforms(len(prompts), generator, senior.device)
+        generator = Uniforms(len(prompts), generator, device)
 
-    for rows in torch.arange(len(prompts), device=senior.device).split(batch_size or len(prompts)):
-        part = [prompts[i] for i in rows.tolist()]  # B
+    for rows in torch.arange(len(prompts)).split(batch_size or len(prompts)):
+        part, rows = [prompts[i] for i in rows.tolist()], rows.to(device)  # B
         caches, logits = prefill(models, part, max_new_tokens, pad)  # (B, V) each
         # Each part replays the whole batch's random numbers from their start, so splitting changes nothing.
         uniforms = generator.part(rows) if len(rows) < len(prompts) else generator
-        author = handoff.start(len(rows), uniforms, senior.device)  # (B,) True: the senior writes
+        author = handoff.start(len(rows), uniforms, device)  # (B,) True: the senior writes
         done, turns = torch.zeros_like(author), torch.ones_like(rows)  # (B,) each
-        for t in range(max_new_tokens):
-            logprobs = [to_logprobs(x, temperature, top_p, top_k) for x in logits]  # (B, V) of each model
-            of_author = logprobs[0] if junior is None else torch.where(author[:, None], *logprobs)  # (B, V)
-            token = sample(of_author, uniforms()).masked_fill(done, pad)  # (B,) the author draws
-            write(out, rows, t, token, author, ~done, logprobs)  # before `done` changes: the end token counts
-            previous, author = author, handoff.next(token)  # (B,)
-            turns = turns + (author != previous)
-            done = done | torch.isin(token, ends) | (turns > (max_turns or math.inf))
-            if t + 1 == max_new_tokens:
-                break
-            if t % LOOK_EVERY == LOOK_EVERY - 1:
-                going = (~done).nonzero()[:, 0]  # (M,)
-                if len(going) == 0:
+        with reading(models, caches) as read:
+            for t in range(max_new_tokens):
+                logprobs = [to_logprobs(x, temperature, top_p, top_k) for x in logits]  # (B, V) of each model
+                of_author = logprobs[0] if junior is None else torch.where(author[:, None], *logprobs)  # (B, V)
+                token = sample(of_author, uniforms()).masked_fill(done, pad)  # (B,) the author draws
+                write(out, rows, t, token, author, ~done, logprobs)  # before `done` changes: the end token counts
+                previous, author = author, handoff.next(token)  # (B,)
+                turns = turns + (author != previous)
+                done = done | torch.isin(token, ends) | (turns > (max_turns or math.inf))
+                if t + 1 == max_new_tokens:
                     break
-                if len(going) <= FULL_ENOUGH * len(rows):  # B shrinks: finished rows take no more work
-                    rows, done, turns, author, token = (x[going] for x in (rows, done, turns, author, token))
-                    uniforms = uniforms.at(going)
-                    for state in (handoff, *caches):
-                        state.keep(going)
-            logits = []
-            for model, cache in zip(models, caches, strict=True):  # BOTH read the token, whoever wrote it
-                logits.append(model(token[:, None], cache)[:, 0])  # (B, V)
+                if t % look_every == look_every - 1:
+                    going = (~done).nonzero()[:, 0]  # (M,)
+                    if len(going) == 0:
+                        break
+                    if len(going) <= FULL_ENOUGH * len(rows):  # B shrinks: finished rows take no more work
+                        rows, done, turns, author, token = (x[going] for x in (rows, done, turns, author, token))
+                        uniforms = uniforms.at(going)
+                        for state in (handoff, *caches):
+                            state.keep(going)
+                logits = read(token)  # BOTH read the token, whoever wrote it: (B, V) of each model
         if bar is not None:
             bar.update(len(part))
     return finished(out)
+
+
+@contextmanager
+def reading(models: list[GPT], caches: list[KVCache]):
+    """A function by which every model reads the next tokens (B,): their logits, (B, V) each.
+
+    Two models on a CPU of two cores or more read at the same time, each in a thread with half of the cores. Few
+    operations of a decode step are large enough to gain as much from being split.
+    """
+
+    def alone(model: GPT, cache: KVCache, token: Tensor) -> Tensor:
+        return model(token[:, None], cache)[:, 0]  # (B, V)
+
+    cores = torch.get_num_threads()
+    if len(models) == 1 or cores < 2 or models[0].device.type != "cpu":
+        yield lambda token: [alone(model, cache, token) for model, cache in zip(models, caches, strict=True)]
+        return
+
+    precision, autocasts = torch.get_autocast_dtype("cpu"), torch.is_autocast_enabled("cpu")
+
+    def begin() -> None:  # torch keeps these for each thread
+        torch.set_num_threads(cores // 2)
+        torch.set_grad_enabled(False)
+        torch.set_autocast_dtype("cpu", precision)
+        torch.set_autocast_enabled("cpu", autocasts)
+
+    def both(token: Tensor) -> list[Tensor]:
+        juniors = thread.submit(alone, models[1], caches[1], token)
+        return [alone(models[0], caches[0], token), juniors.result()]
+
+    with ThreadPoolExecutor(1, initializer=begin) as thread:
+        try:
+            torch.set_num_threads(cores // 2)
+            yield both
+        finally:
+            torch.set_num_threads(cores)
 
 
 def write(out: Rollout, rows: Tensor, t: int, token: Tensor, author: Tensor, going: Tensor, logprobs: list[Tensor]):
@@ -205,21 +245,32 @@ def check_arguments(models, prompts, handoff, max_new_tokens, temperature, top_p
 def prefill(models: list[GPT], prompts: list[list[int]], max_new_tokens: int, pad: int):
     """Read the prompts: of each model a cache with room for the responses, and the logits (B, V) of their first tokens.
 
-    Each distinct prompt is read once. Its cache rows are then copied to its whole group.
+    Each distinct prompt is read once. Where all have equally many rows, side by side, its group shares it in the cache.
     """
-    distinct = {prompt: i for i, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
-    device, longest = models[0].device, max(map(len, distinct))
-    row_of = torch.tensor([distinct[tuple(prompt)] for prompt in prompts], device=device)  # (B,)
-    start = torch.tensor([longest - len(prompt) for prompt in distinct], device=device)  # (D,) padded on the left
-    padded = torch.tensor([[pad] * (longest - len(p)) + list(p) for p in distinct], device=device)  # (D, P)
-    caches, logits = [], []
+    padded, start, prompt_of = distinct(prompts, pad, models[0].device)  # (D, P), (D,), (B,)
+    (D, P), G, caches, logits = padded.shape, len(prompts) // len(start), [], []
+    rows = list(map(tuple, prompts))
+    grouped = rows == [prompt for prompt in dict.fromkeys(rows) for _ in range(G)]
     for model in models:
-        cache = KVCache(model.config, len(distinct), longest, start, like=model.embedding.weight)
+        cache = KVCache(model.config, D, P + max_new_tokens, start, like=model.embedding.weight)
         last = model.hidden(padded, cache)[:, -1]  # (D, C)
-        logits.append(model.head(last)[row_of])  # (B, V)
-        cache.keep(row_of, capacity=longest + max_new_tokens)
+        logits.append(model.head(last)[prompt_of])  # (B, V)
+        if grouped:
+            cache.share(G)
+        else:
+            cache.keep(prompt_of)
         caches.append(cache)
     return caches, logits
+
+
+def distinct(prompts: list[list[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """The D distinct prompts, padded on the left (D, P), where each begins (D,), and which is each row's (B,)."""
+    found = {prompt: i for i, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+    P = max(map(len, found))
+    padded = torch.tensor([[pad] * (P - len(prompt)) + list(prompt) for prompt in found])  # (D, P)
+    start = torch.tensor([P - len(prompt) for prompt in found])  # (D,)
+    prompt_of = torch.tensor([found[tuple(prompt)] for prompt in prompts])  # (B,)
+    return padded.to(device), start.to(device), prompt_of.to(device)
 
 
 def finished(out: Rollout) -> Rollout:
@@ -231,27 +282,46 @@ def finished(out: Rollout) -> Rollout:
     return Rollout(out.prompts, **{name: getattr(out, name)[:, :T] for name in TENSORS})
 
 
-def response_logits(model: GPT, rollout: Rollout, select: Tensor) -> Tensor:
-    """The model's logits for each selected response token, from one uncached forward over whole texts.  -> (M, V)
+def response_states(model: GPT, rollout: Rollout, select: Tensor) -> Tensor:
+    """The states before the selected response tokens, from which `head` predicts them.  -> (M, C)
 
-    select (N, T) bool; M is its number of True, in row-major order, so `out[select] = values` puts values back.
-    Sequences are padded on the right, where causal attention never looks: no mask is needed.
+    select (N, T) bool; M is its number of True, in row-major order, so `out[select] = values` puts values back. One
+    uncached forward over prompts and responses, in which the rows of a group read their prompt once.
     """
-    lengths = rollout.mask.sum(dim=1).tolist()
-    responses = zip(rollout.prompts, rollout.tokens.tolist(), lengths, strict=True)
-    sequences = [torch.tensor(prompt + row[:length]) for prompt, row, length in responses]
-    padded = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True).to(model.device)  # (N, P + T)
-    before = torch.tensor([len(prompt) - 1 for prompt in rollout.prompts], device=model.device)  # (N,)
-    row, t = select.nonzero(as_tuple=True)  # (M,), (M,)
-    states = model.hidden(padded)[row, before[row] + t]  # (M, C): the state before a token predicts it
-    return model.head(states)  # (M, V)
+    T = int(rollout.mask.sum(dim=1).max())  # of these rows
+    tokens, select = rollout.tokens[:, :T], select[:, :T]  # (N, T) each
+    padded, start, prompt_of = distinct(rollout.prompts, 0, model.device)  # (D, P), (D,), (N,)
+    (D, P), N = padded.shape, len(tokens)
+    context = SharedPrompts(model.config, start, P, prompt_of, T, like=model.embedding.weight)
+    text = torch.cat((padded.flatten(), tokens.flatten()))[None]  # (1, D · P + N · T)
+    prompts, responses = model.hidden(text, context)[0].split([D * P, N * T])  # (D · P, C), (N · T, C)
+    first = prompts.view(D, P, -1)[prompt_of, -1:]  # (N, 1, C): a prompt's last state predicts the first token
+    return torch.cat((first, responses.view(N, T, -1)[:, :-1]), dim=1)[select]  # (M, C)
 
 
-def token_logprobs(logprobs: Tensor, rollout: Rollout, select: Tensor) -> Tensor:
-    """The selected tokens' own entries of (M, V) log-probs, 0 elsewhere.  (N, T)"""
-    found = torch.zeros_like(rollout.senior_logprobs)  # (N, T)
-    found[select] = logprobs.gather(1, rollout.tokens[select][:, None])[:, 0]
-    return found
+def token_logprobs(model: GPT, states: Tensor, tokens: Tensor, temperature: float) -> Tensor:
+    """Log-probs of the tokens (M,) that follow the states (M, C).  (M,)"""
+
+    def own(states: Tensor, tokens: Tensor) -> Tensor:
+        return to_logprobs(model.head(states), temperature).gather(1, tokens[:, None])[:, 0]
+
+    return in_chunks(own, model.config.vocab_size, states, tokens)
+
+
+def in_chunks(function: Callable, V: int, *columns: Tensor) -> Tensor:
+    """function(*columns), of as many rows at a time as have LOGITS logits: a large vocabulary's would fill a GPU.
+
+    The gradient computes each chunk again.
+    """
+    parts = list(zip(*(column.split(max(1, LOGITS // V)) for column in columns), strict=True))
+    if len(parts) == 1:
+        return function(*columns)
+    return torch.cat([checkpoint(function, *part, use_reentrant=False) for part in parts])
+
+
+def put_back(values: Tensor, select: Tensor) -> Tensor:
+    """Values (M,) where `select` (N, T) is True, in row-major order, and 0 elsewhere.  (N, T)"""
+    return torch.zeros(select.shape, device=values.device).masked_scatter(select, values.float())
 
 
 def pieces(rollout: Rollout, row: int, tokenizer) -> list[tuple[str, bool]]:

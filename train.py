@@ -21,7 +21,17 @@ from data.tokenizer import Tokenizer
 from evaluate import Sampling, evaluate
 from model import autocast
 from reward import verify_batch
-from rollout import generate, make_handoff, render, response_logits, seeded, to_logprobs, token_logprobs
+from rollout import (
+    generate,
+    in_chunks,
+    make_handoff,
+    put_back,
+    render,
+    response_states,
+    seeded,
+    to_logprobs,
+    token_logprobs,
+)
 from support import ranks
 from support.compare import table
 from support.options import UserError, command, option, parse
@@ -229,6 +239,11 @@ def update(senior, junior, optimizer, rollout, A: Tensor, gate: Tensor, step: in
     """An optimizer step a mini-batch (GRPO: two a batch), each an average over all of its senior tokens."""
     optimizer.param_groups[0]["lr"] = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup_steps))
     stats = []  # of each mini-batch
+
+    def kl_full(states: Tensor, junior_states: Tensor) -> Tensor:  # (m, C) each -> (m,)
+        models = ((senior, states), (junior, junior_states))
+        return kl_exact(*(to_logprobs(model.head(x), config.temperature) for model, x in models))
+
     for rows in torch.arange(len(A), device=A.device).chunk(config.mini_batches):  # whole groups
         total = ranks.sum(gate[rows].sum())  # ONE count of senior tokens, not one a micro-batch or a process
         # A row without an advantage has no gradient: it counts in the average, but needn't be read again.
@@ -239,16 +254,17 @@ def update(senior, junior, optimizer, rollout, A: Tensor, gate: Tensor, step: in
         for part in micro_batches(rollout, read, config.micro_batch_tokens):
             micro, trained = rollout[part], gate[part] != 0  # (n, T)
             with autocast(config.precision, senior.device):
-                full = to_logprobs(response_logits(senior, micro, trained), config.temperature)  # (m, V), with grad
-                logprobs = token_logprobs(full, micro, trained)  # (n, T)
+                states, tokens = response_states(senior, micro, trained), micro.tokens[trained]  # (m, C), (m,)
+                own = token_logprobs(senior, states, tokens, config.temperature)  # (m,), with grad
+                logprobs = put_back(own, trained)  # (n, T)
                 loss, part_stats = policy_loss(logprobs, micro.senior_logprobs, A[part], gate[part], config.clip, total)
                 if config.kl_coef:  # the kl_reg control: its tokens' KL(senior‖junior), averaged like the loss
                     with torch.no_grad():
-                        junior_full = to_logprobs(response_logits(junior, micro, trained), config.temperature)  # (m, V)
+                        junior_states = response_states(junior, micro, trained)  # (m, C)
                     if config.kl_estimator == "exact":
-                        kl = kl_exact(full, junior_full)  # (m,)
+                        kl = in_chunks(kl_full, senior.config.vocab_size, states, junior_states)  # (m,)
                     else:
-                        kl = kl_k3(logprobs[trained], token_logprobs(junior_full, micro, trained)[trained])  # (m,)
+                        kl = kl_k3(own, token_logprobs(junior, junior_states, tokens, config.temperature))  # (m,)
                     loss = loss + config.kl_coef * (gate[part][trained] * kl).sum() / total
             loss.backward()
             parts.append(part_stats | {"loss": loss.detach()})
@@ -291,15 +307,23 @@ def group_advantages(rewards: Tensor, state: dict, config: Config) -> Tensor:
 
 
 def micro_batches(rollout, rows: Tensor, budget: int) -> list[Tensor]:
-    """Split rows into micro-batches of similar length with at most `budget` tokens, padding included.  (n,) each"""
-    lengths = torch.tensor([len(prompt) for prompt in rollout.prompts]) + rollout.mask.sum(dim=1).cpu()  # (N,)
-    rows = rows.cpu()
-    rows, parts = rows[lengths[rows].argsort(descending=True, stable=True)], []
-    while len(rows):
-        n = max(1, budget // int(lengths[rows[0]]))  # a single row may be longer than the budget
-        parts.append(rows[:n].to(rollout.mask.device))
-        rows = rows[n:]
-    return parts
+    """Split rows into micro-batches of at most `budget` tokens, padding included.  (n,) each
+
+    The rows of a prompt, which is read once, stay together where they can, beside those of about the same length.
+    """
+    lengths, longest, parts = rollout.mask.sum(dim=1).tolist(), {}, [[]]
+    prompts, rows = list(map(tuple, rollout.prompts)), rows.tolist()
+    for row in rows:
+        longest[prompts[row]] = max(lengths[row], longest.get(prompts[row], 0))
+    for row in sorted(rows, key=lambda row: (-longest[prompts[row]], prompts[row], -lengths[row])):
+        grown = [*parts[-1], row]
+        distinct = {prompts[i] for i in grown}
+        tokens = len(distinct) * max(map(len, distinct)) + len(grown) * max(lengths[i] for i in grown)
+        if tokens <= budget:
+            parts[-1] = grown
+        else:  # a single row may be longer than the budget
+            parts.append([row])
+    return [torch.tensor(part, device=rollout.mask.device) for part in parts if part]
 
 
 def mini_batch_stats(parts: list[dict], grad_norm: Tensor, total: Tensor, read: Tensor, step: int) -> dict[str, float]:

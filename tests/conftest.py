@@ -9,6 +9,7 @@ import torch
 
 from data.tokenizer import load_tokenizer
 from model import GPT, GPTConfig
+from rollout import put_back, response_states
 
 
 def tiny(seed: int, **sizes) -> GPT:
@@ -21,6 +22,16 @@ def tiny(seed: int, **sizes) -> GPT:
             if parameter.dim() == 2:
                 parameter.normal_(std=0.4)
     return model
+
+
+def response_logits(model, rollout, select) -> torch.Tensor:
+    """The training forward's logits of the selected tokens.  (M, V)"""
+    return model.head(response_states(model, rollout, select))
+
+
+def own_logprobs(logprobs, rollout, select) -> torch.Tensor:
+    """Of (M, V), each selected token's own entry, 0 elsewhere.  (N, T)"""
+    return put_back(logprobs.gather(1, rollout.tokens[select][:, None])[:, 0], select)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from conftest import tiny
 
 from data.problems import first_problems
 from evaluate import Sampling, drift_and_legibility, evaluate, handoff_curve, pass_at_k, show_answers, solo_accuracy
-from rollout import Rollout, generate, response_logits, sample, seeded, to_logprobs
+from rollout import Rollout, generate, sample, seeded, to_logprobs
 from tandem import Handoff
 
 
@@ -89,19 +89,18 @@ def test_what_is_asked_for_is_what_is_sampled(tokenizer, monkeypatch):
         assert prompts == [tokenizer.encode(f"{problem.question} Go.\n\n") for problem in problems]
 
 
-def test_models_are_compared_on_as_many_rows_at_a_time_as_fit(tokenizer, monkeypatch):
+def test_a_large_vocabulary_is_compared_a_few_tokens_at_a_time(tokenizer, monkeypatch):
     pair, read = small_pair(tokenizer), []
     arguments = (*pair, tokenizer, first_problems("test", 4, 0), Sampling(samples=3, max_new_tokens=10))
     whole, answers = evaluate(*arguments)
-    T = answers["solo"].rollout.mask.shape[1]
-    counted = lambda model, rollout, select: read.append(len(select)) or response_logits(model, rollout, select)
-    monkeypatch.setattr("evaluate.response_logits", counted)
-    for most in (1, 5 * T * tokenizer.vocab_size + 1):
-        monkeypatch.setattr("evaluate.LOGITS", most)
-        parts, _ = evaluate(*arguments)
-        for name in ("drift", "legibility"):
-            assert parts[name] == pytest.approx(whole[name], abs=1e-5)
-    assert read == [1] * 24 + [5, 5, 5, 5, 2, 2]
+    tokens = int(answers["solo"].rollout.mask.sum())
+    counted = lambda logits, temperature: read.append(len(logits)) or to_logprobs(logits, temperature)
+    monkeypatch.setattr("evaluate.to_logprobs", counted)
+    monkeypatch.setattr("rollout.LOGITS", 20 * tokenizer.vocab_size + 1)
+    parts, _ = evaluate(*arguments)
+    for name in ("drift", "legibility"):
+        assert parts[name] == pytest.approx(whole[name], abs=1e-5)
+    assert max(read) == 20 and sum(read) == 2 * tokens
 
 
 def judged_by_their_text(texts, answers) -> list[bool]:

@@ -54,6 +54,47 @@ def test_both_halves_of_a_cache_follow_the_rows_that_are_kept_or_repeated():
             torch.testing.assert_close(logits[i], alone, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("growth", [1, 5, 512])
+@pytest.mark.parametrize("steps_before_keeping", [0, 2, 13])
+def test_texts_that_share_a_prompt_have_the_logits_that_they_have_alone(monkeypatch, growth, steps_before_keeping):
+    """While they share it, in slots that grow, where a row is left to each as they get long, and when some are dropped."""
+    monkeypatch.setattr("model.GROWTH", growth)
+    model, G = tiny(0), 3
+    prompts, start = left_padded(PROMPTS, 7)
+    words = torch.randint(1, 37, (len(PROMPTS) * G, 20), generator=torch.Generator().manual_seed(1))  # (texts, T)
+    texts = torch.cat((prompts.repeat_interleave(G, dim=0), words), dim=1)  # (texts, P + T)
+    alone = [model(text[begin:][None])[0] for text, begin in zip(texts, start.repeat_interleave(G), strict=True)]
+    cache = KVCache(model.config, len(PROMPTS), 27, start, like=model.embedding.weight)
+    kept, groups = torch.arange(len(texts)), set()
+    with torch.no_grad():
+        model(prompts, cache)
+        cache.share(G)
+        for t in range(20):
+            if t == steps_before_keeping:
+                kept = torch.tensor([11, 0, 4, 5, 5])
+                cache.keep(kept)
+            groups.add(cache.group)
+            logits = model(words[kept, t : t + 1], cache)[:, 0]  # (texts, V)
+            for row, found in zip(kept.tolist(), logits, strict=True):
+                torch.testing.assert_close(found, alone[row][len(alone[row]) - 20 + t], atol=1e-5, rtol=1e-5)
+    assert groups == ({1} if steps_before_keeping == 0 else {1, 3})
+    assert cache.k[0].shape[2] <= 27  # no more than the limit, whatever it grows by
+
+
+def test_texts_that_share_a_prompt_part_when_they_are_longer_than_it(monkeypatch):
+    monkeypatch.setattr("model.GROWTH", 8)
+    model, prompts = tiny(0), torch.tensor([[1, 2, 3], [4, 5, 6]])
+    cache = KVCache(model.config, 2, 40, like=model.embedding.weight)
+    with torch.no_grad():
+        model(prompts, cache)
+        cache.share(4)
+        groups = [model(torch.full((8, 1), t), cache) is None or cache.group for t in range(12)]
+    assert groups == [4] * 4 + [1] * 8 and cache.length == 15
+    with pytest.raises(ValueError, match="one token at a time"):
+        cache.group = 4
+        cache.read(2)
+
+
 def fused(theirs: dict) -> dict:
     """The tensors of a transformers model under our names, fused as ours are."""
     state = {"embedding.weight": theirs["model.embed_tokens.weight"], "norm.weight": theirs["model.norm.weight"]}

@@ -1,15 +1,17 @@
 """Co-writing: what is recorded is what was sampled, and both models have read all of it."""
 
 import itertools
+import threading
 from dataclasses import fields
 
 import pytest
 import torch
-from conftest import tiny
+from conftest import own_logprobs, response_logits, tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rollout import Rollout, generate, pieces, render, response_logits, sample, seeded, to_logprobs, token_logprobs
+from model import GPT, autocast
+from rollout import Rollout, generate, pieces, render, response_states, sample, seeded, to_logprobs, token_logprobs
 from tandem import Handoff, Uniforms
 
 V, END, PAD = 37, 35, 36
@@ -30,7 +32,7 @@ def recomputed(model, rollout, temperature) -> torch.Tensor:
     """Log-probs (N, T) of the responses by the training forward."""
     with torch.no_grad():
         full = to_logprobs(response_logits(model, rollout, rollout.mask), temperature)  # (M, V)
-    return token_logprobs(full, rollout, rollout.mask)
+    return own_logprobs(full, rollout, rollout.mask)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -52,7 +54,7 @@ def test_the_training_forward_gives_the_float64_log_probs_of_single_rows():
     model, rollout = tiny(0), roll(tiny(0), tiny(1), PROMPTS * 2)
     select = rollout.mask & (torch.rand(rollout.mask.shape, generator=torch.Generator().manual_seed(0)) < 0.5)
     found = to_logprobs(response_logits(model, rollout, select), 0.7)  # (M, V)
-    put_back, reference, m = token_logprobs(found, rollout, select), tiny(0).double(), 0
+    put_back, reference, m = own_logprobs(found, rollout, select), tiny(0).double(), 0
     for row, t in itertools.product(range(len(rollout.prompts)), range(rollout.mask.shape[1])):
         if not select[row, t]:
             assert put_back[row, t] == 0
@@ -135,6 +137,80 @@ def test_a_batch_in_parts_has_the_same_responses(schedule, seed, batch_size, max
         torch.testing.assert_close(a, b, rtol=0, atol=1e-4 if a.is_floating_point() else 0)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_two_threads_read_what_one_after_the_other_reads_to_the_bit(monkeypatch, precision):
+    """Without gradients, and in the precision of the thread that began them, whose threads it has again at the end."""
+    senior, junior, cores, threads = tiny(0), tiny(1, n_layers=3), torch.get_num_threads(), set()
+
+    def watched(model, tokens, cache, forward=GPT.forward):
+        threads.add(threading.current_thread().name)
+        assert not torch.is_grad_enabled() and torch.is_autocast_enabled("cpu") == (precision == "bfloat16")
+        return forward(model, tokens, cache)
+
+    monkeypatch.setattr(GPT, "forward", watched)
+    rollouts, used = [], []
+    try:
+        for n in (2, 1):  # with two cores a thread a model, of one core each; with one core, one thread
+            torch.set_num_threads(n)
+            with autocast(precision, senior.device):
+                rollouts.append(roll(senior, junior, PROMPTS * 4))
+            assert torch.get_num_threads() == n
+            used.append(len(threads))
+            threads.clear()
+    finally:
+        torch.set_num_threads(cores)
+    assert used == [2, 1]
+    assert all(torch.equal(*(getattr(r, field.name) for r in rollouts)) for field in fields(Rollout)[1:])
+
+
+def test_a_fault_in_either_thread_ends_the_rollout_and_gives_the_cores_back(monkeypatch):
+    senior, junior, cores = tiny(0), tiny(1), torch.get_num_threads()
+    for guilty in (senior, junior):
+        with monkeypatch.context() as patch:
+
+            def fails(model, tokens, cache, forward=GPT.forward, guilty=guilty):
+                if model is guilty:
+                    raise RuntimeError("out of order")
+                return forward(model, tokens, cache)
+
+            patch.setattr(GPT, "forward", fails)
+            try:
+                torch.set_num_threads(2)
+                with pytest.raises(RuntimeError, match="out of order"):
+                    roll(senior, junior)
+                assert torch.get_num_threads() == 2
+            finally:
+                torch.set_num_threads(cores)
+
+
+@pytest.mark.parametrize("schedule", ["word", "solo"])
+def test_rows_of_a_group_have_the_same_responses_wherever_they_stand(schedule):
+    """Side by side, where they share their prompt in the cache, or apart, where they don't."""
+    order = torch.randperm(len(PROMPTS) * 4, generator=torch.Generator().manual_seed(0))
+    grouped = [prompt for prompt in PROMPTS[:3] + PROMPTS[4:] for _ in range(5)]
+    mixed = [grouped[i] for i in order.tolist()]
+    generator = lambda: torch.Generator().manual_seed(3)
+    a = roll(tiny(0), tiny(1), grouped, schedule, generator=Uniforms(20, generator()))
+    b = roll(tiny(0), tiny(1), mixed, schedule, generator=Uniforms(20, generator()).at(order))
+    for field in fields(Rollout)[1:]:
+        x, y = getattr(a, field.name)[order], getattr(b, field.name)
+        torch.testing.assert_close(x, y, rtol=0, atol=1e-4 if x.is_floating_point() else 0)
+
+
+@pytest.mark.parametrize("most", [1, 100, 10**9])
+def test_chunks_have_the_log_probs_and_the_gradient_of_the_whole(monkeypatch, most):
+    model, rollout = tiny(0), roll(tiny(0), tiny(1), PROMPTS * 2)
+    tokens, found = rollout.tokens[rollout.mask], []
+    for logits in (10**9, most):
+        monkeypatch.setattr("rollout.LOGITS", logits)
+        model.zero_grad()
+        logprobs = token_logprobs(model, response_states(model, rollout, rollout.mask), tokens, 0.7)  # (M,)
+        logprobs.square().sum().backward()
+        found.append([logprobs.detach(), *(parameter.grad for parameter in model.parameters())])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
 def test_temperature_0_is_the_likeliest_token_of_the_author():
     senior, junior = tiny(0), tiny(1)
     rollout = roll(senior, junior, schedule="alternate", temperature=0.0)
@@ -207,10 +283,10 @@ def test_top_p_and_top_k_bind_both_authors():
     for model, wrote in ((senior, rollout.authorship), (junior, rollout.mask & ~rollout.authorship)):
         with torch.no_grad():
             without = response_logits(model, rollout, wrote)  # (M, V)
-        own = token_logprobs(to_logprobs(without, 1.0, 0.9, 3), rollout, wrote)[wrote]
+        own = own_logprobs(to_logprobs(without, 1.0, 0.9, 3), rollout, wrote)[wrote]
         assert len(own) > 100 and own.isfinite().all()  # none outside the nucleus
         assert (rollout.logprobs[wrote] - own).abs().max() < 1e-4
-        assert (own - token_logprobs(without, rollout, wrote)[wrote]).abs().max() > 0.05  # which was renormalized
+        assert (own - own_logprobs(without, rollout, wrote)[wrote]).abs().max() > 0.05  # which was renormalized
 
 
 def test_turns_are_limited_and_counted_by_row_when_others_have_ended():
