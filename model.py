@@ -77,7 +77,7 @@ class KVCache:
             if self.group > 1 and self.length > 2 * self.shared:  # to pass by the others' slots costs too much now
                 self.keep(torch.arange(len(self.start) * self.group, device=self.start.device))
             else:
-                self.grow(T)
+                self.move(T=T)
         first, self.first, self.length = self.length, self.filled, self.length + T
         if T == 1:
             self.mask = self.seen[..., : self.filled]  # (B, 1, G · H / KV, S)
@@ -88,36 +88,37 @@ class KVCache:
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """The new tokens' queries (texts, H, T, hd) on their keys and values and all before.  -> (texts, H, T, hd)"""
-        B, KV = self.k[layer].shape[:2]
-        self.k[layer][:, :, self.first : self.filled] = fold(k, B, KV)
-        self.v[layer][:, :, self.first : self.filled] = fold(v, B, KV)
+        for layers, new in ((self.k, k), (self.v, v)):  # (texts, KV, T, hd) each
+            slots = layers[layer][:, :, self.first : self.filled].unflatten(2, (self.group, -1))  # (B, KV, G, T, hd)
+            slots.copy_(new.unflatten(0, (-1, self.group)).transpose(1, 2))
         k, v = (layers[layer][:, :, : self.filled] for layers in (self.k, self.v))  # (B, KV, S, hd) each
         return masked_attention(q, k, v, self.mask)
 
     def share(self, group: int) -> None:
         """All that was read is the prompt of `group` texts from now on."""
         self.group, self.shared = group, self.length
-        self.grow()
+        self.move()
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these texts, (M,) indices into the present ones, repeated or not, each in a row of its own."""
         row, place = rows // self.group, rows % self.group  # (M,) each
-        later = torch.arange(self.length - self.shared, device=rows.device)  # tokens behind the shared ones
-        own = self.shared + self.group * later + place[:, None]  # (M, length - shared)
-        slots = torch.cat((torch.arange(self.shared, device=rows.device).expand(len(rows), -1), own), dim=1)
+        group, shared, filled = self.group, self.shared, self.filled
+
+        def theirs(old: Tensor) -> Tensor:  # (B, KV, S, hd) -> (M, KV, length, hd)
+            own = old[:, :, shared:filled].unflatten(2, (-1, group)).permute(0, 3, 1, 2, 4)  # (B, G, KV, tokens, hd)
+            return torch.cat((old[:, :, :shared][row], own[row, place]), dim=2)
+
+        self.start, self.group, self.shared = self.start[row], 1, 0
+        self.move(theirs)
+
+    def move(self, take=lambda old: old, T: int = 1) -> None:
+        """Into memory for T more tokens and GROWTH slots, or for all that may come. Says which texts see a slot."""
+        S = min(self.filled + max(T * self.group, GROWTH), self.shared + self.group * (self.limit - self.shared))
         for layers in (self.k, self.v):  # one layer at a time: old and new are never in memory together
             for layer, old in enumerate(layers):
-                layers[layer] = old.transpose(1, 2)[row[:, None], slots].transpose(1, 2)  # (M, KV, length, hd)
-        self.start, self.group, self.shared = self.start[row], 1, 0
-        self.grow()
-
-    def grow(self, T: int = 1) -> None:
-        """Room for T more tokens and GROWTH slots, or for all that may come. Says which texts of a row see a slot."""
-        S = min(self.filled + max(T * self.group, GROWTH), self.shared + self.group * (self.limit - self.shared))
-        for layers in (self.k, self.v):
-            for layer, old in enumerate(layers):
-                layers[layer] = old.new_empty(*old.shape[:2], S, old.shape[3])
-                layers[layer][:, :, : old.shape[2]] = old
+                taken = take(old)
+                layers[layer] = old.new_empty(*taken.shape[:2], S, taken.shape[3])
+                layers[layer][:, :, : taken.shape[2]] = taken
         slots, texts = (torch.arange(n, device=self.start.device) for n in (S, self.group))  # (S,), (G,)
         own = (slots < self.shared) | ((slots - self.shared) % self.group == texts[:, None])  # (G, S)
         seen = own & (slots >= self.start[:, None])[:, None]  # (B, G, S)
@@ -351,12 +352,16 @@ def autocast(precision: str, device: torch.device):
 def store_matrices(model: GPT, dtype: torch.dtype) -> None:
     """Store a frozen model's matrices in this precision once; autocast would convert them at every token.
 
-    The norms stay as they are, and so does the embedding, where the float32 sum of the layers begins.
+    The norms stay as they are, and so does an embedding that would lose by it: there the sum of the layers begins.
     """
+    embedding = model.embedding.weight
+    exact = torch.equal(embedding, embedding.to(dtype))  # it came in this precision
     for module in model.modules():
-        if isinstance(module, nn.Linear):
+        if isinstance(module, nn.Linear) or (module is model.embedding and exact):
             for name, parameter in module.named_parameters(recurse=False):
                 setattr(module, name, nn.Parameter(parameter.detach().to(dtype), requires_grad=False))
+    if exact and model.config.tie_embeddings:
+        model.head.weight = model.embedding.weight  # one tensor again
 
 
 def from_state(config: GPTConfig, state: dict[str, Tensor]) -> GPT:

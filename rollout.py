@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from model import GPT, KVCache, SharedPrompts
-from tandem import Handoff, Schedule, Uniforms
+from tandem import Handoff, Schedule, Uniforms, upload
 
 LOOK_EVERY = {"cpu": 4, "cuda": 16}  # tokens between looks for finished rows: a look makes the host wait for a GPU
 FULL_ENOUGH = 0.75  # share of unfinished rows above which finished ones are not dropped: dropping copies the caches
@@ -140,18 +140,18 @@ def generate(
     models = [senior] if junior is None else [senior, junior]
     check_arguments(models, prompts, handoff, max_new_tokens, temperature, top_p, top_k, max_turns)
     device, out = senior.device, blank(prompts, max_new_tokens, pad, senior.device)
-    ends, look_every = torch.tensor(end, device=device), LOOK_EVERY.get(device.type, 4)
+    ends, look_every = upload(torch.tensor(end), device), LOOK_EVERY.get(device.type, 4)
     if not isinstance(generator, Uniforms):
         generator = Uniforms(len(prompts), generator, device)
 
     for rows in torch.arange(len(prompts)).split(batch_size or len(prompts)):
-        part, rows = [prompts[i] for i in rows.tolist()], rows.to(device)  # B
+        part, rows = [prompts[i] for i in rows.tolist()], upload(rows, device)  # B, (B,)
         caches, logits = prefill(models, part, max_new_tokens, pad)  # (B, V) each
         # Each part replays the whole batch's random numbers from their start, so splitting changes nothing.
         uniforms = generator.part(rows) if len(rows) < len(prompts) else generator
         author = handoff.start(len(rows), uniforms, device)  # (B,) True: the senior writes
         done, turns = torch.zeros_like(author), torch.ones_like(rows)  # (B,) each
-        with reading(models, caches) as read:
+        with reading(models) as read:
             for t in range(max_new_tokens):
                 logprobs = [to_logprobs(x, temperature, top_p, top_k) for x in logits]  # (B, V) of each model
                 of_author = logprobs[0] if junior is None else torch.where(author[:, None], *logprobs)  # (B, V)
@@ -171,15 +171,16 @@ def generate(
                         uniforms = uniforms.at(going)
                         for state in (handoff, *caches):
                             state.keep(going)
-                logits = read(token)  # BOTH read the token, whoever wrote it: (B, V) of each model
+                logits = read(token, caches)  # BOTH read the token, whoever wrote it: (B, V) of each model
+        del caches, logits, logprobs, of_author  # before the next part has its own
         if bar is not None:
             bar.update(len(part))
     return finished(out)
 
 
 @contextmanager
-def reading(models: list[GPT], caches: list[KVCache]):
-    """A function by which every model reads the next tokens (B,): their logits, (B, V) each.
+def reading(models: list[GPT]):
+    """A function by which every model reads the next tokens (B,) into its cache: their logits, (B, V) each.
 
     Two models on a CPU of two cores or more read at the same time, each in a thread with half of the cores. Few
     operations of a decode step are large enough to gain as much from being split.
@@ -190,7 +191,7 @@ def reading(models: list[GPT], caches: list[KVCache]):
 
     cores = torch.get_num_threads()
     if len(models) == 1 or cores < 2 or models[0].device.type != "cpu":
-        yield lambda token: [alone(model, cache, token) for model, cache in zip(models, caches, strict=True)]
+        yield lambda token, caches: [alone(*pair, token) for pair in zip(models, caches, strict=True)]
         return
 
     precision, autocasts = torch.get_autocast_dtype("cpu"), torch.is_autocast_enabled("cpu")
@@ -201,7 +202,7 @@ def reading(models: list[GPT], caches: list[KVCache]):
         torch.set_autocast_dtype("cpu", precision)
         torch.set_autocast_enabled("cpu", autocasts)
 
-    def both(token: Tensor) -> list[Tensor]:
+    def both(token: Tensor, caches: list[KVCache]) -> list[Tensor]:
         juniors = thread.submit(alone, models[1], caches[1], token)
         return [alone(models[0], caches[0], token), juniors.result()]
 
@@ -270,15 +271,16 @@ def distinct(prompts: list[list[int]], pad: int, device: torch.device) -> tuple[
     padded = torch.tensor([[pad] * (P - len(prompt)) + list(prompt) for prompt in found])  # (D, P)
     start = torch.tensor([P - len(prompt) for prompt in found])  # (D,)
     prompt_of = torch.tensor([found[tuple(prompt)] for prompt in prompts])  # (B,)
-    return padded.to(device), start.to(device), prompt_of.to(device)
+    return upload(padded, device), upload(start, device), upload(prompt_of, device)
 
 
 def finished(out: Rollout) -> Rollout:
     """Without the columns that nobody wrote. A bad logit leaves a log-prob that is NaN: FloatingPointError."""
-    for name in ("senior", "junior"):
-        if getattr(out, f"{name}_logprobs").isnan().any():
+    bad = [logprobs.isnan().sum() for logprobs in (out.senior_logprobs, out.junior_logprobs)]
+    *bad, T = torch.stack((*bad, out.mask.any(dim=0).sum())).tolist()  # at once: a GPU is waited for
+    for name, count in zip(("senior", "junior"), bad, strict=True):
+        if count:
             raise FloatingPointError(f"the {name}'s logits are not finite")
-    T = int(out.mask.any(dim=0).sum())
     return Rollout(out.prompts, **{name: getattr(out, name)[:, :T] for name in TENSORS})
 
 

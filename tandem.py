@@ -74,11 +74,11 @@ class Handoff:
             generator = Uniforms(batch_size, generator, device)
         self.uniforms, device = generator, generator.device
         if self.boundary is not None:
-            self.boundary = self.boundary.to(device)  # (V,)
+            self.boundary = upload(self.boundary, device)  # (V,)
         if self.delimiter is not None:
-            self.delimiter = self.delimiter.to(device)  # (V,)
+            self.delimiter = upload(self.delimiter, device)  # (V,)
         if self.halves is not None:
-            self.halves = [half.to(device) for half in self.halves]  # (V,) each
+            self.halves = [upload(half, device) for half in self.halves]  # (V,) each
         self.gap = torch.zeros(batch_size, dtype=torch.long, device=device)  # (B,) tokens since the last trigger
         self.half = torch.zeros_like(self.gap, dtype=torch.bool)  # (B,) the last token ended in a first half
         self.author = generator() < self.p_senior if self.random else torch.ones_like(self.half)  # (B,)
@@ -131,7 +131,7 @@ class Uniforms:
 
     def __call__(self) -> Tensor:
         numbers = torch.rand(self.total, generator=self.generator, device=self.generator.device)  # (total,)
-        return numbers.to(self.device)[self.rows]  # (B,)
+        return upload(numbers, self.device)[self.rows]  # (B,)
 
     def at(self, rows: Tensor) -> "Uniforms":
         """The same stream for these rows alone, (M,) indices into the present ones."""
@@ -142,6 +142,11 @@ class Uniforms:
         part = self.at(rows)
         part.generator = self.generator.clone_state()
         return part
+
+
+def upload(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor there. The host doesn't wait for a GPU to take it, as it would at every token otherwise."""
+    return tensor.to(device, non_blocking=device.type == "cuda")
 
 
 def check_choice(name: str, value, choices) -> None:

@@ -34,6 +34,7 @@ from rollout import (
 )
 from support import ranks
 from support.compare import table
+from support.optimizer import HostAdamW
 from support.options import UserError, command, option, parse
 from support.pretrain import pretrain
 from support.run import Run, saved_options
@@ -117,6 +118,8 @@ class Config:
     """of matrix products and attention; bfloat16 is for GPUs (trained weights stay float32; see update_ratio_error)"""
     checkpoint_activations: bool = False
     """keep one state a layer in an update and compute the rest again: much less memory, a third more work"""
+    offload_optimizer: bool = False
+    """keep AdamW's moments in host memory between steps; for GPUs, 8 bytes a parameter less"""
     micro_batch_tokens: int = 4096
     """tokens, padding included, that an update reads at a time; the gradient is the same up to rounding"""
     rollout_batch_size: int = 512
@@ -189,8 +192,8 @@ def train(config: Config) -> Run:
     """A whole run, or the rest of one. Under torchrun every process runs it, on its share of each step's problems."""
     with Run(config) as run:  # a new directory, or the one to resume; faults and Ctrl-C say how to go on
         senior, junior, tokenizer, train_problems, test_problems = run.load()  # the junior is frozen
-        # `update` sets the learning rate. foreach=False: a GPU's default would hold a copy of all weights meanwhile.
-        optimizer = torch.optim.AdamW(senior.parameters(), weight_decay=config.weight_decay, foreach=False)
+        adamw = HostAdamW if config.offload_optimizer else torch.optim.AdamW
+        optimizer = adamw(senior.parameters(), weight_decay=config.weight_decay, fused=True)  # `update` sets the rate
         handoff = make_handoff(config.schedule, tokenizer, senior, config)  # decides who writes the next token
         writers = (senior, None if config.schedule == "solo" else junior)
         limits = {"end": tokenizer.end, "pad": tokenizer.pad, "max_new_tokens": config.max_new_tokens}

@@ -40,7 +40,7 @@ def benchmark(tokenizer: Tokenizer, device: torch.device, small: bool = False) -
     torch.manual_seed(0)
     shape = GPTConfig(**SIZES, max_seq_len=40 + max(lengths))
     senior, junior = GPT(shape).to(device), GPT(shape).to(device).requires_grad_(False)
-    optimizer = torch.optim.AdamW(senior.parameters(), foreach=False)
+    optimizer = torch.optim.AdamW(senior.parameters(), fused=True)
     ids = torch.randint(0, 256, (groups, 40)).tolist()
     prompts = [row[: 24 + 16 * i // (groups - 1)] for i, row in enumerate(ids) for _ in range(G)]  # 24 to 40 tokens
     N, prompt_tokens = len(prompts), sum(map(len, prompts))

@@ -110,9 +110,11 @@ def field_docs(cls: type) -> dict[str, str]:
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` takes CUDA, then Apple's MPS, then the CPU."""
+    """`auto` takes CUDA, then Apple's MPS, then the CPU. On CUDA it also sets what a rollout there needs."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for each shape, and a cache has another at every token
+    torch.backends.cuda.matmul.allow_tf32 = True  # products in float32 are many times slower without
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError):

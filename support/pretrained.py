@@ -147,7 +147,7 @@ def _load_directory(path: Path) -> tuple[GPT, Tokenizer | None]:
     said, index = read_json(path / "config.json"), read_json(path / "model.safetensors.index.json", optional=True)
     shard_of, tensors = index.get("weight_map", {"all": "model.safetensors"}), {}
     with file_errors(path, REMEDY, errors):
-        config = _directory_config(said)
+        config = _config_of(said)
         for shard in set(shard_of.values()):
             tensors |= safetensors.load_file(path / shard)
         for name, tensor in tensors.items():
@@ -157,7 +157,14 @@ def _load_directory(path: Path) -> tuple[GPT, Tokenizer | None]:
     return model, directory_tokenizer(path, config.vocab_size)
 
 
-def _directory_config(c: dict) -> GPTConfig:
+def directory_config(path: str | Path) -> GPTConfig:
+    """The architecture that a Hugging Face config.json says. UserError if it can't be read, or model.py lacks it."""
+    path = Path(path)
+    with file_errors(path, REMEDY):
+        return _config_of(read_json(path))
+
+
+def _config_of(c: dict) -> GPTConfig:
     rope = c.get("rope_parameters") or c.get("rope_scaling") or {}  # of transformers 5 or 4
     said = c | rope | {"rope_type": rope.get("rope_type") or rope.get("type") or "default"}
     scaling = None

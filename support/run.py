@@ -28,7 +28,7 @@ from data.tokenizer import Tokenizer, load_tokenizer
 from evaluate import show_answers
 from model import GPT, load, load_model, save_model, store_matrices
 from rollout import legend
-from support import ranks
+from support import memory, ranks
 from support.options import UserError, option
 from support.pretrained import check_export, load_pretrained, save_pretrained
 from support.problem_files import load_problems
@@ -37,10 +37,16 @@ from support.tokenizers import directory_tokenizer, save_tokenizer
 LOGS = ("metrics.jsonl", "evals.jsonl")
 DATA = ("data.jsonl", "test_data.jsonl")
 FILES = ("config.json", "checkpoint.pt", "senior.pt", "junior.pt", "eval.json", "tokenizer", *LOGS, *DATA)
-FREE = ("steps", "save_every", "eval_every", "device", "export", "checkpoint_activations")  # may change on --resume
+FREE = ("steps", "save_every", "eval_every", "device", "export")  # may change on --resume
+FREE += ("checkpoint_activations", "offload_optimizer", "rollout_batch_size", "micro_batch_tokens")  # for memory
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # a full or failing disk
-NO_MEMORY = """the GPU has too little memory; --checkpoint-activations needs less of it, and in a new run smaller
---rollout-batch-size and --micro-batch-tokens do"""
+LESS_MEMORY = {  # options that need less, by phase
+    "loading": "--precision bfloat16, or smaller models",
+    "rollout": "a smaller --rollout-batch-size, --offload-optimizer",
+    "update": "--checkpoint-activations, --offload-optimizer, a smaller --micro-batch-tokens",
+    "evaluation": "a smaller --rollout-batch-size, --offload-optimizer",
+}
+NEXT_PHASE = {"rollout": "reward", "reward": "update", "update": "evaluation"}
 NO_SIGNAL = """warning: no learning signal: in 5 steps every group was all right or all wrong (mean reward {:.2f}).
 Try easier or harder problems, a better senior, a larger --group-size, a higher --temperature, more --max-new-tokens"""
 
@@ -51,7 +57,7 @@ class Run:
     def __init__(self, config):
         self.config, self.first = config, ranks.rank() == 0
         self.directory = Path(config.resume) if config.resume else None
-        self.step, self.saved, self.stopped, self.in_step = 0, None, 0, False
+        self.step, self.saved, self.stopped, self.in_step, self.phase = 0, None, 0, False, "loading"
         self.before = self.after = None  # measures
         self.state = {"running_mean": None, "senior_tokens": 0, "junior_tokens": 0}
         self.logs, self.seconds, self.color = {}, {}, sys.stdout.isatty()
@@ -71,7 +77,9 @@ class Run:
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self.say(f"\nstopped; {self.how_to_go_on()}", sys.stderr)
         elif no_memory or isinstance(error, FloatingPointError) or getattr(error, "errno", None) in DISK:
-            fault = NO_MEMORY if no_memory else error
+            fault = error
+            if no_memory:
+                fault = f"the GPU has too little memory for the {self.phase}; try {LESS_MEMORY[self.phase]}"
             if not self.first:  # the others' mistakes are the first's too, but a fault may be one's alone
                 print(f"stopped: rank {ranks.rank()}: {fault}", file=sys.stderr)
             raise UserError(f"stopped: {fault}; {self.how_to_go_on()}") from None
@@ -120,6 +128,8 @@ class Run:
         if self.first:
             self.write_own_files(senior, junior)
         self.say(f"device: {device}, {torch.get_num_threads()} CPU threads", sys.stderr)
+        if device.type == "cuda":
+            self.say(memory.summary(senior.config, junior.config, config), sys.stderr)
         self.say(f"{note}\n{legend(self.color)}; ¶ is a blank line")
         if config.precision == "bfloat16":
             store_matrices(junior, torch.bfloat16)
@@ -167,6 +177,7 @@ class Run:
                 del self.before["step"]
         del self.checkpoint
         self.checkpoint_if_due(senior, optimizer)  # a new run begins with one
+        self.phase = "evaluation"
 
     def steps(self) -> tqdm:
         """The numbers of the steps that are left, under a progress bar."""
@@ -177,12 +188,12 @@ class Run:
 
     def begin_step(self) -> None:
         """From here to `checkpoint`, Ctrl-C waits for the step to end."""
-        self.in_step, self.lapped = True, time.perf_counter()
+        self.in_step, self.phase, self.lapped = True, "rollout", time.perf_counter()
 
     def lap(self, name: str) -> None:
         """The seconds since the last lap were this part's."""
         now = time.perf_counter()
-        self.seconds[name], self.lapped = now - self.lapped, now
+        self.seconds[name], self.lapped, self.phase = now - self.lapped, now, NEXT_PHASE[name]
 
     def log_step(self, metrics: dict) -> None:
         self.step += 1

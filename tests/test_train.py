@@ -71,7 +71,7 @@ def update_of(batch: Batch, steps=(0,), senior: GPT | None = None, **options) ->
     """Updates of a copy of the senior, by default one: the stats, and the gradients of each optimizer step."""
     senior, gradients, config = senior or copy.deepcopy(batch.senior), [], replace(batch.config, **options)
     senior.checkpoint_activations = config.checkpoint_activations
-    optimizer = torch.optim.AdamW(senior.parameters(), weight_decay=config.weight_decay, foreach=False)
+    optimizer = torch.optim.AdamW(senior.parameters(), weight_decay=config.weight_decay, fused=True)
     optimizer.register_step_pre_hook(lambda *_: gradients.append([p.grad.clone() for p in senior.parameters()]))
     for step in steps:
         stats = update(senior, batch.junior, optimizer, batch.rollout, batch.A, batch.gate, step, config)

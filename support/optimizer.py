@@ -1,0 +1,30 @@
+"""AdamW, with its moments in host memory between steps if a GPU has no room for them."""
+
+import torch
+
+
+class HostAdamW(torch.optim.AdamW):
+    """AdamW whose moments wait in host memory and come to the weights' device one parameter at a time.
+
+    The same steps, to the bit, and checkpoints. Each step copies 16 bytes a parameter over the bus and back.
+    """
+
+    def step(self, closure=None) -> None:
+        for group in self.param_groups:
+            parameters = group["params"]
+            for parameter in parameters:
+                group["params"] = [parameter]  # super's step sees this one alone
+                self.move(parameter, parameter.device)
+                super().step()
+                self.move(parameter, "cpu")
+            group["params"] = parameters
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        super().load_state_dict(state_dict)
+        for parameter in self.state:
+            self.move(parameter, "cpu")
+
+    def move(self, parameter: torch.Tensor, device: torch.device | str) -> None:
+        """Bring a parameter's moments and count of steps there."""
+        state = self.state[parameter]
+        state.update({name: value.to(device) for name, value in state.items()})
