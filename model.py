@@ -60,6 +60,7 @@ class KVCache:
         """`limit` is the most tokens that a text may have, padding included. Memory is taken as they come."""
         self.config, self.limit, self.dtype = config, limit, compute_dtype(like)
         self.start = torch.zeros(batch_size, dtype=torch.long, device=like.device) if start is None else start  # (B,)
+        self.begin = self.start[:, None]
         self.length = 0  # tokens of a text
         self.group, self.shared = 1, 0  # texts of a row, and slots that they share
         empty = like.new_empty(batch_size, config.n_kv_heads, 0, config.head_dim, dtype=self.dtype)
@@ -74,8 +75,8 @@ class KVCache:
         if T > 1 and self.group > 1:
             raise ValueError("texts that share a prompt read one token at a time")
         if self.filled + T * self.group > self.k[0].shape[2]:
-            if self.group > 1 and self.length > 2 * self.shared:  # to pass by the others' slots costs too much now
-                self.keep(torch.arange(len(self.start) * self.group, device=self.start.device))
+            if self.group > 1 and self.length > 2 * self.shared:
+                self.part()  # to pass by the others' slots costs more now than the prompt's
             else:
                 self.move(T=T)
         first, self.first, self.length = self.length, self.filled, self.length + T
@@ -83,8 +84,7 @@ class KVCache:
             self.mask = self.seen[..., : self.filled]  # (B, 1, G · H / KV, S)
         else:
             self.mask = additive_mask(visible(first, self.length, self.start)[:, None], self.config, self.dtype)
-        start = self.start.repeat_interleave(self.group)[:, None]  # (texts, 1)
-        return (torch.arange(first, self.length, device=start.device) - start).clamp(min=0)
+        return (torch.arange(first, self.length, device=self.start.device) - self.begin).clamp(min=0)
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """The new tokens' queries (texts, H, T, hd) on their keys and values and all before.  -> (texts, H, T, hd)"""
@@ -99,26 +99,32 @@ class KVCache:
         self.group, self.shared = group, self.length
         self.move()
 
-    def keep(self, rows: Tensor) -> None:
-        """Go on with these texts, (M,) indices into the present ones, repeated or not, each in a row of its own."""
-        row, place = rows // self.group, rows % self.group  # (M,) each
+    def part(self) -> None:
+        """Give every text a row of its own."""
         group, shared, filled = self.group, self.shared, self.filled
 
-        def theirs(old: Tensor) -> Tensor:  # (B, KV, S, hd) -> (M, KV, length, hd)
+        def own_rows(old: Tensor) -> Tensor:  # (B, KV, S, hd) -> (texts, KV, length, hd)
             own = old[:, :, shared:filled].unflatten(2, (-1, group)).permute(0, 3, 1, 2, 4)  # (B, G, KV, tokens, hd)
-            return torch.cat((old[:, :, :shared][row], own[row, place]), dim=2)
+            return torch.cat((old[:, :, :shared].repeat_interleave(group, dim=0), own.flatten(0, 1)), dim=2)
 
-        self.start, self.group, self.shared = self.start[row], 1, 0
-        self.move(theirs)
+        self.start, self.group, self.shared = self.start.repeat_interleave(group), 1, 0
+        self.move(own_rows)
+
+    def keep(self, texts: Tensor) -> None:
+        """Go on with these texts, (M,) indices into the present ones, of a row all or none."""
+        rows, filled = texts[:: self.group] // self.group, self.filled
+        self.start = self.start[rows]
+        self.move(lambda old: old[:, :, :filled][rows])
 
     def move(self, take=lambda old: old, T: int = 1) -> None:
-        """Into memory for T more tokens and GROWTH slots, or for all that may come. Says which texts see a slot."""
+        """Into memory for T more tokens and GROWTH slots, or for all that may come; and say what a new token sees."""
         S = min(self.filled + max(T * self.group, GROWTH), self.shared + self.group * (self.limit - self.shared))
         for layers in (self.k, self.v):  # one layer at a time: old and new are never in memory together
             for layer, old in enumerate(layers):
                 taken = take(old)
                 layers[layer] = old.new_empty(*taken.shape[:2], S, taken.shape[3])
                 layers[layer][:, :, : taken.shape[2]] = taken
+        self.begin = self.start.repeat_interleave(self.group)[:, None]  # (texts, 1)
         slots, texts = (torch.arange(n, device=self.start.device) for n in (S, self.group))  # (S,), (G,)
         own = (slots < self.shared) | ((slots - self.shared) % self.group == texts[:, None])  # (G, S)
         seen = own & (slots >= self.start[:, None])[:, None]  # (B, G, S)
@@ -126,37 +132,47 @@ class KVCache:
 
 
 class SharedPrompts:
-    """N responses to D distinct prompts, every prompt read once: all prompts' tokens, then all responses', in one row.
+    """N responses to D distinct prompts, every prompt read once: one row of all prompts' tokens, then all responses'.
 
-    Norms and products don't ask where a token stands; attention alone takes the row apart. Prompts are padded on the
-    left, as in a rollout; `start` (D,) is where each begins, `prompt_of` (N,) says which one a response continues.
+    There is no padding in it: norms and products don't ask where a token stands. Attention alone lays the tokens out,
+    as a rollout does: prompts padded on the left, `start` (D,) is where each begins; behind prompt `prompt_of` (N,)
+    each response, padded on the right, `mask` (N, T) has its tokens. P is the longest prompt's length.
     """
 
-    def __init__(self, config: GPTConfig, start: Tensor, P: int, prompt_of: Tensor, T: int, *, like: Tensor):
-        D, N, slots = len(start), len(prompt_of), torch.arange(P + T, device=start.device)
-        self.sizes, self.prompt_of, self.length = ((D, P), (N, T)), prompt_of, P + T
-        parts = ((0, P, start), (P, P + T, start[prompt_of]))  # first and last slot, and where rows begin
-        positions = [(slots[first:end] - start[:, None]).clamp(min=0).flatten() for first, end, start in parts]
-        self.positions = torch.cat(positions)[None]  # (1, D · P + N · T)
-        seen = [visible(*part)[:, None] for part in parts]  # (D, 1, P, P), (N, 1, T, P + T)
-        self.masks = [additive_mask(part, config, compute_dtype(like)) for part in seen]
+    def __init__(self, config: GPTConfig, start: Tensor, P: int, prompt_of: Tensor, mask: Tensor, *, like: Tensor):
+        (N, T), D, slots = mask.shape, len(start), torch.arange(P + mask.shape[1], device=start.device)
+        self.length = P + T
+        is_token = torch.cat(((slots[:P] >= start[:, None]).flatten(), mask.flatten()))  # (D · P + N · T,)
+        self.tokens = is_token.nonzero()[:, 0]  # (M,) slots that hold the row's tokens
+        place = (is_token.cumsum(0) - 1).clamp(min=0)  # in the row, of each slot's token; any where there is none
+        prompts, responses = place[: D * P].view(D, P), place[D * P :].view(N, T)
+        keys = torch.cat((prompts[prompt_of], responses), dim=1)  # (N, P + T)
+        self.before = keys[:, P - 1 : -1]  # (N, T) place of the token before each of a response
+        starts = start[prompt_of]  # (N,)
+        self.parts = [  # places of queries and of keys, and which keys a query sees
+            (prompts, prompts, additive_mask(visible(0, P, start)[:, None], config, compute_dtype(like))),
+            (responses, keys, additive_mask(visible(P, P + T, starts)[:, None], config, compute_dtype(like))),
+        ]
+        positions = torch.cat(((slots[:P] - start[:, None]).flatten(), (slots[P:] - starts[:, None]).flatten()))
+        self.positions = positions[self.tokens][None]  # (1, M)
 
     def read(self, T: int) -> Tensor:
         return self.positions
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Queries (1, H, D · P + N · T, hd): a prompt's on its own tokens, a response's on its prompt's and its own."""
-        (q_prompts, q), (k_prompts, k), (v_prompts, v) = map(self.split, (q, k, v))
-        k = torch.cat((k_prompts.index_select(0, self.prompt_of), k), dim=2)  # (N, KV, P + T, hd)
-        v = torch.cat((v_prompts.index_select(0, self.prompt_of), v), dim=2)  # (N, KV, P + T, hd)
-        prompts = masked_attention(q_prompts, k_prompts, v_prompts, self.masks[0])  # (D, H, P, hd)
-        responses = masked_attention(q, k, v, self.masks[1])  # (N, H, T, hd)
-        return torch.cat([part.transpose(0, 1).flatten(1, 2) for part in (prompts, responses)], dim=1)[None]
+        """Queries (1, H, M, hd): a prompt's on its own keys, a response's on its prompt's and its own."""
+        laid_out = []
+        for queries, keys, mask in self.parts:
+            y = masked_attention(self.take(q, queries), self.take(k, keys), self.take(v, keys), mask)  # (B, H, T, hd)
+            laid_out.append(y.transpose(1, 2).flatten(0, 1).flatten(1))  # (B · T, H · hd)
+        y = torch.cat(laid_out).index_select(0, self.tokens)  # (M, H · hd)
+        return y.unflatten(1, (q.shape[1], -1)).transpose(0, 1)[None]
 
-    def split(self, x: Tensor) -> list[Tensor]:
-        """(1, heads, D · P + N · T, hd) -> (D, heads, P, hd), (N, heads, T, hd)"""
-        parts = x[0].split([rows * length for rows, length in self.sizes], dim=1)
-        return [part.unflatten(1, size).transpose(0, 1) for part, size in zip(parts, self.sizes, strict=True)]
+    @staticmethod
+    def take(x: Tensor, places: Tensor) -> Tensor:
+        """(1, heads, M, hd) at places (B, T) -> (B, heads, T, hd)"""
+        rows = x[0].transpose(0, 1).flatten(1)  # (M, heads · hd)
+        return rows.index_select(0, places.flatten()).view(*places.shape, *x.shape[1::2]).transpose(1, 2)
 
 
 def visible(first: int, end: int, start: Tensor) -> Tensor:
@@ -299,7 +315,7 @@ class GPT(nn.Module):
         self.rope = Rope(config)
         self.checkpoint_activations = False  # keep a layer's input alone for the gradient, and compute the rest again
         for name, parameter in self.named_parameters():
-            if parameter.dim() == 2:  # what adds to the residual stream starts smaller the more layers add to it
+            if parameter.dim() == 2 and not parameter.is_meta:  # what adds to the residual stream starts smaller the more layers add to it
                 residual = name.endswith(("out.weight", "down.weight"))
                 nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * config.n_layers) if residual else 0.02)
 

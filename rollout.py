@@ -163,7 +163,7 @@ def generate(
                 if t + 1 == max_new_tokens:
                     break
                 if t % look_every == look_every - 1:
-                    going = (~done).nonzero()[:, 0]  # (M,)
+                    going = unfinished(done, caches[0].group)  # (M,)
                     if len(going) == 0:
                         break
                     if len(going) <= FULL_ENOUGH * len(rows):  # B shrinks: finished rows take no more work
@@ -176,6 +176,12 @@ def generate(
         if bar is not None:
             bar.update(len(part))
     return finished(out)
+
+
+def unfinished(done: Tensor, group: int) -> Tensor:
+    """The rows that go on, and with them those that share their row of a cache.  (B,) -> (M,) indices"""
+    going = ~done.view(-1, group).all(dim=1, keepdim=True)  # (B / group, 1)
+    return going.expand(-1, group).flatten().nonzero()[:, 0]
 
 
 @contextmanager
@@ -246,20 +252,19 @@ def check_arguments(models, prompts, handoff, max_new_tokens, temperature, top_p
 def prefill(models: list[GPT], prompts: list[list[int]], max_new_tokens: int, pad: int):
     """Read the prompts: of each model a cache with room for the responses, and the logits (B, V) of their first tokens.
 
-    Each distinct prompt is read once. Where all have equally many rows, side by side, its group shares it in the cache.
+    Each distinct prompt is read once. Rows of a group share it in the cache, four by four where they stand together.
     """
     padded, start, prompt_of = distinct(prompts, pad, models[0].device)  # (D, P), (D,), (B,)
-    (D, P), G, caches, logits = padded.shape, len(prompts) // len(start), [], []
-    rows = list(map(tuple, prompts))
-    grouped = rows == [prompt for prompt in dict.fromkeys(rows) for _ in range(G)]
+    runs = {n: [prompts[i : i + n] for i in range(0, len(prompts), n)] for n in (4, 2, 1)}
+    group = next(n for n, some in runs.items() if all(run.count(run[0]) == n for run in some))
+    caches, logits = [], []
     for model in models:
-        cache = KVCache(model.config, D, P + max_new_tokens, start, like=model.embedding.weight)
+        limit = padded.shape[1] + max_new_tokens
+        cache = KVCache(model.config, len(start), limit, start, like=model.embedding.weight)
         last = model.hidden(padded, cache)[:, -1]  # (D, C)
         logits.append(model.head(last)[prompt_of])  # (B, V)
-        if grouped:
-            cache.share(G)
-        else:
-            cache.keep(prompt_of)
+        cache.keep(prompt_of[::group])
+        cache.share(group)
         caches.append(cache)
     return caches, logits
 
@@ -291,14 +296,12 @@ def response_states(model: GPT, rollout: Rollout, select: Tensor) -> Tensor:
     uncached forward over prompts and responses, in which the rows of a group read their prompt once.
     """
     T = int(rollout.mask.sum(dim=1).max())  # of these rows
-    tokens, select = rollout.tokens[:, :T], select[:, :T]  # (N, T) each
+    tokens, mask, select = (x[:, :T] for x in (rollout.tokens, rollout.mask, select))  # (N, T) each
     padded, start, prompt_of = distinct(rollout.prompts, 0, model.device)  # (D, P), (D,), (N,)
-    (D, P), N = padded.shape, len(tokens)
-    context = SharedPrompts(model.config, start, P, prompt_of, T, like=model.embedding.weight)
-    text = torch.cat((padded.flatten(), tokens.flatten()))[None]  # (1, D · P + N · T)
-    prompts, responses = model.hidden(text, context)[0].split([D * P, N * T])  # (D · P, C), (N · T, C)
-    first = prompts.view(D, P, -1)[prompt_of, -1:]  # (N, 1, C): a prompt's last state predicts the first token
-    return torch.cat((first, responses.view(N, T, -1)[:, :-1]), dim=1)[select]  # (M, C)
+    context = SharedPrompts(model.config, start, padded.shape[1], prompt_of, mask, like=model.embedding.weight)
+    text = torch.cat((padded.flatten(), tokens.flatten()))[context.tokens]  # (M,), of all prompts and responses
+    states = model.hidden(text[None], context)[0]  # (M, C)
+    return states.index_select(0, context.before[select])  # of the selected alone
 
 
 def token_logprobs(model: GPT, states: Tensor, tokens: Tensor, temperature: float) -> Tensor:
