@@ -24,7 +24,7 @@ from data.problems import Problem, jargon_rate
 from data.tokenizer import Tokenizer
 from model import GPT, autocast
 from reward import verify_batch
-from rollout import Rollout, generate, in_chunks, make_handoff, put_back, render, response_states, seeded, to_logprobs
+from rollout import Rollout, generate, in_chunks, make_handoff, put_back, response_states, seeded, to_logprobs
 from tandem import Handoff, Schedule, Uniforms
 
 
@@ -217,20 +217,6 @@ def taken_over(junior, solo: Answers, tenth: int, tokenizer, sampling: Sampling,
         right += sum(verify_batch(texts, [solo.problems[row].answer for row in part]))
         done += len(part)
     return right / N
-
-
-def show_answers(answers: dict[str, Answers], tokenizer: Tokenizer, color: bool) -> str:
-    """A right and a wrong response, where there are such: the senior's alone, and of the two turn by turn."""
-    lines = []
-    for name in ("solo", "handoff"):
-        some = answers[name]
-        for verdict in (True, False):
-            if verdict in some.right:
-                row = some.right.index(verdict)
-                text = render(some.rollout, row, tokenizer, color).replace("\n\n", " ¶ ")
-                said = "right" if verdict else f"wrong, the answer is {some.problems[row].answer}"
-                lines.append(f"  {name}, {said}\n    {some.problems[row].question}\n    {text}")
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

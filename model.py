@@ -315,7 +315,9 @@ class GPT(nn.Module):
         self.rope = Rope(config)
         self.checkpoint_activations = False  # keep a layer's input alone for the gradient, and compute the rest again
         for name, parameter in self.named_parameters():
-            if parameter.dim() == 2 and not parameter.is_meta:  # what adds to the residual stream starts smaller the more layers add to it
+            if (
+                parameter.dim() == 2 and not parameter.is_meta
+            ):  # what adds to the residual stream starts smaller the more layers add to it
                 residual = name.endswith(("out.weight", "down.weight"))
                 nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * config.n_layers) if residual else 0.02)
 

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
 
 import torch
 import torch.nn.functional as F
@@ -192,12 +191,12 @@ def reading(models: list[GPT]):
     operations of a decode step are large enough to gain as much from being split.
     """
 
-    def alone(model: GPT, cache: KVCache, token: Tensor) -> Tensor:
+    def one(model: GPT, cache: KVCache, token: Tensor) -> Tensor:
         return model(token[:, None], cache)[:, 0]  # (B, V)
 
     cores = torch.get_num_threads()
     if len(models) == 1 or cores < 2 or models[0].device.type != "cpu":
-        yield lambda token, caches: [alone(*pair, token) for pair in zip(models, caches, strict=True)]
+        yield lambda token, caches: [one(*pair, token) for pair in zip(models, caches, strict=True)]
         return
 
     precision, autocasts = torch.get_autocast_dtype("cpu"), torch.is_autocast_enabled("cpu")
@@ -209,8 +208,8 @@ def reading(models: list[GPT]):
         torch.set_autocast_enabled("cpu", autocasts)
 
     def both(token: Tensor, caches: list[KVCache]) -> list[Tensor]:
-        juniors = thread.submit(alone, models[1], caches[1], token)
-        return [alone(models[0], caches[0], token), juniors.result()]
+        juniors = thread.submit(one, models[1], caches[1], token)
+        return [one(models[0], caches[0], token), juniors.result()]
 
     with ThreadPoolExecutor(1, initializer=begin) as thread:
         try:
@@ -327,32 +326,6 @@ def in_chunks(function: Callable, V: int, *columns: Tensor) -> Tensor:
 def put_back(values: Tensor, select: Tensor) -> Tensor:
     """Values (M,) where `select` (N, T) is True, in row-major order, and 0 elsewhere.  (N, T)"""
     return torch.zeros(select.shape, device=values.device).masked_scatter(select, values.float())
-
-
-def pieces(rollout: Rollout, row: int, tokenizer) -> list[tuple[str, bool]]:
-    """A response cut where its author changes: (text, whether the senior wrote it)."""
-    mask = rollout.mask[row]  # (T,)
-    tokens, authors = rollout.tokens[row][mask].tolist(), rollout.authorship[row][mask].tolist()
-    found = []
-    for author, part in groupby(range(len(tokens)), key=authors.__getitem__):
-        text = tokenizer.decode([tokens[t] for t in part])
-        if text:  # an end token alone has none
-            found.append((text, author))
-    return found
-
-
-def render(rollout: Rollout, row: int, tokenizer, color: bool) -> str:
-    """A response with its authors: colours for a terminal, else the junior's words in ⟦brackets⟧."""
-    senior_style, junior_style = ("\x1b[36m{}\x1b[0m", "\x1b[33m{}\x1b[0m") if color else ("{}", "⟦{}⟧")
-    styled = ""
-    for text, by_senior in pieces(rollout, row, tokenizer):
-        styled += (senior_style if by_senior else junior_style).format(text)
-    return styled
-
-
-def legend(color: bool) -> str:
-    """How `render` shows the authors."""
-    return "senior in cyan, junior in yellow" if color else "the junior's words are in ⟦brackets⟧"
 
 
 if __name__ == "__main__":

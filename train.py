@@ -17,37 +17,18 @@ import torch
 from torch import Tensor
 
 from data.problems import WORLDS, Problem, WorldName, epoch_batch, first_problems, jargon_rate
-from data.tokenizer import Tokenizer
 from evaluate import Sampling, evaluate
 from model import autocast
 from reward import verify_batch
-from rollout import (
-    generate,
-    in_chunks,
-    make_handoff,
-    put_back,
-    render,
-    response_states,
-    seeded,
-    to_logprobs,
-    token_logprobs,
-)
+from rollout import generate, in_chunks, make_handoff, put_back, response_states, seeded, to_logprobs, token_logprobs
 from support import ranks
+from support.checks import check_config
 from support.compare import table
 from support.optimizer import HostAdamW
-from support.options import UserError, command, option, parse
+from support.options import UserError, command, parse
 from support.pretrain import pretrain
 from support.run import Run, saved_options
 from tandem import Baseline, Schedule, Uniforms, advantages, check_authorship, kl_exact, kl_k3, policy_loss
-
-# The least value of each number. The tiny ones must be above 0, or nothing would be trained.
-AT_LEAST = {
-    0: "steps warmup_steps weight_decay junior_weight kl_coef eval_temperature seed",
-    1e-30: "learning_rate grad_clip p_senior",
-    0.01: "temperature",
-    1: "max_gap chunk max_prompt_tokens prompts_per_step group_size max_new_tokens mini_batches micro_batch_tokens "
-    "rollout_batch_size eval_problems eval_samples eval_every save_every",
-}
 
 
 @dataclass
@@ -151,41 +132,12 @@ class Config:
 
     def __post_init__(self):
         grpo = self.loss == "grpo"
-        if self.clip is not None and not grpo:
-            raise ValueError("--clip belongs to --loss grpo; reinforce has no ratio to clip")
         defaults = {"normalize_std": grpo, "mini_batches": 2 if grpo else 1, "clip": 0.2 if grpo else None}
         defaults["max_new_tokens"] = WORLDS[self.world].max_new_tokens
         for name, value in defaults.items():
             if getattr(self, name) is None:
                 setattr(self, name, value)
-        for least, names in AT_LEAST.items():
-            for name in names.split():
-                value = getattr(self, name)
-                if value is not None and not least <= value < 2**63:
-                    raise ValueError(f"{option(name)} is {value}; it must be a number, at least {least}")
-        if self.p_senior > 1:
-            raise ValueError(f"--p-senior is {self.p_senior}; a probability is at most 1")
-        if self.clip is not None and not 0 < self.clip < 1:
-            raise ValueError(f"--clip is {self.clip}; it must be between 0 and 1")
-        if self.prompts_per_step % (self.mini_batches * ranks.size()):
-            raise ValueError(
-                "--prompts-per-step must be a multiple of --mini-batches (times the processes of torchrun)"
-            )
-        if self.group_size == 1 and (self.baseline in ("group", "rloo") or self.normalize_std):
-            raise ValueError("--group-size 1 leaves nothing to compare with: use --baseline ema or none, without std")
-        if self.normalize_std and self.baseline in ("ema", "none"):
-            raise ValueError(
-                f"--normalize-std divides by a group's spread, and --baseline {self.baseline} leaves something to divide "
-                "where that is 0: use --normalize-std false, or --baseline group"
-            )
-        if self.schedule == "chunk" and self.chunk >= self.max_new_tokens:
-            raise ValueError(f"--chunk {self.chunk} never hands over within --max-new-tokens {self.max_new_tokens}")
-        if "{question}" not in self.prompt_template:
-            raise ValueError("--prompt-template has no {question} in it, where the question is put; write it there")
-        if self.data is not None and self.world != "jargon":
-            raise ValueError(f"--world {self.world} generates problems, --data has its own; leave one of them out")
-        if self.data is None and (self.test_data or self.max_prompt_tokens):
-            raise ValueError("--test-data and --max-prompt-tokens belong to --data; give it")
+        check_config(self)
 
 
 def train(config: Config) -> Run:
@@ -230,7 +182,7 @@ def train(config: Config) -> Run:
             run.lap("update")
 
             run.log_step(metrics(step, rollout, texts, rewards, A, stats, problems, tokenizer, config.group_size))
-            show_step(run, rollout, rewards, tokenizer)
+            run.show_step(rollout, rewards)
             run.checkpoint_if_due(senior, optimizer)
         if run.first:
             run.log_eval(*evaluate(*tested, "after"))
@@ -379,13 +331,6 @@ def metrics(step, rollout, texts, rewards, A, stats: dict, problems, tokenizer, 
         "jargon_rate": None if jargon is None else float(ranks.sum(jargon)) / ranks.size(),
         "tokens": int(ranks.sum(lengths.sum())),  # Run makes tokens_per_second of it
     }
-
-
-def show_step(run: Run, rollout, rewards: Tensor, tokenizer: Tokenizer) -> None:
-    """Print the first response, coloured by author, after the first step and at every saved one."""
-    if run.first and (run.step % run.config.save_every == 0 or run.step in (1, run.config.steps)):
-        text = render(rollout, 0, tokenizer, run.color).replace("\n\n", " ¶ ")
-        run.say(f"after {run.step:>3} steps  {'right' if rewards[0] else 'wrong'}  {text}")
 
 
 @command

@@ -12,7 +12,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from evaluate import Sampling, answer
-from rollout import pieces
+from support.display import pieces
 from support.figure import draw_line, load_matplotlib, save, shared
 from support.options import UserError, command, parse
 from support.problem_files import load_problems

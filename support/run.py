@@ -25,10 +25,10 @@ from tqdm import tqdm
 
 from data.problems import WORLDS
 from data.tokenizer import Tokenizer, load_tokenizer
-from evaluate import show_answers
 from model import GPT, load, load_model, save_model, store_matrices
-from rollout import legend
+from rollout import Rollout
 from support import memory, ranks
+from support.display import legend, render, show_answers
 from support.options import UserError, option
 from support.pretrained import check_export, load_pretrained, save_pretrained
 from support.problem_files import load_problems
@@ -206,6 +206,12 @@ class Run:
         self.bar.set_postfix({name: metrics[name] for name in shown if metrics[name] is not None})
         if self.step == 5 and not any(row["grad_norm"] for row in read_lines(self.directory / "metrics.jsonl")):
             self.say(NO_SIGNAL.format(metrics["reward"]))
+
+    def show_step(self, rollout: Rollout, rewards: torch.Tensor) -> None:
+        """Print the first response, coloured by author, after the first step and at every saved one."""
+        if self.first and (self.step % self.config.save_every == 0 or self.step in (1, self.config.steps)):
+            text = render(rollout, 0, self.tokenizer, self.color).replace("\n\n", " ¶ ")
+            self.say(f"after {self.step:>3} steps  {'right' if rewards[0] else 'wrong'}  {text}")
 
     def evaluation_due(self) -> bool:
         """Before the first step, and at every multiple of --eval-every, also when it was interrupted."""

@@ -9,6 +9,7 @@ import rollout
 from data.problems import Problem
 from data.tokenizer import load_tokenizer
 from support.benchmark import benchmark, table
+from support.display import legend, render
 from support.options import UserError, command, parse, pick_device
 from support.problem_files import load_problems
 from support.run import load_run
@@ -72,9 +73,9 @@ def main(argv: list[str]) -> None:
     sampling = {"temperature": options.temperature, "generator": rollout.seeded(options.seed, "show")}
     responses = rollout.generate(*writers, prompts, handoff, **limits, **sampling)
     color = sys.stdout.isatty()
-    print(rollout.legend(color))
+    print(legend(color))
     for row, (problem, text) in enumerate(zip(problems, responses.texts(tokenizer), strict=True)):
-        print(f"\n{problem.question}\n\n{rollout.render(responses, row, tokenizer, color)}")
+        print(f"\n{problem.question}\n\n{render(responses, row, tokenizer, color)}")
         if problem.answer:
             right = reward.verify(text, problem.answer)
             print("\n→ right" if right else f"\n→ wrong, the answer is {problem.answer}")

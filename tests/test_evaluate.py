@@ -9,8 +9,9 @@ import torch
 from conftest import tiny
 
 from data.problems import first_problems
-from evaluate import Sampling, drift_and_legibility, evaluate, handoff_curve, pass_at_k, show_answers, solo_accuracy
+from evaluate import Sampling, drift_and_legibility, evaluate, handoff_curve, pass_at_k, solo_accuracy
 from rollout import Rollout, generate, sample, seeded, to_logprobs
+from support.display import show_answers
 from tandem import Handoff
 
 

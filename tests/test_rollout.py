@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import GPT, autocast
-from rollout import Rollout, generate, pieces, render, response_states, sample, seeded, to_logprobs, token_logprobs
+from rollout import Rollout, generate, response_states, sample, seeded, to_logprobs, token_logprobs
+from support.display import pieces, render
 from tandem import Handoff, Uniforms
 
 V, END, PAD = 37, 35, 36
