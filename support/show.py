@@ -8,7 +8,7 @@ import reward
 import rollout
 from data.problems import Problem
 from data.tokenizer import load_tokenizer
-from support.benchmark import benchmark, table
+from support.benchmark import benchmark, draw, table
 from support.display import legend, render
 from support.options import UserError, command, parse, pick_device
 from support.problem_files import load_problems
@@ -34,6 +34,8 @@ class Options:
     """measure the speed on a fixed work instead; needs no run"""
     json: bool = False
     """print the measurements of --benchmark as JSON"""
+    figure: str | None = None
+    """where to draw how the speed of --benchmark grows, a .png or .svg; needs matplotlib"""
     device: str = "auto"
     """auto (CUDA, then MPS, then the CPU), cuda, mps or cpu"""
 
@@ -42,8 +44,8 @@ class Options:
             raise ValueError("--samples must be at least 1, --temperature at least 0")
         if self.run is None and not self.benchmark:
             raise ValueError("give the directory of a run that train.py wrote, or --benchmark")
-        if self.json and not self.benchmark:
-            raise ValueError("--json belongs to --benchmark; leave it out")
+        if (self.json or self.figure) and not self.benchmark:
+            raise ValueError("--json and --figure belong to --benchmark; leave them out")
 
 
 @command
@@ -53,6 +55,13 @@ def main(argv: list[str]) -> None:
     if options.benchmark:
         measured = benchmark(load_tokenizer(), device)
         print(json.dumps(measured, indent=2) if options.json else table(measured))
+        if options.figure:
+            try:
+                draw(measured, options.figure)
+            except ImportError:
+                raise UserError(
+                    "--figure is drawn by matplotlib, which isn't installed: pip install matplotlib"
+                ) from None
         return
     run = load_run(options.run)
     config, senior, junior, tokenizer = run.config, run.senior.to(device), run.junior.to(device), run.tokenizer

@@ -2,8 +2,10 @@
 
 import copy
 import json
+import shlex
 import weakref
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +21,7 @@ from support.optimizer import HostAdamW
 from tandem import Handoff
 from train import Config, update
 
+ROOT = Path(__file__).parent.parent
 MIDDLE = GPTConfig(4000, 4, 6, 3, 32, 192, 512, max_seq_len=256)
 QWEN = dict(model_type="qwen3", num_hidden_layers=36, num_attention_heads=32, num_key_value_heads=8, head_dim=128)
 QWEN |= dict(hidden_size=2560, intermediate_size=9728, vocab_size=151936, max_position_embeddings=40960)
@@ -113,13 +116,16 @@ def test_parameters_are_counted_as_they_are():
 
 def test_the_command_says_what_a_model_needs_before_it_is_loaded(tmp_path, capsys):
     (tmp_path / "config.json").write_text(json.dumps(QWEN))
-    paper = "--max-prompt-tokens 1024 --max-new-tokens 3000 --data p.jsonl --loss grpo --precision bfloat16".split()
-    small = "--checkpoint-activations --offload-optimizer --micro-batch-tokens 8192 --rollout-batch-size 32".split()
-    memory.main([str(tmp_path), *paper, *small, "--json"])
+    script = (ROOT / "results" / "paper.sh").read_text(encoding="utf-8").partition('train.py" ')[2]
+    values = {"$senior": str(tmp_path), "$data": "p.jsonl", "${@:3}": "--json"}
+    memory.main([values.get(word, word) for word in shlex.split(script.replace(chr(92) + "\n", " "))])
     found = json.loads(capsys.readouterr().out)
     assert found["peak_gb"] == max(found[f"{phase}_gb"] for phase in ("rollout", "update", "evaluate")) <= 76
     assert found["card_gb"] == 80 and found["phases"]["rollout"]["senior"] == 4 * 4_022_468_096
-    memory.main([str(tmp_path / "config.json"), *paper, "--checkpoint-activations", "--rollout-batch-size=43"])
+    others = (
+        "--data p.jsonl --max-prompt-tokens 1024 --max-new-tokens 3000 --precision bfloat16 --rollout-batch-size 43"
+    )
+    memory.main([str(tmp_path / "config.json"), *others.split(), "--checkpoint-activations"])
     shown = capsys.readouterr().out
     assert "a card of 141 GB holds it" in shown and "--offload-optimizer true would save 32" in shown
     memory.main([])
