@@ -47,7 +47,7 @@ def phases(senior: GPTConfig, junior: GPTConfig, config) -> dict[str, dict[str, 
     measured = config.eval_problems * config.eval_samples
     return {
         "rollout": always | moments | copies | writing(writers, N, config.group_size, prompt, config),
-        "update": always | moments | gradients | copies | reading(senior, prompt, config),
+        "update": always | moments | copies | reading(senior, prompt, config),
         "step": always | gradients | (largest if config.offload_optimizer else moments),
         "evaluate": always | moments | copies | comparing(both, measured, config.eval_samples, prompt, config),
     }
@@ -81,12 +81,13 @@ def writing(models: list[GPTConfig], N: int, group: int, prompt: int, config) ->
 
 
 def reading(c: GPTConfig, prompt: int, config) -> dict[str, float]:
-    """Of a micro-batch: what is kept for the gradient, and what the gradient of the last layers needs beside it."""
+    """Of a micro-batch: what is kept for the gradient, what the last layers' needs beside it, and those before it."""
     width, new, G = width_of(config), config.max_new_tokens, config.group_size
     whole = prompt + G * new  # tokens of a group
-    D = min(config.prompts_per_step, config.micro_batch_tokens // whole)  # whole groups, then as many rows as fit
+    most = config.prompts_per_step // config.mini_batches
+    D = min(most, config.micro_batch_tokens // whole)  # whole groups, then as many rows as fit
     more = 0
-    if D < config.prompts_per_step:
+    if D < most:
         more = max(config.micro_batch_tokens - D * whole - prompt, 0) // new
         more = max(more, 1) if D == 0 else more
     n, D = D * G + more, D + (more > 0)
@@ -101,9 +102,10 @@ def reading(c: GPTConfig, prompt: int, config) -> dict[str, float]:
     logits = 12 * min(trained * c.vocab_size, LOGITS)  # with their logs and gradient
     head = 4 * c.vocab_size * C + logits / 3  # the gradient of its weight
     last = passing(c, width) * M
+    earlier = {"gradients": 4 * parameters(c) if n < most * G else 0}  # of the micro-batches before
     if config.checkpoint_activations:  # the states between layers, and one layer again
-        return {"activations": 4 * C * M * c.n_layers + masks, "logits": max(logits, head, layer + last / 2)}
-    return {"activations": layer * c.n_layers + masks, "logits": max(logits, head, last)}
+        return earlier | {"activations": 4 * C * M * c.n_layers + masks, "logits": max(logits, head, layer + last / 2)}
+    return earlier | {"activations": layer * c.n_layers + masks, "logits": max(logits, head, last)}
 
 
 def comparing(models: list[GPTConfig], N: int, group: int, prompt: int, config) -> dict[str, float]:

@@ -63,6 +63,7 @@ def measured(senior: GPT, junior: GPT, config: Config) -> dict[str, float]:
             parameter.data.copy_(parameter.bfloat16())
         store_matrices(junior, torch.bfloat16)
     senior.checkpoint_activations = config.checkpoint_activations
+    torch.manual_seed(0)
     V, P, G = senior.config.vocab_size, config.max_prompt_tokens, config.group_size
     prompts = [[1 + i] * P for i in range(config.prompts_per_step) for _ in range(G)]
     handoff = Handoff(config.schedule, boundary=torch.arange(V) % 3 == 0)
