@@ -7,6 +7,7 @@
 Both models read every token, whoever wrote it. The distribution of the author gives the next one.
 """
 
+import functools
 import hashlib
 import math
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -24,6 +26,7 @@ from tandem import Handoff, Schedule, Uniforms, upload
 
 LOOK_EVERY = {"cpu": 4, "cuda": 16}  # tokens between looks for finished rows: a look makes the host wait for a GPU
 FULL_ENOUGH = 0.75  # share of unfinished rows above which finished ones are not dropped: dropping copies the caches
+THREADS_PAY = 500_000  # parameters of a model from which two threads are faster: smaller ones wait for Python's lock
 LOGITS = 2**25  # most logits that an update or a measurement has in memory in one tensor, 128 MB
 
 TENSORS = ("tokens", "authorship", "mask", "senior_logprobs", "junior_logprobs")
@@ -194,15 +197,15 @@ def reading(models: list[GPT]):
     def one(model: GPT, cache: KVCache, token: Tensor) -> Tensor:
         return model(token[:, None], cache)[:, 0]  # (B, V)
 
-    cores = torch.get_num_threads()
-    if len(models) == 1 or cores < 2 or models[0].device.type != "cpu":
+    cores, smallest = torch.get_num_threads(), min(sum(p.numel() for p in model.parameters()) for model in models)
+    if len(models) == 1 or cores < 2 or smallest < THREADS_PAY or models[0].device.type != "cpu":
         yield lambda token, caches: [one(*pair, token) for pair in zip(models, caches, strict=True)]
         return
 
     precision, autocasts = torch.get_autocast_dtype("cpu"), torch.is_autocast_enabled("cpu")
 
-    def begin() -> None:  # torch keeps these for each thread
-        torch.set_num_threads(cores // 2)
+    def begin() -> None:  # what every thread has its own of
+        openmp().limit(limits=cores // 2)
         torch.set_grad_enabled(False)
         torch.set_autocast_dtype("cpu", precision)
         torch.set_autocast_enabled("cpu", autocasts)
@@ -211,12 +214,14 @@ def reading(models: list[GPT]):
         juniors = thread.submit(one, models[1], caches[1], token)
         return [one(models[0], caches[0], token), juniors.result()]
 
-    with ThreadPoolExecutor(1, initializer=begin) as thread:
-        try:
-            torch.set_num_threads(cores // 2)
-            yield both
-        finally:
-            torch.set_num_threads(cores)
+    with ThreadPoolExecutor(1, initializer=begin) as thread, openmp().limit(limits=cores // 2):
+        yield both
+
+
+@functools.cache
+def openmp() -> ThreadpoolController:
+    """Sets a thread's number of cores. torch.set_num_threads would leave all later matrix products slower."""
+    return ThreadpoolController().select(user_api="openmp")
 
 
 def write(out: Rollout, rows: Tensor, t: int, token: Tensor, author: Tensor, going: Tensor, logprobs: list[Tensor]):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import GPT, autocast
-from rollout import Rollout, generate, response_states, sample, seeded, to_logprobs, token_logprobs
+from rollout import Rollout, generate, openmp, response_states, sample, seeded, to_logprobs, token_logprobs
 from support.display import pieces, render
 from tandem import Handoff, Uniforms
 
@@ -141,7 +141,7 @@ def test_a_batch_in_parts_has_the_same_responses(schedule, seed, batch_size, max
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_two_threads_read_what_one_after_the_other_reads_to_the_bit(monkeypatch, precision):
     """Without gradients, and in the precision of the thread that began them, whose threads it has again at the end."""
-    senior, junior, cores, threads = tiny(0), tiny(1, n_layers=3), torch.get_num_threads(), set()
+    senior, junior, threads = tiny(0), tiny(1, n_layers=3), set()
 
     def watched(model, tokens, cache, forward=GPT.forward):
         threads.add(threading.current_thread().name)
@@ -149,23 +149,20 @@ def test_two_threads_read_what_one_after_the_other_reads_to_the_bit(monkeypatch,
         return forward(model, tokens, cache)
 
     monkeypatch.setattr(GPT, "forward", watched)
+    monkeypatch.setattr("rollout.THREADS_PAY", 0)
     rollouts, used = [], []
-    try:
-        for n in (2, 1):  # with two cores a thread a model, of one core each; with one core, one thread
-            torch.set_num_threads(n)
-            with autocast(precision, senior.device):
-                rollouts.append(roll(senior, junior, PROMPTS * 4))
+    for n in (2, 1):  # with two cores a thread a model, of one core each; with one core, one thread
+        with openmp().limit(limits=n), autocast(precision, senior.device):
+            rollouts.append(roll(senior, junior, PROMPTS * 4))
             assert torch.get_num_threads() == n
-            used.append(len(threads))
-            threads.clear()
-    finally:
-        torch.set_num_threads(cores)
+        used.append(len(threads))
+        threads.clear()
     assert used == [2, 1]
     assert all(torch.equal(*(getattr(r, field.name) for r in rollouts)) for field in fields(Rollout)[1:])
 
 
 def test_a_fault_in_either_thread_ends_the_rollout_and_gives_the_cores_back(monkeypatch):
-    senior, junior, cores = tiny(0), tiny(1), torch.get_num_threads()
+    senior, junior = tiny(0), tiny(1)
     for guilty in (senior, junior):
         with monkeypatch.context() as patch:
 
@@ -175,13 +172,11 @@ def test_a_fault_in_either_thread_ends_the_rollout_and_gives_the_cores_back(monk
                 return forward(model, tokens, cache)
 
             patch.setattr(GPT, "forward", fails)
-            try:
-                torch.set_num_threads(2)
+            patch.setattr("rollout.THREADS_PAY", 0)
+            with openmp().limit(limits=2):
                 with pytest.raises(RuntimeError, match="out of order"):
                     roll(senior, junior)
                 assert torch.get_num_threads() == 2
-            finally:
-                torch.set_num_threads(cores)
 
 
 @pytest.mark.parametrize("schedule", ["word", "solo"])
