@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from data.tokenizer import Tokenizer
 from model import GPT, GPTConfig, autocast, store_matrices
-from rollout import Rollout, generate, make_handoff, prefill
+from rollout import Rollout, generate, make_handoff, prefill, reading
 from support.figure import load_matplotlib, save
 from tandem import Handoff
 
@@ -66,9 +66,9 @@ def benchmark(tokenizer: Tokenizer, device: torch.device, small: bool = False) -
     def forwards() -> None:
         """Lower bound for tandem: both models just reading the same tokens."""
         caches, _ = prefill([senior, junior], prompts, T, tokenizer.pad)
-        for model, cache in zip((senior, junior), caches, strict=True):
+        with reading([senior, junior]) as read:
             for token in written.tokens.T[: T - 1]:
-                model(token[:, None], cache)
+                read(token, caches)
 
     written = write("solo")
     a, b = (torch.randn(size, size, device=device) for _ in range(2))
