@@ -291,7 +291,7 @@ def commands(script: Path, program: str) -> list[list[str]]:
         if match:
             words = shlex.split(match[1].split(">")[0], comments=True)
             words = [re.sub(r"\$(\w+)", lambda name: VARIABLES.get(name[1], "x"), word) for word in words]
-            found.append([word for word in words if word])
+            found.append([word for word in words if word and word != "${@:3}"])  # more options of the caller's
     return found
 
 
