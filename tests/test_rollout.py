@@ -144,20 +144,20 @@ def test_two_threads_read_what_one_after_the_other_reads_to_the_bit(monkeypatch,
     senior, junior, threads = tiny(0), tiny(1, n_layers=3), set()
 
     def watched(model, tokens, cache, forward=GPT.forward):
-        threads.add(threading.current_thread().name)
+        threads.add((threading.current_thread().name, torch.get_num_threads()))
         assert not torch.is_grad_enabled() and torch.is_autocast_enabled("cpu") == (precision == "bfloat16")
         return forward(model, tokens, cache)
 
     monkeypatch.setattr(GPT, "forward", watched)
     monkeypatch.setattr("rollout.THREADS_PAY", 0)
     rollouts, used = [], []
-    for n in (2, 1):  # with two cores a thread a model, of one core each; with one core, one thread
+    for n in (4, 1):  # with four cores a thread a model, of two each; with one core, one thread
         with openmp().limit(limits=n), autocast(precision, senior.device):
             rollouts.append(roll(senior, junior, PROMPTS * 4))
             assert torch.get_num_threads() == n
-        used.append(len(threads))
+        used.append([cores for _, cores in threads])
         threads.clear()
-    assert used == [2, 1]
+    assert used == [[2, 2], [1]]
     assert all(torch.equal(*(getattr(r, field.name) for r in rollouts)) for field in fields(Rollout)[1:])
 
 
@@ -182,12 +182,14 @@ def test_a_fault_in_either_thread_ends_the_rollout_and_gives_the_cores_back(monk
 @pytest.mark.parametrize("schedule", ["word", "solo"])
 def test_rows_of_a_group_have_the_same_responses_wherever_they_stand(schedule):
     """Side by side, where they share their prompt in the cache, or apart, where they don't."""
-    order = torch.randperm(len(PROMPTS) * 4, generator=torch.Generator().manual_seed(0))
-    grouped = [prompt for prompt in PROMPTS[:3] + PROMPTS[4:] for _ in range(5)]
+    order = torch.randperm(32, generator=torch.Generator().manual_seed(0))
+    grouped = [prompt for prompt in PROMPTS[:3] + PROMPTS[4:] for _ in range(8)]
     mixed = [grouped[i] for i in order.tolist()]
     generator = lambda: torch.Generator().manual_seed(3)
-    a = roll(tiny(0), tiny(1), grouped, schedule, generator=Uniforms(20, generator()))
-    b = roll(tiny(0), tiny(1), mixed, schedule, generator=Uniforms(20, generator()).at(order))
+    how = dict(new=40, end=[END, 3, 17])
+    a = roll(tiny(0), tiny(1), grouped, schedule, generator=Uniforms(32, generator()), **how)
+    b = roll(tiny(0), tiny(1), mixed, schedule, generator=Uniforms(32, generator()).at(order), **how)
+    assert len(set(a.mask.sum(dim=1).tolist())) > 8  # they end one by one
     for field in fields(Rollout)[1:]:
         x, y = getattr(a, field.name)[order], getattr(b, field.name)
         torch.testing.assert_close(x, y, rtol=0, atol=1e-4 if x.is_floating_point() else 0)
