@@ -8,6 +8,7 @@ python train.py --pretrain --world work            # train another world's base 
 torchrun --nproc_per_node=2 train.py               # the same run on two GPUs, or in two processes
 """
 
+import functools
 import math
 import time
 from dataclasses import dataclass
@@ -194,11 +195,6 @@ def update(senior, junior, optimizer, rollout, A: Tensor, gate: Tensor, step: in
     """An optimizer step a mini-batch (GRPO: two a batch), each an average over all of its senior tokens."""
     optimizer.param_groups[0]["lr"] = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup_steps))
     stats = []  # of each mini-batch
-
-    def kl_full(states: Tensor, junior_states: Tensor) -> Tensor:  # (m, C) each -> (m,)
-        models = ((senior, states), (junior, junior_states))
-        return kl_exact(*(to_logprobs(model.head(x), config.temperature) for model, x in models))
-
     for rows in torch.arange(len(A), device=A.device).chunk(config.mini_batches):  # whole groups
         total = ranks.sum(gate[rows].sum())  # ONE count of senior tokens, not one a micro-batch or a process
         # A row without an advantage has no gradient: it counts in the average, but needn't be read again.
@@ -217,7 +213,8 @@ def update(senior, junior, optimizer, rollout, A: Tensor, gate: Tensor, step: in
                     with torch.no_grad():
                         junior_states = response_states(junior, micro, trained)  # (m, C)
                     if config.kl_estimator == "exact":
-                        kl = in_chunks(kl_full, senior.config.vocab_size, states, junior_states)  # (m,)
+                        full = functools.partial(full_kl, senior, junior, config.temperature)
+                        kl = in_chunks(full, senior.config.vocab_size, states, junior_states)  # (m,)
                     else:
                         kl = kl_k3(own, token_logprobs(junior, junior_states, tokens, config.temperature))  # (m,)
                     loss = loss + config.kl_coef * (gate[part][trained] * kl).sum() / total
@@ -229,6 +226,12 @@ def update(senior, junior, optimizer, rollout, A: Tensor, gate: Tensor, step: in
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)  # its memory is the caches' while responses are written
     return batch_stats(stats, config.mini_batches)
+
+
+def full_kl(senior, junior, temperature: float, states: Tensor, junior_states: Tensor) -> Tensor:
+    """KL(senior‖junior) of the next token, from both models' states (m, C) before it.  (m,)"""
+    models = ((senior, states), (junior, junior_states))
+    return kl_exact(*(to_logprobs(model.head(x), temperature) for model, x in models))
 
 
 def next_problems(train_problems: list[Problem] | None, step: int, config: Config) -> list[Problem]:
@@ -266,19 +269,20 @@ def micro_batches(rollout, rows: Tensor, budget: int) -> list[Tensor]:
 
     The rows of a prompt, which is read once, stay together where they can, beside those of about the same length.
     """
-    lengths, longest, parts = rollout.mask.sum(dim=1).tolist(), {}, [[]]
+    lengths, longest, parts = rollout.mask.sum(dim=1).tolist(), {}, []
     prompts, rows = list(map(tuple, rollout.prompts)), rows.tolist()
     for row in rows:
         longest[prompts[row]] = max(lengths[row], longest.get(prompts[row], 0))
+    D = P = T = 0  # of the last part: distinct prompts, the longest of them, the longest response
     for row in sorted(rows, key=lambda row: (-longest[prompts[row]], prompts[row], -lengths[row])):
-        grown = [*parts[-1], row]
-        distinct = {prompts[i] for i in grown}
-        tokens = len(distinct) * max(map(len, distinct)) + len(grown) * max(lengths[i] for i in grown)
-        if tokens <= budget:
-            parts[-1] = grown
+        another = not parts or prompts[row] != prompts[parts[-1][-1]]
+        D, P, T = D + another, max(P, len(prompts[row])), max(T, lengths[row])
+        if parts and D * P + (len(parts[-1]) + 1) * T <= budget:
+            parts[-1].append(row)
         else:  # a single row may be longer than the budget
             parts.append([row])
-    return [torch.tensor(part, device=rollout.mask.device) for part in parts if part]
+            D, P, T = 1, len(prompts[row]), lengths[row]
+    return [torch.tensor(part, device=rollout.mask.device) for part in parts]
 
 
 def mini_batch_stats(parts: list[dict], grad_norm: Tensor, total: Tensor, read: Tensor, step: int) -> dict[str, float]:

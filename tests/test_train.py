@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import random
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -153,6 +154,22 @@ def test_micro_batches_hold_every_row_once_and_keep_to_their_budget(tokenizer):
             assert torch.cat(parts).sort().values.tolist() == rows.tolist()
             assert all(len(part) == 1 or tokens(part) <= budget for part in parts)
     assert train.micro_batches(written, torch.tensor([], dtype=torch.long), 100) == []
+
+
+def test_micro_batches_keep_to_their_budget_whatever_the_lengths():
+    draw = random.Random(0)
+    for _ in range(200):
+        prompts = [[draw.randrange(50)] * draw.randint(1, 30) for _ in range(6)]
+        written = rollout.blank([prompt for prompt in prompts for _ in range(4)], 40, 0, torch.device("cpu"))
+        lengths = [draw.randint(1, 40) for _ in written.prompts]
+        written.mask[:] = torch.arange(40) < torch.tensor(lengths)[:, None]
+        rows, budget = torch.tensor(sorted(draw.sample(range(24), 17))), draw.randint(1, 400)
+        parts = [part.tolist() for part in train.micro_batches(written, rows, budget)]
+        assert sorted(row for part in parts for row in part) == rows.tolist()
+        for part in parts:
+            read = {tuple(written.prompts[row]) for row in part}
+            tokens = len(read) * max(map(len, read)) + len(part) * max(lengths[row] for row in part)
+            assert len(part) == 1 or tokens <= budget
 
 
 @pytest.mark.parametrize("temperature", [0.6, 1.0])
