@@ -39,28 +39,41 @@ def medians(tasks: dict[str, Callable], repeats: int, device: torch.device) -> d
     return {name: statistics.median(values[1:]) for name, values in seconds.items()}
 
 
+def work(senior: GPT, junior: GPT, prompts: list, T: int, handoff: Callable, config) -> tuple[Callable, Callable]:
+    """What is measured: write(schedule) gives a Rollout of exactly T tokens a prompt, learn(rollout) takes a step."""
+    from train import update
+
+    optimizer = torch.optim.AdamW(senior.parameters(), fused=True)
+
+    def write(schedule: str, prompts=prompts, new_tokens=T) -> Rollout:
+        partner = None if schedule == "solo" else junior
+        settings = dict(end=-1, pad=0, max_new_tokens=new_tokens, temperature=1.0)  # no token ends it
+        generator = torch.Generator().manual_seed(0)
+        with autocast(config.precision, senior.device):
+            return generate(senior, partner, prompts, handoff(schedule), **settings, generator=generator)
+
+    def learn(rollout: Rollout) -> None:
+        A = torch.ones(len(prompts), device=senior.device)  # (N,); no row is left out
+        update(senior, junior, optimizer, rollout, A, rollout.authorship.float(), 0, config)
+
+    return write, learn
+
+
 def benchmark(tokenizer: Tokenizer, device: torch.device, small: bool = False) -> dict[str, float]:
     """Measure; returns the numbers that `--json` prints. `small` is for tests: the same tasks with much less work."""
-    from train import Config, update  # the command that leads here starts below train
+    from train import Config  # the command that leads here starts below train
 
     groups, G, T, size, repeats = (2, 4, 8, 256, 1) if small else (16, 8, 64, 2048, 5)
     lengths, batches = (T, 4 * T, 16 * T), (G, 4 * G, 16 * G, 64 * G)
     torch.manual_seed(0)
     shape = GPTConfig(**SIZES, max_seq_len=40 + max(lengths))
     senior, junior = GPT(shape).to(device), GPT(shape).to(device).requires_grad_(False)
-    optimizer = torch.optim.AdamW(senior.parameters(), fused=True)
     ids = torch.randint(0, 256, (groups, 40)).tolist()
     prompts = [row[: 24 + 16 * i // (groups - 1)] for i, row in enumerate(ids) for _ in range(G)]  # 24 to 40 tokens
     N, prompt_tokens = len(prompts), sum(map(len, prompts))
 
-    def write(schedule: str, prompts=prompts, new_tokens=T) -> Rollout:
-        partner, handoff = None if schedule == "solo" else junior, make_handoff(schedule, tokenizer, senior)
-        settings = dict(end=-1, pad=tokenizer.pad, max_new_tokens=new_tokens, temperature=1.0)  # no token ends it
-        return generate(senior, partner, prompts, handoff, **settings, generator=torch.Generator().manual_seed(0))
-
-    def learn(rollout: Rollout) -> None:
-        A = torch.ones(N, device=device)  # (N,); no row is left out
-        update(senior, junior, optimizer, rollout, A, rollout.authorship.float(), 0, Config())
+    handoff = lambda schedule: make_handoff(schedule, tokenizer, senior)
+    write, learn = work(senior, junior, prompts, T, handoff, Config())
 
     @torch.no_grad()
     def forwards() -> None:
@@ -116,24 +129,14 @@ def benchmark(tokenizer: Tokenizer, device: torch.device, small: bool = False) -
 
 def on_gpu(device: torch.device, shape: GPTConfig, repeats: int, T: int = 64) -> dict[str, float]:
     """The same work by a bfloat16 pair of a real shape, with random weights."""
-    from train import Config, update
+    from train import Config
 
     senior, junior = GPT(shape).to(device), GPT(shape).to(device).requires_grad_(False)
     store_matrices(junior, torch.bfloat16)
-    optimizer = torch.optim.AdamW(senior.parameters(), fused=True)
     prompts = [[1 + i] * 32 for i in range(16) for _ in range(8)]
-    masks = {"boundary": torch.arange(shape.vocab_size) % 3 == 0}
-
-    def write(schedule: str) -> Rollout:
-        with autocast("bfloat16", device):
-            how = dict(end=-1, pad=0, max_new_tokens=T, temperature=1.0, generator=torch.Generator().manual_seed(0))
-            return generate(senior, None if schedule == "solo" else junior, prompts, Handoff(schedule, **masks), **how)
-
-    def learn(rollout: Rollout) -> None:
-        A = torch.ones(len(prompts), device=device)  # (N,)
-        options = Config(precision="bfloat16", micro_batch_tokens=2**14)
-        update(senior, junior, optimizer, rollout, A, rollout.authorship.float(), 0, options)
-
+    boundary = torch.arange(shape.vocab_size) % 3 == 0
+    config = Config(precision="bfloat16", micro_batch_tokens=2**14)
+    write, learn = work(senior, junior, prompts, T, lambda schedule: Handoff(schedule, boundary=boundary), config)
     tasks = {"solo": lambda: write("solo"), "tandem": lambda: write("word"), "step": lambda: learn(write("word"))}
     s = medians(tasks, repeats, device)
     with warnings.catch_warnings(record=True) as waits:
