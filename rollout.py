@@ -24,7 +24,7 @@ from torch.utils.checkpoint import checkpoint
 from model import GPT, KVCache, SharedPrompts
 from tandem import Handoff, Schedule, Uniforms, upload
 
-LOOK_EVERY = {"cpu": 4, "cuda": 16}  # tokens between looks for finished rows: a look makes the host wait for a GPU
+LOOK_EVERY, ON_A_GPU = 4, 16  # tokens between looks for finished rows: a look makes the host wait for a GPU
 FULL_ENOUGH = 0.75  # share of unfinished rows above which finished ones are not dropped: dropping copies the caches
 THREADS_PAY = 500_000  # parameters of a model from which two threads are faster: smaller ones wait for Python's lock
 LOGITS = 2**25  # most logits that an update or a measurement has in memory in one tensor, 128 MB
@@ -142,7 +142,7 @@ def generate(
     models = [senior] if junior is None else [senior, junior]
     check_arguments(models, prompts, handoff, max_new_tokens, temperature, top_p, top_k, max_turns)
     device, out = senior.device, blank(prompts, max_new_tokens, pad, senior.device)
-    ends, look_every = upload(torch.tensor(end), device), LOOK_EVERY.get(device.type, 4)
+    ends, look_every = upload(torch.tensor(end), device), ON_A_GPU if device.type == "cuda" else LOOK_EVERY
     if not isinstance(generator, Uniforms):
         generator = Uniforms(len(prompts), generator, device)
 
@@ -190,8 +190,8 @@ def unfinished(done: Tensor, group: int) -> Tensor:
 def reading(models: list[GPT]):
     """A function by which every model reads the next tokens (B,) into its cache: their logits, (B, V) each.
 
-    Two models on a CPU of two cores or more read at the same time, each in a thread with half of the cores. Few
-    operations of a decode step are large enough to gain as much from being split.
+    On a CPU two models that are large enough read at the same time, each in a thread with half of the cores. Few
+    operations of a decode step gain as much from being split.
     """
 
     def one(model: GPT, cache: KVCache, token: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
-"""What train.py's options may be, and which go together."""
+"""What train.py's options may be, which go together, and where a world's models lie."""
+
+from pathlib import Path
 
 from support import ranks
 from support.options import option
@@ -43,3 +45,8 @@ def check_config(config) -> None:
         raise ValueError(f"--world {config.world} generates problems, --data has its own; leave one of them out")
     if config.data is None and (config.test_data or config.max_prompt_tokens):
         raise ValueError("--test-data and --max-prompt-tokens belong to --data; give it")
+
+
+def base_directory(world: str) -> Path:
+    """Where a run in this world finds its senior and junior if none are given."""
+    return Path(__file__).parent.parent / "data" if world == "jargon" else Path("runs") / f"base-{world}"

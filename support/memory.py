@@ -17,6 +17,7 @@ from pathlib import Path
 from data.problems import WORLDS
 from model import GROWTH, GPTConfig, load_model
 from rollout import LOGITS
+from support.checks import base_directory
 from support.options import UserError, command, option, parse
 from support.pretrained import directory_config
 
@@ -164,16 +165,20 @@ def configs(config) -> tuple[GPTConfig, GPTConfig]:
     def one(path: str | Path) -> GPTConfig:
         path = Path(path)
         if path.suffix == ".pt":
-            return load_model(path).config
+            try:
+                return load_model(path).config
+            except ValueError as error:
+                raise UserError(str(error)) from None
         if path.suffix == ".json" or path.is_dir():
             return directory_config(path if path.suffix == ".json" else path / "config.json")
         raise UserError(f"{path} says nothing of its shape; give a Hugging Face directory or its config.json alone")
 
-    data = Path(__file__).parent.parent / "data"
-    senior = one(config.senior or data / "senior.pt")
-    if config.junior in (None, "self"):
-        return senior, senior if config.senior or config.junior else one(data / "junior.pt")
-    return senior, one(config.junior)
+    base = base_directory(config.world)
+    senior = one(config.senior or base / "senior.pt")
+    alone = config.senior or WORLDS[config.world].unfamiliar is None  # without a junior of its own
+    if config.junior == "self" or (config.junior is None and alone):
+        return senior, senior
+    return senior, one(config.junior or base / "junior.pt")
 
 
 @command
@@ -187,8 +192,8 @@ def main(argv: list[str]) -> None:
     senior, junior = configs(config)
     found, parts = totals(senior, junior, config), phases(senior, junior, config)
     if as_json:
-        option, saved = best_saving(senior, junior, config)
-        found |= {"card_gb": card(found["peak_gb"]), "saving_option": option, "saving_gb": saved, "phases": parts}
+        name, saved = best_saving(senior, junior, config)
+        found |= {"card_gb": card(found["peak_gb"]), "saving_option": name, "saving_gb": saved, "phases": parts}
         print(json.dumps(found, indent=2))
         return
     for phase, sizes in parts.items():

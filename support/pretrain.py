@@ -18,8 +18,9 @@ from data.problems import WORLDS, Language, WorldName, first_problems, problems,
 from data.tokenizer import Tokenizer, load_tokenizer
 from evaluate import Sampling, solo_accuracy
 from model import GPT, GPTConfig, save_model
+from support.checks import base_directory
 from support.options import pick_device
-from support.run import base_directory, new_directory
+from support.run import new_directory
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from data.tokenizer import Tokenizer, load_tokenizer
 from model import GPT, load, load_model, save_model, store_matrices
 from rollout import Rollout
 from support import memory, ranks
+from support.checks import base_directory
 from support.display import legend, render, show_answers
 from support.options import UserError, option
 from support.pretrained import check_export, load_pretrained, save_pretrained
@@ -327,11 +328,6 @@ def starting_pair(config) -> tuple[GPT, GPT, Tokenizer]:
         if isinstance(path, Path) and not path.exists():
             raise UserError(f"{path} is missing; python train.py --pretrain --world {config.world} makes it")
     return load_pair(senior, senior if junior == "self" else junior)
-
-
-def base_directory(world: str) -> Path:
-    """Where a run in this world finds its senior and junior if none are given."""
-    return Path(__file__).parent.parent / "data" if world == "jargon" else Path("runs") / f"base-{world}"
 
 
 def load_pair(senior: str | Path, junior: str | Path) -> tuple[GPT, GPT, Tokenizer]:

@@ -4,7 +4,6 @@ import copy
 import json
 import shlex
 import weakref
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from pretended_gpu import pretended_gpu, to_gpu
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from model import GPT, GPTConfig, autocast, store_matrices
+from model import GPT, GPTConfig, autocast, save_model, store_matrices
 from rollout import generate
 from support import memory
 from support.optimizer import HostAdamW
@@ -133,6 +132,18 @@ def test_the_command_says_what_a_model_needs_before_it_is_loaded(tmp_path, capsy
     assert "a card of 16 GB holds it" in capsys.readouterr().out
 
 
+def test_another_worlds_pair_is_the_one_that_its_run_would_take(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        memory.main(["--world", "work"])
+    assert "runs/base-work/senior.pt" in (error := capsys.readouterr().err) and error.count("\n") == 1
+    (tmp_path / "runs" / "base-work").mkdir(parents=True)
+    for name, layers in (("senior", 3), ("junior", 1)):
+        save_model(tiny(0, n_layers=layers), tmp_path / "runs" / "base-work" / f"{name}.pt")
+    pair = memory.configs(Config(world="work"))
+    assert [shape.n_layers for shape in pair] == [3, 1]
+
+
 @pytest.mark.parametrize("model", ["absent", "absent/config.json", "empty"])
 def test_a_model_that_says_no_shape_is_one_line(tmp_path, monkeypatch, capsys, model):
     monkeypatch.chdir(tmp_path)
@@ -176,4 +187,3 @@ def test_a_junior_that_came_in_bfloat16_is_one_tensor_less():
             parameter.copy_(parameter.bfloat16())
     store_matrices(model, torch.bfloat16)
     assert model.head.weight is model.embedding.weight and model.embedding.weight.dtype == torch.bfloat16
-    assert asdict(replace(model.config)) == asdict(tiny(0).config)
