@@ -21,42 +21,75 @@ import sys
 from fractions import Fraction
 
 from support import latex, prover
-from support.latex import INFINITY, MINUS_ONE, SCALARS, is_name, kind_of, require
+from support.values import (
+    INFINITY,
+    SCALARS,
+    add,
+    has_symbol,
+    is_name,
+    kind_of,
+    negative,
+    require,
+    solution_of,
+    substitute,
+)
 
 MAX_RESPONSE = 200_000  # characters; of a longer response only the end is searched for an answer
 MAX_COMPARISONS = 5_000  # of parts with parts, for one verdict
 MAX_WORK = prover.MAX_WORK  # of sympy for one verdict: after so much, it asks nothing more
 QUESTION_WORK = 2_000  # for a question as such: the process that answers it starts in some milliseconds
-BRACE = re.compile(r"\\{1,4}(?:boxed|fbox)\s{0,9}\{|\\.|[{}]", re.DOTALL)
+BRACE = re.compile(r"\\{1,4}(?:boxed|fbox)(?:\s{0,9}\{|\s{1,9}(?:[+-]?\.?\d[\d.,/]*|[A-Za-z]\b))|\\.|[{}]", re.DOTALL)
+BETWEEN = re.compile(  # two boxes of one answer: \boxed{1}, \boxed{2} and $x=\boxed{1}$, $x=\boxed{2}$
+    r"[\s$]*(?:\\[()\]])?[\s$]*(?:,|;|\\q?quad|\\text\{|,?\s*(?:and|or)\b)(?:[\s$,}]|\\q?quad|\\[(\[]|\\text\{|(?:and|or)\b)*"
+)
+NAME = re.compile(r"[A-Za-z](?:_\{?\w+\}?)?\s?=\s?$")
 
 
 def extract(response: str) -> str | None:
     r"""The final answer in a response: the content of the last \boxed{} or \fbox{}, else the text after the last ####.
 
-    None if there is neither, if the last box is never closed, or if the answer is empty.
+    Boxes with nothing but a comma or "and" between them are one answer. None if there is neither a box nor ####, if the
+    last box is never closed, or if the answer is empty.
     """
     if not isinstance(response, str):
         return None
     response = response[-MAX_RESPONSE:]
     open_braces = []  # the span of a box, None for any other brace
-    last = None  # the box that closed last: (start, end, span of its content)
+    boxes = []  # of those that are closed and not in another box: (start, end, span of its content)
     for match in BRACE.finditer(response):
         if match[0][-1] == "{" and match[0] != "\\{":
             open_braces.append(match.span() if len(match[0]) > 1 else None)
         elif match[0] == "}" and open_braces and (box := open_braces.pop()):
             content = (box[1], match.start())
-            if last and last[0] > box[0]:  # a box around nothing but a box means the inner one
-                around = response[box[1] : last[0]] + response[last[1] : match.start()]
-                content = content if around.strip() else last[2]
-            last = (box[0], match.end(), content)
-    if any(box and (last is None or box[0] > last[0]) for box in open_braces):
+            while boxes and boxes[-1][0] > box[0]:  # a box around nothing but a box means the inner one
+                start, end, inner = boxes.pop()
+                around = response[box[1] : start] + response[end : match.start()]
+                content = content if around.strip() else inner
+            boxes.append((box[0], match.end(), content))
+        elif len(match[0]) > 6:  # \boxed 5
+            content = re.search(r"\s\S+$", match[0])
+            boxes.append((*match.span(), (match.start() + content.start(), match.end())))
+    if any(box and (not boxes or box[0] > boxes[-1][0]) for box in open_braces):
         return None
-    if last:
-        start, end = last[2]
-        return response[start:end].strip() or None
+    if boxes:
+        return one_answer(response, boxes) or None
     _, found, line = response.rpartition("####")
     answer = line.strip(" \t").split("\n")[0].split("<|")[0]  # <|: a chat template's special token
     return (found and answer.strip()) or None
+
+
+def one_answer(response: str, boxes: list) -> str:
+    """The last box's content, after those of the boxes that belong to it, each with the name on its left."""
+    parts = []
+    for box, (start, end, content) in reversed(list(enumerate(boxes))):
+        before = response[boxes[box - 1][1] if box else 0 : start][-100:]
+        name = NAME.search(before)
+        parts.insert(0, ((name[0] if name else "") + response[slice(*content)], response[slice(*content)]))
+        between = before[: name.start()] if name else before
+        same_command = box and response[boxes[box - 1][0] :][:6] == response[start:][:6]
+        if not same_command or not BETWEEN.fullmatch(between):
+            break
+    return ", ".join(part[0] for part in parts) if len(parts) > 1 else parts[0][1].strip()
 
 
 def equivalent(prediction: str, answer: str) -> bool:
@@ -140,6 +173,12 @@ def same(a, b, budget) -> bool:
         relation, other = (a, b) if kind_of(a) == "relation" else (b, a)
         solution = solution_of(relation)
         return solution is not None and same(solution[1], other, budget)
+    if "choice" in kinds:
+        return same_choice(a, b, budget)
+    if "where" in kinds:
+        return same_where(a, b, budget)
+    if kinds == {"or"}:
+        return same_items(a[1:], b[1:], budget)
     if "unit" in kinds:
         return same_quantity(split_unit(a), split_unit(b), budget)
     if kinds <= {"list", "set", "union"}:
@@ -208,36 +247,48 @@ def same_relation(a, b, budget) -> bool:
     _, operators, *members = a
     _, other_operators, *other_members = b
     solution, other_solution = solution_of(a), solution_of(b)
-    if solution and other_solution and solution[0] == other_solution[0]:
-        return same(solution[1], other_solution[1], budget)
+    if solution and other_solution and (names := one_name(solution[0], other_solution[0])) is not None:
+        return same(substitute(solution[1], names), other_solution[1], budget)
     if operators != other_operators:
         return False
     if same_row(members, other_members, budget):
         return True
     if len(operators) != 1 or operators[0] not in ("=", "≠", "<", "≤"):
         return False
-    gap, other_gap = (latex.add(left, latex.multiply(MINUS_ONE, right)) for left, right in (members, other_members))
+    gap, other_gap = (add(left, negative(right)) for left, right in (members, other_members))
     ratio = budget.ask("ratio", gap, other_gap)  # 2x - y + 1 = 0 is y = 2x + 1; -x < 1 is x > -1
     return ratio == "positive" or (ratio == "negative" and operators[0] in ("=", "≠"))
 
 
-def solution_of(relation):
-    """(name, value) for x = 42, 42 = x, x = y = 42; (name, interval) for x < 3, 1 < x ≤ 2, x ∈ (1, 2); or None."""
-    _, operators, *members = relation
-    if set(operators) <= {"=", "∈"}:
-        if all(is_name(member) or member == members[-1] for member in members[:-1]):
-            return members[0], members[-1]
-        return (members[1], members[0]) if operators == ("=",) and is_name(members[1]) else None
-    if len(members) == 2 and is_name(members[0]):  # x < 3 is -∞ < x < 3
-        operators, members = ("<", *operators), [("*", MINUS_ONE, INFINITY), *members]
-    elif len(members) == 2:
-        operators, members = (*operators, "<"), [*members, INFINITY]
-    if not set(operators) <= {"<", "≤"} or [is_name(member) for member in members] != [False, True, False]:
+def one_name(a, b) -> dict | None:
+    """The names to change in the one so that it is the other's: x for t if they are f(t) and f(x). E is E(x, 0). Or None."""
+    if a == b:
+        return {}
+    functions = [value[:2] if value[0] == "call" else ("call", value[1]) for value in (a, b)]
+    if functions[0] != functions[1]:
         return None
-    left, name, right = members
-    opening = "(" if operators[0] == "<" else "["
-    closing = ")" if operators[1] == "<" else "]"
-    return name, ("pair", left, right, opening + closing)
+    if "symbol" in (a[0], b[0]):
+        return {}
+    variables = len(a) == len(b) and all(part[0] == "symbol" for part in a[2:] + b[2:])
+    return {old[1]: new[1] for old, new in zip(a[2:], b[2:], strict=True)} if variables else None
+
+
+def same_choice(a, b, budget) -> bool:
+    """(B) 42 is B, and also 42. Two that have both must agree in both."""
+    if kind_of(a) == kind_of(b):
+        return a[1] == b[1] and same(a[2], b[2], budget)
+    choice, other = (a, b) if kind_of(a) == "choice" else (b, a)
+    return other == ("symbol", choice[1]) or same(choice[2], other, budget)
+
+
+def same_where(a, b, budget) -> bool:
+    """2k for k in Z is 2n for n in Z; and 2k, since a condition that only one side has makes no difference."""
+    (x, *conditions), (y, *others) = (value[1:] if kind_of(value) == "where" else [value] for value in (a, b))
+    if conditions and others and kind_of(conditions[0]) == kind_of(others[0]) == "relation":
+        names = {conditions[0][2][1]: others[0][2][1]} if conditions[0][2][0] == others[0][2][0] == "symbol" else {}
+        if names and not has_symbol(x, others[0][2]):
+            x, *conditions = (substitute(value, names) for value in (x, *conditions))
+    return same(x, y, budget) and (not conditions or not others or same_items(conditions, others, budget))
 
 
 # ---- Command line ----------------------------------------------------------------------------------------------------

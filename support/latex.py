@@ -2,57 +2,80 @@ r"""The reader of LaTeX under reward.py: a text becomes values that can be compa
 
     text -> normalize: one character for each way to write it -> tokenize -> parse: recursive descent -> values
 
-The grammar. Items are a list, whatever separates them; a text with ± is read twice, once for each sign.
+The grammar. Separated items are a list. A statement with ± is read once for each choice of its signs.
 
-    items     = statement { ("," | ";" | "and" | "or") statement }
-    statement = ["=" | "≈"] member { ("=" | "<" | "≤" | ">" | "≥" | "≠" | "≈" | "∈" | "→") member }
-    member    = word { word } | sum { "∪" sum } [unit] | sum { ":" sum } [unit]
+    items     = statement { ("," | ";" | "and" | "or") statement } [("for" | "where" | "with") conditions]
+    statement = ["="] [word ":" | name "(" anything ")" "="] member { ("=" | "<" | "≤" | "≠" | "∈" | …) member }
+    member    = words | ["$"] sum { ("∪" | "∩" | "∖" | ":") sum } [scale] [unit]
     sum       = product { ("+" | "-" | "±" | "∓") product }
     product   = factor { ["*" | "/"] factor }                   1/2x is half of x
     factor    = { "+" | "-" | "±" | "∓" } power                 -2^2 is -4
     power     = atom { "!" | "°" | "^" factor }                 2^3^2 is 2^9
     atom      = number | name ["(" items ")"] | function ["_" group] ["^" factor] power | bracket items bracket
-              | "|" sum "|" | "frac" group group | "sqrt" ["[" sum "]"] group | "∞" | "∅" | matrix
+              | "|" sum "|" | "frac" group group | "sqrt" ["[" sum "]"] group | accent group | "∞" | "…" | environment
     group     = "{" items "}" | one token: of a number, one digit
 
 How each kind of answer is read. Anything else, and 1/0, which has no value, is only compared as text.
 
-    numbers    1,234 1{,}234 1\,234 1 234 are 1234; 5e-1 is 1/2; 0.1\overline{6} is 1/6; 1011_2 is a name
+    numbers    1,234 1{,}234 1\,234 1 234 are 1234, but 1, 234 is a list; 5e-1 is 1/2; 1011_2 is a name
+    repeating  0.1\overline{6} 0.1\dot6 0.1(6) 0.166… are 1/6; other decimals with dots are only compared as text
+    words      seven, twenty-five, half, 5 dozen, 5 tenths, 3 million, 5 squared are numbers
     mixed      2\frac{1}{2}, 2 1/2 and 2½ are 5/2, but 2\frac{3}{2} is a product
-    units      42\text{ cm}, 42 apples, \$42 and 42nd have a unit, which is never converted; 50\% has the unit %
-    functions  e and i are the constants; \log without a base is natural; ° is a unit unless a sine or its like is open
-    \sum       and \prod, \int, \lim have parts, and are never carried out
-    letters    one to three are a product of variables, more are a word; x and X differ, Yes and yes don't
+    units      42\text{ cm}, 42 apples, 90^\circ, \$42 and 42nd have a unit, which is never converted; 50\% has the unit %
+    functions  e and i are the constants; \log without a base is natural; in a sine or its like ° is π/180
+    \sum       and \prod, \int, \lim have parts, and are never carried out; their variable may have any name
+    letters    one to three are a product of variables, more are a word; x and X, z and \bar z differ, Yes and yes don't
     sequences  (1,2), \langle 1,2\rangle and a column matrix; "," binds more tightly than ";" if both occur
     sets       \{1,2\} is a set; 1, 2 and "1 and 2" are lists; \pm 2 is the list 2, -2
-    intervals  (1,2] is a pair; x < 3 and x \in (1,2] are relations, which have an interval as their solution
+    signs      several ± are independent of each other; beside a ∓ all are tied
+    intervals  (1,2] ]1,2] are pairs; x < 3, |x| < 3, x ≠ 3 and x \in (1,2] are relations with a set of numbers as solution
+    and, or    of relations are the intersection and the union of their solutions
     ratios     1:2 is 1/2, and 1:2:4 is the tuple 1/4, 1/2, 1
-    choices    (B) 42 and B: 42 are B, and also 42
+    choices    (B) 42 and B: 42 are B, and also 42; but (A) 42 isn't (B) 42
+    cases      rows of a value and its condition in any order; rows of one entry are a list
 
-An ambiguous text has several readings: 1,234 is a number or a list; 1,22 a list or 1.22; 5 m is 5 metres or 5·m.
+An ambiguous text has several readings: 1,22 is a list or 1.22; 5 m is 5 metres or 5·m.
 A pair in brackets of one kind, (1,2) or [1,2], may be an interval, a tuple or a list: reward.py compares it as any.
 """
 
-import math
 import re
 import unicodedata
 from contextlib import suppress
 from fractions import Fraction
-from functools import lru_cache, partial
+from functools import lru_cache
+from itertools import product
+
+from support.values import (
+    INFINITY,
+    MAX_BITS,
+    SCALARS,
+    MINUS_INFINITY,
+    Unreadable,
+    add,
+    call,
+    combine_sets,
+    has_symbol,
+    inverse,
+)
+from support.values import (
+    intersection,
+    intervals_of,
+    is_name,
+    kind_of,
+    merged,
+    multiply,
+    negative,
+    power,
+    require,
+    root,
+)
+from support.values import set_of, solution_of, substitute
 
 MAX_TEXT = 10_000  # characters
 MAX_TOKENS = 2_000
+MAX_STEPS = 20_000  # tokens taken, those that are read again with another sign included
 MAX_DEPTH = 40  # brackets, functions and exponents inside one another
-MAX_BITS = 14_000  # of a numerator or denominator: about 4,200 digits, below Python's own limit on int <-> str
-
-
-class Unreadable(Exception):
-    """This text is not in the grammar, has no value (1/0), or would be too large."""
-
-
-def require(condition) -> None:
-    if not condition:
-        raise Unreadable
+MAX_SIGNS = 4  # ± in one statement
 
 
 def table(rows: str) -> dict[str, str]:
@@ -63,18 +86,21 @@ def table(rows: str) -> dict[str, str]:
 def read(text: str) -> tuple[str, list]:
     """The text's key for comparison as text, and its readings: none if it can't be read, several if it is ambiguous."""
     text = normalize(text)
-    spellings = [COMMA_GROUP.sub(lambda match: match[0].replace(",", ""), text), text]  # 1,234: a number, or 1 and 234
-    if spellings[0] == text and DECIMAL_COMMA.fullmatch(text):
+    spellings = [text]
+    if "," in text and DECIMAL_COMMA.fullmatch(text):
         spellings.append(text.replace(",", "."))
-    if choice := CHOICE.fullmatch(text):
-        spellings += choice.groups()
     if (unit := SHORT_UNIT.fullmatch(text)) and unit["name"] in UNITS:
         spellings.append(f"{unit['number']} \\text{{{unit['name']}{unit['power']}}}")
-    readings = []
-    for spelling in dict.fromkeys(spellings):
+    key, readings = None, []
+    for spelling in spellings:
+        tokens = tokenize(MIXED_NUMBER.sub(mixed_number, spelling))
+        key = text_key(tokens) if key is None else key
         with suppress(Unreadable, RecursionError):
-            readings.append(parse(tokenize(MIXED_NUMBER.sub(mixed_number, spelling))))
-    return text_key(tokenize(text)), readings
+            readings.append(parse(tokens))
+    if (choice := CHOICE.fullmatch(text)) and not MARKER.search(choice[2]):
+        key_inside, values = read(choice[2])
+        readings += [("choice", choice[1], value) for value in values or [("word", key_inside)]]
+    return key, readings
 
 
 read_reference = lru_cache(maxsize=512)(read)  # all responses of a group are held against one answer
@@ -85,15 +111,46 @@ EXPLICIT_GROUP = re.compile(r"(?<=\d)(?:\{,\}|,\\!\s{0,9}|\\[,;:! ]|~)(?=\d{3}(?
 SPACED_GROUP = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d/.]| \d| ?\\[dtc]?frac)")  # 1 234
 COMMA_GROUP = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)")  # 1,234
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+[^\d,;(\[{]*")  # 1,22
-SHORT_UNIT = re.compile(r"(?P<number>[+-]?[\d.,/]+) (?P<name>[A-Za-z]{1,2})(?P<power>[/^{}A-Za-z\d]{0,9})")  # 12 m/s
-CHOICE = re.compile(r"(?:\\[a-z]{4,6}\s?\{)?\(?([A-J])[).:]\s?\}?[.:]?\s?([\d\\$-][^(),;:A-Z]*)")  # (B) 42  B: 42
+SHORT_UNIT = re.compile(r"(?P<number>[+-]?[\d.,/]+) (?P<name>[A-Za-z]{1,3})(?P<power>[/^{}A-Za-z\d]{0,9})")  # 12 m/s
+LABEL = re.compile(  # Answer: 5  \text{The answer is }5  \text{Choice (D)}
+    r"(?P<open>\\text\s?\{)?\s?(?:the )?(?:final |correct )?(?:answer|choice|option|solution|result)"
+    r"(?: is)?(?:\s?[:=]\s?|\s(?=\W|.\W*$))(?P<close>\s?\})?\s?(?=.)",
+    re.IGNORECASE,
+)
+CHOICE = re.compile(  # (B) 42  B: 42  \textbf{(B)}\ 42  C. Paris
+    r"(?:\\[a-z]{4,6}\s?\{)?\(?([A-J])(?:\)|\.(?=\s?\}?\s?[A-Z\d\\$])|:(?=[\s\d$\\]))\s?\}?[.:]?\s?((?![A-J]\W*$).+)",
+    re.DOTALL,
+)
+MARKER = re.compile(r"(?<![A-Za-z\\])[A-J][).:]")  # of another choice
 MIXED_NUMBER = re.compile(  # 2\frac{1}{2}, 2\frac12, 2 1/2, but neither an exponent nor an argument
     r"(?<![\d.^_}\]])(?<!frac|sqrt)(?<!binom)(\d+)(?:(?:[ ~]|\\[,;! ]){0,3}"
     r"\\[dtc]?frac ?(?:\{ ?(\d+) ?\}|(\d)) ?(?:\{ ?(\d+) ?\}|(\d)(?!\d))|(?:[ ~]|\\[,;! ]){1,3}(\d+) ?/ ?(\d+))"
 )
-DEGREE = re.compile(r"(?:\^\s?(?:\{\s?\\circ\s?\}|\\circ|\\degree)|\\degree|°)(?:\s?[CF]\b)?")
+GROUP = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
+INVISIBLE = re.compile(
+    rf"\\(?:[hv]?phantom|[hv]space\*?|tag|label)\s?{GROUP}|\\(?:kern|[hm]skip|mkern)\s?-?[\d.]+\s?[a-z]+"
+)
+DEGREE = re.compile(r"\^\s?(?:\{\s?(?:\\circ|\\degree)\s?\}|\\circ|\\degree)|\\degree")
+LETTER_STYLE = re.compile(r"\\(?:math(?:bb|cal|rm|bf|it|frak|scr)|boldsymbol|bm)\s?\{\s?([A-Za-z])\s?\}")
+REALS = re.compile(r"\\mathbb\s?(?:\{\s?R\s?\}|R)(?P<without>\s?(?:-|\\backslash|\\)\s?(?=\\\{))?")
+FRENCH = re.compile(
+    r"\](?P<a>[^][(){},;]+[,;][^][(){},;]+)(?P<b>[][])|\[(?P<c>[^][(){},;]+[,;][^][(){},;]+)\["
+)  # ]1, 2[
+ALIGNED = re.compile(
+    r"\\begin\s*\{(aligned|align|split|gathered|gather|equation)\*?\}(.*?)\\end\s*\{\1\*?\}", re.DOTALL
+)
+LETTER_X = re.compile(r"(?<=\d) x (?=\d)|(?<=\d)(?<![\d.]0)x(?=10\s?\^)")  # 3.0 x 10^8
+AT_END = re.compile(r"\s?\(\s?([a-zA-Z]\s?(?:\\in\b|\\[gl]eq?\b|[<>]|∈)[^()]*)\)$")  # 2\pi k (k \in \mathbb{Z})
 CHARACTERS = table("- − – — ‒ ⁻; ' ′ ’; * × · ⋅ ∙ ∗; / ÷ ∕ ⁄; ≤ ⩽; ≥ ⩾; ≈ ≃; ° º; . 。")
-CHARACTERS |= {"√": "\\sqrt ", "∛": "\\sqrt[3]", "ℝ": "\\mathbb R"}
+CHARACTERS |= {
+    "√": "\\sqrt ",
+    "∛": "\\sqrt[3]",
+    "ℝ": "\\mathbb R",
+    "ℤ": "Z",
+    "ℕ": "N",
+    "…": "\\ldots ",
+    "⋯": "\\ldots ",
+}
 
 
 def normalize(text: str) -> str:
@@ -102,12 +159,56 @@ def normalize(text: str) -> str:
         text = re.sub("[₀-₉]+", r"_{\g<0>}", text)
         text = "".join(char if char.isascii() else fold_character(char) for char in text)
         require(len(text) <= MAX_TEXT)  # one character can stand for eighteen
-    text = re.sub(r"\\\$|[€£¥¢₹]", "", text).replace("$", " ").replace("...", "\\ldots ")
-    if "\\begin" not in text:
-        text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)  # \\frac, from a source that was escaped twice
-    text = re.sub(r"\\mathbb\s?(?:\{R\}|R)", r"(-\\infty,\\infty)", DEGREE.sub("°", text))
-    text = text.lstrip(" \t\r\n*`").rstrip(" \t\r\n*`.,;:\\")
-    return SPACED_GROUP.sub(lambda match: match[0].replace(" ", ""), EXPLICIT_GROUP.sub("", text))
+    if "$" in text:  # one that no other closes is a currency
+        text = text.replace(r"\$", "¤")
+        text = text.replace("$", " " if "¤" in text or text.count("$") > 1 else "¤")
+        text = re.sub(r"\b(?:US|U\.S\.) ?¤", "¤", text)
+    if "\\" in text:
+        if "\\begin" not in text:
+            text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)  # \\frac, from a source that was escaped twice
+        else:
+            text = ALIGNED.sub(one_line, re.sub(r"\\\\\s?\[[-\d.]+ ?\w\w\]", r"\\\\", text))
+        text = REALS.sub(real_numbers, LETTER_STYLE.sub(letter_style, DEGREE.sub("°", INVISIBLE.sub(" ", text))))
+    text = text.replace("...", "\\ldots ").lstrip(" \t\r\n*`").rstrip(" \t\r\n*`.,;:\\")
+    if label := LABEL.match(text):
+        rest = text[label.end() :]
+        text = rest.replace("}", "", 1) if label["open"] and not label["close"] else rest
+    if "]" in text or "[" in text:
+        text = FRENCH.sub(french, text)
+    if text[-1:] == ")":
+        text = AT_END.sub(r", \1", text)
+    if " " in text or "\\" in text or "x" in text or "~" in text or "{" in text:
+        text = SPACED_GROUP.sub(
+            lambda match: match[0].replace(" ", ""), EXPLICIT_GROUP.sub("", LETTER_X.sub("*", text))
+        )
+    return COMMA_GROUP.sub(comma_group, text) if "," in text else text
+
+
+def letter_style(match) -> str:
+    return match[0] if match[1] == "R" and "bb" in match[0] else f" {match[1]} "
+
+
+def one_line(match) -> str:
+    """The lines of an aligned environment are a list, but one that begins with = continues the line before."""
+    lines = [line.replace("&", " ").strip() for line in re.split(r"\\\\", match[2])]
+    return "".join((" " if line[:1] in "=<>" else ", ") + line for line in lines if line).lstrip(" ,")
+
+
+def real_numbers(match) -> str:
+    return "(-\\infty,\\infty)" + (" \\setminus " if match["without"] else "")
+
+
+def french(match) -> str:
+    if match["a"]:
+        return f"({match['a']}{')' if match['b'] == '[' else ']'}"
+    return f"[{match['c']})"
+
+
+def comma_group(match) -> str:
+    """1,234 is a number; but in brackets two, unless they are 1 and 000 or other commas have spaces: (1,234), \\{1,000, 2,345\\}."""
+    before = match.string[: match.start()]
+    inside = any(before.count(opening) > before.count(closing) for opening, closing in ("()", "[]", ("\\{", "\\}")))
+    return match[0] if inside and ",0" not in match[0] and ", " not in match.string else match[0].replace(",", "")
 
 
 @lru_cache(maxsize=1024)
@@ -119,6 +220,8 @@ def fold_character(char: str) -> str:
         return str(int(char))
     if (category := unicodedata.category(char)) in ("Zs", "Cf"):  # a space, or a mark that has no width
         return " " if category == "Zs" else ""
+    if category == "Sc":
+        return char
     if greek := re.fullmatch("GREEK (SMALL|CAPITAL) LETTER ([A-Z]+)", unicodedata.name(char, "")):
         name = greek[2].replace("LAMDA", "LAMBDA")
         return f"\\{name.lower() if greek[1] == 'SMALL' else name.capitalize()} "
@@ -145,12 +248,14 @@ def plain_number(text: str) -> str | None:
     return "-" + number if sign == "-" and number != "0" else number
 
 
-# ---- Tokenize: (kind, text, is there space before it) with kinds number, name, function, word, op --------------------
+# ---- Tokenize: (kind, text, is there space before it) with kinds number, name, function, word, currency, op ----------
 SYMBOLS = table("^ **; = == :=; ≤ <= =<; ≥ >=; ≠ !=; ≈ ~=; ± +-")
 COMMANDS = table(r"""* cdot times ast; / div; = equiv; < lt; > gt; ≤ le leq leqslant leqq; ≥ ge geq geqslant geqq;
-    ≠ ne neq; ≈ approx sim simeq doteq; → to rightarrow; ± pm; ∓ mp; ∪ cup; ∈ in; ∅ emptyset varnothing; ∞ infty;
-    | lvert rvert vert mid; : colon; or lor vee; ⟨ langle; ⟩ rangle; ⌊ lfloor; ⌋ rfloor; ⌈ lceil; ⌉ rceil; \{ { lbrace;
-    \} } rbrace; frac dfrac tfrac cfrac; binom dbinom tbinom; sqrt; over; choose; sum; prod; int; lim; %""")
+    ≠ ne neq; ≈ approx sim simeq doteq; → to rightarrow; ± pm; ∓ mp; ∪ cup; ∩ cap; ∖ setminus smallsetminus backslash;
+    ∈ in; ∉ notin; ∅ emptyset varnothing; ∞ infty; … ldots dots cdots dotsc dotsb; | lvert rvert vert mid; : colon;
+    or lor vee; and land wedge &; ⟨ langle; ⟩ rangle; ⌊ lfloor; ⌋ rfloor; ⌈ lceil; ⌉ rceil; \{ { lbrace; \} } rbrace;
+    frac dfrac tfrac cfrac; binom dbinom tbinom; sqrt; over; choose; sum; prod; int; lim; %; bar overline; hat widehat;
+    tilde widetilde; vec overrightarrow; dot; ddot""")
 FUNCTIONS = table("""sin; cos; tan; cot; sec; csc; asin arcsin; acos arccos; atan arctan; sinh; cosh; tanh; log ln; lg;
     exp; abs; floor; ceil ceiling; factorial; binomial""")
 NAMES = table("""alpha; beta; gamma; delta; epsilon varepsilon; zeta; eta; theta vartheta; iota; kappa; lambda; mu; nu;
@@ -158,20 +263,19 @@ NAMES = table("""alpha; beta; gamma; delta; epsilon varepsilon; zeta; eta; theta
     Omega; ell""")
 PLAIN = table("and; or; sqrt; ∞ infinity inf oo")
 OPERATORS = {"symbol": SYMBOLS, "command": COMMANDS, "letters": PLAIN}
-UNITS = table("""% percent pct; degree degrees deg; mm millimeter millimetre; cm centimeter centimetre; m meter metre;
-    km kilometer kilometre; inch inches; ft foot feet; mg milligram; g gram; kg kilogram; lb lbs pound; oz ounce;
-    ml milliliter millilitre; l liter litre; s sec second; min minute; h hr hour; / per; ^2 square sq; ^3 cubic;
-    dollar USD; euro EUR""")
-IGNORED = """left right middle big Big bigg Bigg bigl bigr Bigl Bigr large Large displaystyle textstyle limits quad
-    qquad boxed fbox mathbf mathit mathsf mathcal mathbb boldsymbol bm text textbf textit mathrm rm bf overline
-    underline bar vec hat widehat tilde overrightarrow angle triangle phantom ensuremath""".split()
+IGNORED = set(
+    """left right middle big Big bigg Bigg bigl bigr Bigl Bigr large Large displaystyle textstyle limits quad
+    qquad boxed fbox mathbf mathit mathsf mathcal mathbb boldsymbol bm text textbf textit mathrm rm bf underline angle
+    triangle ensuremath hline""".split()
+)
 TOKEN = re.compile(r"""(?xs)  # verbose; "." is also a line break
-    (?P<space>\s+|~|\\[,;:!>\ ()\[\]]|\\(?:left|right)\s?\.|\\(?:text)?color\s?\{\w+\}
+    (?P<space>\s+|~|\\[,;:!>\ ()\[\]]|\\(?:left|right)\s?\.|\\(?:text)?color\s?\{(?!white)\w+\}
         |(?<=\d)\^?\{?(?:\\text\{)?(?:st|nd|rd|th)\b\}{0,2})  # 42nd, 42^{\text{nd}}
     | \\(?:text|textbf|textit|textrm|textnormal|mbox|hbox|mathrm|operatorname)\*?\s?\{(?P<text>[^{}\\]*)\}
-    | \\(?P<edge>begin|end)\s?\{(?P<environment>\w+)\*?\}(?:\{[lcr|\s]*\})?
-    | (?P<number>\d*\.\d*\\(?:overline|bar)\s?\{\d+\} | (?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)
-    | \\(?P<command>[A-Za-z]+|.) | (?P<letters>[^\W\d_]+) | (?P<symbol>\*\*|[<>=!~:]=|=<|\+-|.)""")
+    | \\(?P<edge>begin|end)\s*\{\s*(?P<environment>\w+)\*?\s*\}(?:\s*\{[lcr|\s]*\})?
+    | (?P<number>\d*\.\d*(?:\\(?:overline|bar|dot)\s?(?:\d|\{\d+\})(?:\d*\\dot\s?(?:\d|\{\d\}))?|\(\d+\))
+        |\d*\.\d+\s?\\[lc]?dots\b|(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)
+    | \\(?P<command>[A-Za-z]+|.) | (?P<letters>[^\W\d_]+) | (?P<symbol>\*\*|[<>=~:]=|(?<![\d)}])!=|=<|\+-|.)""")
 
 
 def tokenize(text: str, prose: bool = False) -> list[tuple[str, str, bool]]:
@@ -182,8 +286,7 @@ def tokenize(text: str, prose: bool = False) -> list[tuple[str, str, bool]]:
         if kind == "space" or (kind == "command" and value in IGNORED):
             spaced = spaced or kind == "space" or value.endswith("quad")
             continue
-        after_word = len(value) > 1 and tokens and tokens[-1][0] == "word"  # years old
-        is_word = len(value) > 3 or not value.isascii() or (len(value) > 1 and value in UNITS) or after_word
+        after_word = tokens and tokens[-1][0] == "word"
         if kind == "text":
             upright = value in FUNCTIONS or (value in ("e", "i") and "mathrm" in match[0])
             tokens += tokenize(value, prose=not upright)
@@ -191,13 +294,17 @@ def tokenize(text: str, prose: bool = False) -> list[tuple[str, str, bool]]:
             tokens.append((kind, value, spaced))
         elif kind == "environment":
             tokens.append(("op", f"{match['edge']} {value}", spaced))
+        elif kind == "symbol" and value in CURRENCIES:
+            tokens.append(("currency", CURRENCIES[value], spaced))
+        elif kind == "symbol" and value == "." and (prose or after_word):
+            continue  # sq. ft.
         elif kind == "symbol" or value in OPERATORS[kind]:
             tokens.append(("op", OPERATORS[kind].get(value, value), spaced))
         elif not prose and value in FUNCTIONS:
             tokens.append(("function", FUNCTIONS[value], spaced))
         elif not prose and value in NAMES:
             tokens.append(("name", NAMES[value], spaced))
-        elif prose or (kind == "letters" and is_word):
+        elif prose or (kind == "letters" and is_word(value, after_word)) or value in WORD_COMMANDS:
             tokens.append(("word", value, spaced))
         elif kind == "command":
             tokens.append(("op", "\\" + value, spaced))  # unknown, and so unreadable
@@ -206,6 +313,10 @@ def tokenize(text: str, prose: bool = False) -> list[tuple[str, str, bool]]:
         spaced = kind == "text"
     require(len(tokens) <= MAX_TOKENS)
     return tokens
+
+
+def is_word(letters: str, after_word: bool) -> bool:
+    return len(letters) > 3 or not letters.isascii() or (len(letters) > 1 and (letters in SHORT_WORDS or after_word))
 
 
 def text_key(tokens) -> str:
@@ -220,158 +331,167 @@ def text_key(tokens) -> str:
     return key.casefold() if prose or key.casefold() == "no" else key  # Yes is yes, but X isn't x
 
 
-# ---- Values: a Fraction, or a tuple that begins with its kind --------------------------------------------------------
-#   expressions   ("symbol", name)  ("+", terms...)  ("*", factors...)  ("^", base, exponent)  ("call", name, args...)
-#   containers    ("tuple", items...)  ("set", items...)  ("list", items...)  ("union", parts...)  ("matrix", rows...)
-#                 ("pair", left, right, brackets): an interval, or if the brackets are round perhaps a tuple
-#   statements    ("relation", operators, members...)  ("unit", value, unit)  ("word", text)
-EXPRESSIONS = {"symbol", "+", "*", "^", "call"}
-SCALARS = {"rational", "expression"}
-INFINITY = ("symbol", "∞")
-MINUS_ONE = Fraction(-1)
-
-
-def kind_of(value) -> str:
-    if isinstance(value, Fraction):
-        return "rational"
-    return "expression" if value[0] in EXPRESSIONS else value[0]
-
-
-def bits(value: Fraction) -> int:
-    return max(value.numerator.bit_length(), value.denominator.bit_length())
-
-
-def combine(operator: str, *values):
-    """A sum or product: nested ones of its kind flattened, the rationals computed, the rest sorted."""
-    require(all(kind_of(value) in SCALARS for value in values))  # no set plus a number
-    identity = Fraction(1 if operator == "*" else 0)
-    constant, rest = identity, []
-    for value in values:
-        nested = isinstance(value, tuple) and value[0] == operator
-        for part in value[1:] if nested else [value]:
-            if not isinstance(part, Fraction):
-                rest.append(part)
-                continue
-            constant = constant * part if operator == "*" else constant + part
-            require(bits(constant) <= MAX_BITS)
-    if INFINITY in rest:  # only ∞ and -∞ are values
-        require(len(rest) == 1 and abs(constant) == identity)
-    if not rest or (operator == "*" and constant == 0):
-        return constant
-    rest.sort(key=repr)
-    if constant != identity:
-        rest = [constant, *rest]
-    return rest[0] if len(rest) == 1 else (operator, *rest)
-
-
-def power(base, exponent):
-    """A power: computed if it is rational and small enough, else itself."""
-    require(kind_of(base) in SCALARS and kind_of(exponent) in SCALARS and INFINITY not in (base, exponent))
-    if isinstance(exponent, Fraction):
-        require(base != 0 or exponent > 0)
-        if base == ("symbol", "i"):
-            exponent %= 4
-        whole = isinstance(base, Fraction) and exponent.denominator == 1
-        if whole and (abs(base) == 1 or bits(base) * abs(exponent) <= MAX_BITS):
-            return base**exponent.numerator
-    return base if exponent == 1 else ("^", base, exponent)
-
-
-add, multiply = partial(combine, "+"), partial(combine, "*")
-inverse = partial(power, exponent=MINUS_ONE)
-
-
-def call(function: str, *arguments):
-    """A function of arguments: computed if that is exact and cheap, else itself."""
-    require(function not in FUNCTIONS or all(kind_of(argument) in SCALARS for argument in arguments))
-    first, last = arguments[0], arguments[-1]
-    if function == "exp":
-        return power(("symbol", "e"), first)
-    if function == "lg":
-        return multiply(call("log", first), inverse(call("log", Fraction(10))))
-    if all(isinstance(argument, Fraction) and argument.denominator == 1 for argument in arguments):
-        if function == "factorial" and 0 <= first <= MAX_BITS // 10:
-            return Fraction(math.factorial(first.numerator))
-        if function == "binomial" and 0 <= last <= first <= MAX_BITS:
-            return Fraction(math.comb(first.numerator, last.numerator))
-    return ("call", function, *arguments)
-
-
 def parse_number(text: str) -> Fraction:
-    """12, 1.5, .5, 1.2e3 or 0.1\\overline{6}."""
+    """12, 1.5, .5, 1.2e3, 0.1\\overline{6}, 0.1(6), 0.\\dot{1}4\\dot{2} or 0.166\\ldots"""
     require(len(text) <= MAX_BITS // 4)
-    if repeating := re.fullmatch(r"(\d*)\.(\d*)\\\w+\s?\{(\d+)\}", text):
-        whole, fixed, block = repeating.groups()
-        repeated = Fraction(int(block), 10 ** len(block) - 1)
-        return (int(whole + fixed or "0") + repeated) / 10 ** len(fixed)
-    _, _, exponent = text.lower().partition("e")
-    require(len(exponent) <= 5 and abs(int(exponent or "0")) <= MAX_BITS // 4)
-    return add(Fraction(text))  # which checks its size
+    if text[-1].isdigit() and "\\" not in text:
+        _, _, exponent = text.lower().partition("e")
+        require(len(exponent) <= 5 and abs(int(exponent or "0")) <= MAX_BITS // 4)
+        return add(Fraction(text))  # which checks its size
+    whole, _, decimals = text.partition(".")
+    if "dots" in text:  # a block of digits has to be there twice
+        digits = whole + decimals.partition("\\")[0].strip()
+        match = re.search(r"([1-9]|\d*?[1-9]\d*?)\1+$", digits[-60:])
+        require(match)
+        fixed, block = len(digits) - len(whole), match[1]
+        number = int(digits)
+    else:
+        match = re.fullmatch(r"(\d*)\W\D*(\d+)\D*(\d*)\D*(\d*)\D*", decimals)
+        fixed, block = len(match[1]), match[2] + match[3] + match[4]
+        number = int(whole + match[1] or "0")
+    return (number + Fraction(int(block), 10 ** len(block) - 1)) / 10**fixed
 
 
-def is_name(value, inner: bool = False) -> bool:
-    """Does this name a quantity, as the left of `x = 42` does? x, f(2), AB, (p, q), x + y: no number is in it."""
-    if isinstance(value, Fraction):
-        return inner and value == -1  # x - y, V_1/V_2
-    kind, *parts = value
-    if kind == "*":
-        return all(is_name(part, inner or not isinstance(parts[0], Fraction)) for part in parts)
-    if kind == "^":
-        return inner and parts[1] == -1 and is_name(parts[0])
-    if kind == "+":
-        return all(is_name(part, not isinstance(part, Fraction)) for part in parts)
-    if kind in ("tuple", "pair"):  # A:B:C is the tuple A/C, B/C, 1
-        return parts[0] != 1 and all(part == 1 or isinstance(part, str) or is_name(part) for part in parts)
-    return kind in ("word", "call") or (kind == "symbol" and value != INFINITY)
+# ---- Words -----------------------------------------------------------------------------------------------------------
+NUMBERS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+)
+NUMBERS = {word: Fraction(n) for n, word in enumerate((NUMBERS + " eighteen nineteen").split())}
+NUMBERS |= {
+    word: Fraction(10 * n) for n, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)
+}
+NUMBERS["half"] = Fraction(1, 2)
+PARTS = "half third quarter fifth sixth seventh eighth ninth tenth hundredth thousandth".split()
+SCALES = {word: Fraction(1, n) for word, n in zip(PARTS, [2, 3, 4, 5, 6, 7, 8, 9, 10, 100, 1000], strict=True)}
+SCALES |= {"halve": Fraction(1, 2), "fourth": Fraction(1, 4), "pi": ("symbol", "pi"), "dozen": Fraction(12)}
+SCALES |= {
+    word: Fraction(10**n) for word, n in zip("hundred thousand million billion trillion".split(), [2, 3, 6, 9, 12])
+}
+CHANGERS = set(
+    """not no never except isn without pair couple score gross double triple quadruple doubled tripled halved
+    halve times time fold more less fewer plus minus negative positive below above under over than root inverse reciprocal
+    factorial mod modulo remainder wrong incorrect""".split()
+) | set(SCALES)  # 5 pairs isn't 5
+QUALIFIERS = {"for", "where", "with"}
+FILLERS = set(
+    """all any every each some real number numbers value values of is are be a an the arbitrary constant
+    constants""".split()
+)  # words of a condition that restrict nothing
+NOTHING = re.compile("no (real )?(solutions?|roots?)( exists?)?|(the )?empty set|none")
+REAL_NUMBERS = re.compile(
+    "(the )?(set of )?(all |any |every )?(reals|real (numbers?|values?))(?P<but> (except|but|excluding)( for)?)?"
+)
+CURRENCIES = table("$ ¤ dollar USD; € euro EUR; £ GBP; ¥ yen JPY; ₹ rupee INR Rs; ¢ cent; ₩ won KRW")
+UNITS = table("""% percent pct percentage; degree deg; celsius; fahrenheit; inch in inches; ft foot feet; yd yard; mi mile;
+    lb pound; oz ounce; gal gallon; qt quart; pt pint; tbsp tablespoon; tsp teaspoon; min minute; h hr hour; d day;
+    wk week; mo month; yr year; rad radian; rev revolution; ha hectare; acre; km/h kph kmh; mi/h mph; ^2 square sq;
+    ^3 cubic cu; squared; cubed; per""")
+BASES = """m meter metre; g gram gramme; s second sec; N newton; J joule; W watt; V volt; A ampere amp; Hz hertz; Pa pascal;
+    K kelvin; mol mole; C coulomb; F farad; T tesla; L l liter litre; eV electronvolt; cal calorie; ohm; B byte; bit; t tonne"""
+for prefix in ": k kilo: M mega: G giga: T tera: h hecto: d deci: c centi: m milli: n nano: p pico".split(":"):
+    letter, word = prefix.split() or ("", "")
+    for row in BASES.split(";"):
+        for name in row.split():  # kN kilonewton
+            UNITS.setdefault((letter if len(name) < 3 else word) + name, letter + row.split()[0])
+UNITS |= CURRENCIES
+SHORT_WORDS = set(
+    "mm cm km ft kg mg lb oz ml deg min sec hr sq per pct USD EUR GBP one two six ten for all any is of the but".split()
+)
+WORD_COMMANDS = {"gcd", "deg", "dim", "max", "min", "det", "Pr", "arg"}
+
+
+def unit_of(word: str) -> str:
+    """kilometres -> km; a word that isn't known stands for itself."""
+    for spelling in (word, word.casefold()) if len(word) > 2 else (word,):
+        for name in (spelling, spelling.removesuffix("s")):
+            if name in UNITS:
+                return UNITS[name]
+    return word.casefold().removesuffix("s") if len(word) > 2 else word
 
 
 # ---- Parse: recursive descent, one method a level of precedence ------------------------------------------------------
 SIGNS = {"+", "-", "±", "∓"}
 SEPARATORS = {",", ";", "and", "or"}
-RELATIONS = {"=", "<", ">", "≤", "≥", "≠", "≈", "∈", "→"}
+RELATIONS = {"=", "<", ">", "≤", "≥", "≠", "≈", "∈", "∉", "→"}
 FLIP = {">": "<", "≥": "≤"}
 CLOSERS = {"(": {")", "]"}, "[": {")", "]"}, "{": {"}", "over", "choose"}}
-CLOSERS |= {"\\{": {"\\}"}, "⟨": {"⟩"}, "⌊": {"⌋"}, "⌈": {"⌉"}}
-FACTOR_STARTS = {"(", "[", "{", "⌊", "⌈", "frac", "binom", "sqrt", "∞", "sum", "prod", "int", "lim"}
+CLOSERS |= {"\\{": {"\\}", "|", ":"}, "⟨": {"⟩"}, "⌊": {"⌋"}, "⌈": {"⌉"}}
+FACTOR_STARTS = {"(", "[", "{", "⌊", "⌈", "frac", "binom", "sqrt", "∞", "…", "sum", "prod", "int", "lim"}
+ACCENTS = {"bar", "hat", "tilde", "vec", "dot", "ddot"}
+FACTOR_STARTS |= ACCENTS
 TRIGONOMETRIC = {"sin", "cos", "tan", "cot", "sec", "csc"}
-SCALES = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+ENVIRONMENT = re.compile("begin ([pbB]?matrix|smallmatrix|array|[dr]?cases)")
+DOTS = ("symbol", "…")
 
 
 def parse(tokens):
-    """The value of an answer. An answer with ± is read twice, and is the list of both."""
-    signs = {"±", "∓"} & {text for _, text, _ in tokens}
-    items = []
-    for minus in ("-∓", "-±") if signs else ("-",):
-        parser = Parser(tokens, minus)
-        part = parser.items(closers=set())
-        require(part and parser.kind == "end")
-        one_set = signs and len(part) == 1 and kind_of(part[0]) == "set"
-        items += part[0][1:] if one_set else part
+    """The value of an answer."""
+    parser = Parser(tokens)
+    items = parser.items(closers=set(), spread=True)
+    require(items and parser.kind == "end")
+    return as_one(items)
+
+
+def as_one(items: list):
     return items[0] if len(items) == 1 else ("list", *items)
 
 
+def join_relations(items: list, separators: set) -> list:
+    """x > 0 and x < 12 are an interval, x < 0 or x > 12 a union. A comma is "and", but for relations that exclude each other."""
+    if len(items) < 2 or any(kind_of(item) != "relation" for item in items):
+        return items
+    solutions = [solution_of(item) for item in items]
+    names = {solution[0] for solution in solutions if solution}
+    if len(names) == 1 and None not in solutions and any(item[1] != ("=",) for item in items):
+        sets = [("set", value) if kind_of(value) in SCALARS else value for _, value in solutions]
+        sets = [intervals_of(value) for value in sets]
+        if None not in sets:
+            require(not {"and", "or"} <= separators)
+            with suppress(Unreadable):  # the order of symbols isn't known
+                found = [] if "or" in separators else intersection(*sets)
+                found = found if found or "and" in separators else merged(sum(sets, []))
+                return [("relation", ("∈",), *names, set_of(found))]
+    return [("or", *items)] if "or" in separators and len(names) != 1 else items
+
+
 class Parser:
-    def __init__(self, tokens, minus: str):
-        self.tokens = [("end", "", False), *reversed(tokens)]  # the next one is the last
-        self.minus = minus  # the signs that mean minus in this reading
-        self.depth = self.bars = self.angles = 0  # open powers, | and trigonometric functions
-        self.kind = self.text = ""
-        self.take()
+    def __init__(self, tokens):
+        self.tokens = [*tokens, ("end", "", False)]
+        self.depth = self.bars = self.angles = self.nesting = 0  # open powers, |, trigonometric functions and sums
+        self.in_set = self.in_condition = False
+        self.choice, self.signs, self.tied = (
+            (),
+            0,
+            False,
+        )  # which ± of the statement mean minus; their number; is there a ∓?
+        self.unit_sign = ""  # ° or a currency that was seen in this member
+        self.steps = 0
+        self.at = -1
+        self.text = ""
+        self.move(0)
+
+    def move(self, at: int) -> None:
+        self.at = at
+        self.kind, self.text, _ = self.tokens[at]
+        self.operator = self.text if self.kind == "op" else None
 
     def take(self) -> str:
         """Take the next token, whose kind and text are known; returns its text."""
-        require(self.kind != "end")
+        self.steps += 1
+        require(self.kind != "end" and self.steps <= MAX_STEPS)
         self.previous = self.text
-        self.kind, self.text, _ = self.tokens.pop()
-        self.operator = self.text if self.kind == "op" else None
+        self.move(self.at + 1)
         return self.previous
 
     def accept(self, *operators) -> bool:
         return self.operator in operators and bool(self.take())
 
-    def items(self, closers) -> list:
-        """Statements between separators, up to a closer. Where there are ; and commas, the ; separates tuples."""
-        groups, separators = [[]], set()
+    def items(self, closers, spread=False) -> list:
+        """Statements between separators, up to a closer. Where there are ; and commas, the ; separates tuples.
+
+        `spread`: a statement with ± becomes several.
+        """
+        groups, separators, conditions = [[]], set(), []
         while True:
             while self.operator in SEPARATORS:
                 separators.add(self.operator)
@@ -379,17 +499,86 @@ class Parser:
                     groups.append([])
             if self.kind == "end" or self.operator in closers:
                 break
+            if groups[-1] and self.kind == "word" and self.text.casefold() in QUALIFIERS:
+                conditions = self.conditions()
+                break
             require(not groups[-1] or self.previous in SEPARATORS)
-            groups[-1].append(self.statement())
+            groups[-1] += self.spread() if spread else [self.statement()]
+        items = [item for group in groups for item in group]
         if {";", ","} <= separators:
-            return [group[0] if len(group) == 1 else ("tuple", *group) for group in groups if group]
-        return [item for group in groups for item in group]
+            items = [group[0] if len(group) == 1 else ("tuple", *group) for group in groups if group]
+        elif DOTS in items:
+            return [("tuple", *items)]
+        elif spread:
+            items = join_relations(items, separators)
+            if len(items) > 1 and not conditions and self.is_condition(items[-1], items[:-1]):
+                conditions = [items.pop()]
+        return [("where", as_one(items), *conditions)] if conditions and spread else items
+
+    def is_condition(self, last, items) -> bool:
+        """2\\pi k, k \\in Z"""
+        if kind_of(last) != "relation" or last[1] == ("=",):
+            return False
+        solution = solution_of(last)
+        return solution is not None and all(
+            has_symbol(item, solution[0])
+            and not (kind_of(item) == "relation" and (solution_of(item) or solution)[0] == solution[0])
+            for item in items
+        )
+
+    def conditions(self) -> list:
+        """for all n \\ge 1; where c is a constant"""
+        self.in_condition, found = True, []
+        while self.kind != "end" and self.operator not in ("\\}", ")"):
+            if self.kind == "word":
+                word = self.take().casefold()
+                require(word not in CHANGERS or word in ("positive", "negative"))
+                if word not in FILLERS | QUALIFIERS:
+                    found.append(("word", word.removesuffix("s")))
+            elif not self.accept(*SEPARATORS):
+                statement = self.statement()
+                require(is_name(statement) or (kind_of(statement) == "relation" and "=" not in statement[1]))
+                if kind_of(statement) == "relation":
+                    found.append(statement)
+        self.in_condition = False
+        return found
+
+    def spread(self) -> list:
+        """A statement, once for each choice of its signs: independent ±, but all tied where there is a ∓."""
+        outer, start = (self.choice, self.signs, self.tied), self.at
+        self.choice, self.signs, self.tied = (), 0, False
+        values = [self.statement()]
+        require(self.signs <= MAX_SIGNS)
+        end, signs, tied = self.at, self.signs, self.tied
+        choices = [(0,) * signs, (1,) * signs] if tied else product((0, 1), repeat=signs)
+        for self.choice in list(choices)[1:]:
+            self.move(start)
+            self.signs = 0
+            if (value := self.statement()) not in values:
+                values.append(value)
+            require(self.at == end)
+        self.choice, self.signs, self.tied = outer
+        return values
+
+    def minus(self) -> bool:
+        """Take a sign: does it mean minus?"""
+        sign = self.take()
+        if sign in "+-":
+            return sign == "-"
+        self.tied |= sign == "∓"
+        self.signs += 1
+        chosen = self.signs <= len(self.choice) and self.choice[self.signs - 1] == 1
+        return chosen != (sign == "∓")
 
     def statement(self):
         self.accept("=", "≈")  # = 42
-        members, operators = [self.member()], []
+        members, operators = [self.quantity() or self.member()], []
+        if kind_of(members[0]) == "word" and self.operator == ":":  # Area: 42
+            require(CHANGERS.isdisjoint(members[0][1].split()))
+            self.operator = "="
         while self.operator in RELATIONS:
-            operators.append(self.take())
+            operators.append(self.operator)
+            self.take()
             members.append(self.member())
         if operators[:1] == ["≈"] and is_name(members[0]):
             operators[0] = "="  # x ≈ 11 says that x is 11
@@ -400,78 +589,199 @@ class Parser:
             operators, members = [FLIP[operator] for operator in reversed(operators)], members[::-1]
         return ("relation", tuple(operators), *members) if operators else members[0]
 
+    def quantity(self):
+        """P(X = 2) or lcm(4, 6) before an equals sign: a name, whatever is in its brackets. But x(x + 1) is a product."""
+        start, at = self.at, self.at + 1
+        if self.kind not in ("name", "word"):
+            return None
+        while self.tokens[at][1] == "'" or self.tokens[at][1] == "_":
+            at += 1 if self.tokens[at][1] == "'" else 2
+        if self.tokens[at][1] not in ("(", "["):
+            return None
+        depth, end = 1, at + 1
+        while depth and end < len(self.tokens):
+            depth += (self.tokens[end][1] in ("(", "[")) - (self.tokens[end][1] in (")", "]"))
+            end += 1
+        inside = self.tokens[at + 1 : end - 1]
+        product = not any(text in RELATIONS | {",", "∩", "∪", "|"} for _, text, _ in inside) and len(inside) != 1
+        special = self.kind == "word" or self.text in ("P", "E") or self.tokens[at][1] == "["
+        if end >= len(self.tokens) or self.tokens[end][1] not in ("=", "≈") or (product and not special) or not inside:
+            return None
+        self.move(end)
+        name = text_key(self.tokens[start:at])
+        if all(kind in ("number", "name") or text == "," for kind, text, _ in inside):
+            inside = [("symbol", text) if kind == "name" else ("word", text) for kind, text, _ in inside if text != ","]
+            return ("call", name, *inside)
+        return ("call", name, ("word", text_key(inside)))
+
     def member(self):
-        if self.kind == "word":
-            text = self.take()
-            while self.kind == "word":
-                text += " " + self.take()
-            return ("symbol", text) if len(text) == 1 else ("word", text.casefold())
-        parts, operator = [self.sum()], self.operator
-        while operator in ("∪", ":") and self.accept(operator):
-            parts.append(self.sum())
-        if operator == "∪":
-            sets = all(kind_of(part) == "set" for part in parts)
-            return ("set", *(item for part in parts for item in part[1:])) if sets else ("union", *parts)
-        if operator == ":":  # 1:2:3 is 2:4:6
-            parts = [multiply(part, inverse(parts[-1])) for part in parts]
-        value = ("tuple", *parts) if len(parts) > 2 else parts[0]
-        if self.kind == "word" and self.text in SCALES:
-            value = multiply(value, Fraction(10 ** SCALES[self.take()]))
-        unit = "%" if self.accept("%") else self.unit()
+        outer, self.unit_sign = self.unit_sign, ""
+        if self.kind == "word" and self.text.casefold() in NUMBERS:
+            value = self.number_word()
+        elif self.kind == "word" and UNITS.get(self.text) not in CURRENCIES:
+            self.unit_sign = outer
+            return self.phrase()
+        else:
+            value = self.operations()
+        while self.kind == "word" and self.text.casefold().removesuffix("s") in SCALES:
+            value = multiply(value, SCALES[self.take().casefold().removesuffix("s")])
+            if self.kind == "word" and self.text == "of" and self.tokens[self.at + 1][0] == "number":
+                self.take()
+                value = multiply(value, self.sum())  # half of 10
+        if self.kind == "word" and self.text in ("squared", "cubed"):
+            value = power(value, Fraction(2 if self.take() == "squared" else 3))
+        if self.kind == "currency":  # 5 €
+            self.mark(self.take())
+        unit = self.unit()
+        self.unit_sign = outer
         return ("unit", value, unit) if unit else value
 
-    def unit(self) -> str:
-        """Words after a number, in one spelling: km/h for kilometers per hour, cm^2 for square centimetres."""
-        unit = power_first = ""
-        while self.kind == "word" or (unit and (self.operator in ("^", "/", "{", "}") or unit[-1] in "^/-")):
-            word = self.take()
-            require(word.casefold() not in ("not", "no", "never", "except", "isn"))  # 42 not
-            word = word.casefold() if len(word) > 2 else word
-            singular = word.removesuffix("s")
-            word = UNITS.get(word) or UNITS.get(singular) or singular.strip("{}")
-            if word in ("^2", "^3"):
-                power_first = word
+    def operations(self):
+        value, ratio = self.sum(), []
+        while self.operator in ("∪", "∩", "∖", ":") and not (self.in_set and self.operator == ":"):
+            if (operator := self.take()) == ":":
+                ratio = [*ratio, value] if not ratio else ratio
+                ratio.append(self.sum())
             else:
-                space = " " if unit[-1:].isalpha() and word.isalpha() else ""
-                unit, power_first = unit + space + word + power_first, ""
-        return "" if unit.startswith("unit") else unit  # square units are a unit that wasn't given
+                value = combine_sets(operator, value, self.sum())
+        if ratio:  # 1:2:3 is 2:4:6
+            ratio = [multiply(part, inverse(ratio[-1])) for part in ratio]
+            value = ("tuple", *ratio) if len(ratio) > 2 else ratio[0]
+        return value
+
+    def number_word(self):
+        value = NUMBERS[self.take().casefold()]
+        if value >= 20:  # twenty-five
+            self.accept("-")
+            if self.kind == "word" and 0 < NUMBERS.get(self.text.casefold(), 0) < 10:
+                value += NUMBERS[self.take().casefold()]
+        return value
+
+    def phrase(self):
+        words = []
+        while self.kind == "word" and (not words or self.text.casefold() not in QUALIFIERS):
+            words.append(self.take())
+        text = " ".join(words)
+        if NOTHING.fullmatch(text.casefold()):
+            return ("set",)
+        if match := REAL_NUMBERS.fullmatch(text.casefold()):
+            value = ("pair", MINUS_INFINITY, INFINITY, "()")
+            while match["but"] and (self.accept(*SEPARATORS) or self.kind != "end"):
+                excluded = self.sum()
+                value = combine_sets("∖", value, excluded if kind_of(excluded) == "set" else ("set", excluded))
+            return value
+        return ("symbol", text) if len(text) == 1 else ("word", text.casefold())
+
+    def mark(self, sign: str) -> None:
+        require(self.unit_sign in ("", sign))
+        self.unit_sign = sign
+
+    def unit(self) -> str:
+        """The unit of a member in one spelling: h^-1 km for km/h, kilometers per hour and \\frac{km}{h}."""
+        powers = dict.fromkeys(self.unit_sign.split(), 1)
+        if self.accept("%"):
+            powers["%"] = 1
+        if not self.in_condition:
+            self.unit_factors(powers, 1)
+        powers.pop("unit", None)  # square units are a unit that wasn't given
+        return " ".join(name if n == 1 else f"{name}^{n}" for name, n in sorted(powers.items()) if n)
+
+    def unit_factors(self, powers: dict, sign: int) -> None:
+        turn, ahead, last = sign, 1, None
+        while True:
+            if self.kind == "word" and self.text.casefold() not in QUALIFIERS:
+                word = self.take()
+                require(word.casefold() not in CHANGERS and word.casefold().removesuffix("s") not in CHANGERS)
+                unit = unit_of(word)
+                if unit == "per":
+                    turn = -sign
+                elif unit in ("squared", "cubed") or unit in ("^2", "^3"):
+                    n = 2 if unit in ("squared", "^2") else 3
+                    if unit.startswith("^"):
+                        ahead = n
+                    else:
+                        require(last)
+                        powers[last] *= n
+                else:
+                    for i, part in enumerate(unit.split("/")):
+                        powers[part] = powers.get(part, 0) + ahead * (turn if i == 0 else -turn)
+                    turn, ahead, last = sign, 1, unit
+            elif self.operator == "^" and last:
+                self.take()
+                exponent = self.factor()
+                require(isinstance(exponent, Fraction) and abs(exponent) < 100)
+                powers[last] *= exponent
+            elif self.operator in ("/", "*") and self.leads_to_word():
+                turn = -sign if self.take() == "/" else sign
+            elif self.operator in ("(", "{") and self.leads_to_word():
+                closer = {"(": ")", "{": "}"}[self.take()]
+                self.unit_factors(powers, turn)
+                require(self.accept(closer))
+                turn = sign
+            elif self.operator == "frac" and self.leads_to_word():
+                self.take()
+                for turn in (sign, -sign):
+                    require(self.accept("{"))
+                    self.unit_factors(powers, turn)
+                    require(self.accept("}"))
+                turn = sign
+            else:
+                return
+
+    def leads_to_word(self) -> bool:
+        """Is a unit next, behind a sign or a bracket?"""
+        at = self.at + 1
+        while self.tokens[at][1] in ("(", "{") and self.tokens[at][0] == "op":
+            at += 1
+        return self.tokens[at][0] == "word"
 
     def sum(self):
         terms = [self.product()]
         while self.operator in SIGNS:
             terms.append(self.product())  # which reads the sign
-        return add(*terms) if len(terms) > 1 else terms[0]
+        if len(terms) == 1:
+            return terms[0]
+        return ("call", "series", *terms) if DOTS in terms else add(*terms)
 
     def product(self):
         factors = [self.factor()]
         while True:
-            if self.accept("*"):
-                factors.append(self.factor())
-            elif self.accept("/"):
-                factors.append(inverse(self.factor()))
+            if self.operator in ("*", "/") and not self.leads_to_word():
+                factors.append(self.factor() if self.take() == "*" else inverse(self.factor()))
             elif self.starts_factor():
                 factors.append(self.power())
+            elif len(factors) == 1:
+                return factors[0]
             else:
-                return multiply(*factors) if len(factors) > 1 else factors[0]
+                return ("call", "product", *factors) if DOTS in factors else multiply(*factors)
 
     def starts_factor(self) -> bool:
         """Does a factor follow without a sign? A number only after a bracket or a factorial: 4 2 isn't 8."""
         if self.kind == "number":
-            return self.previous in (")", "}", "!")
+            return self.previous in (")", "}", "!", "…")
+        if self.operator in ("(", "{", "frac") and self.leads_to_word():
+            return False
         opens = self.operator == "|" and not self.bars
         return opens or self.operator in FACTOR_STARTS or self.kind in ("name", "function")
 
     def factor(self):
-        negative = False
-        while self.operator in SIGNS:
-            negative ^= self.take() in self.minus
+        minus = False
+        while self.operator in SIGNS or self.kind == "currency" or (self.kind == "word" and self.text in CURRENCIES):
+            if self.operator in SIGNS:
+                minus ^= self.minus()
+            else:
+                self.mark(CURRENCIES[self.take()])
         value = self.power()
-        return multiply(MINUS_ONE, value) if negative else value
+        return negative(value) if minus else value
 
     def power(self):
         self.depth += 1
         require(self.depth <= MAX_DEPTH)
         value = self.atom()
+        if self.operator == "_" and self.previous in (")", "}"):  # {g}_{k}, (2516)_8
+            whole = isinstance(value, Fraction) and value.denominator == 1
+            require(whole or value[0] == "symbol")
+            value = ("symbol", (str(value) if whole else value[1]) + self.subscript())
         while self.operator in ("!", "°", "^"):
             operator = self.take()
             if operator == "^":
@@ -481,6 +791,11 @@ class Parser:
                 require(self.operator != "!")  # the double factorial is another function
             elif self.angles:
                 value = multiply(value, ("symbol", "pi"), Fraction(1, 180))
+            else:
+                scale = {"C": " celsius", "F": " fahrenheit"}.get(self.text, "")
+                self.mark("degree" + scale)
+                if scale:
+                    self.take()
         self.depth -= 1
         return value
 
@@ -510,23 +825,51 @@ class Parser:
         if text == "binom":
             return call("binomial", self.argument(), self.argument())
         if text == "sqrt":
-            return self.root()
-        if text in ("∞", "∅"):
-            return INFINITY if text == "∞" else ("set",)
-        if text in ("sum", "prod", "int", "lim"):  # read as far as their parts go, never carried out
-            limits = []
-            while self.operator in ("_", "^"):
-                limits += self.take(), self.argument()
-            return ("call", text, *limits, self.product())
-        require(re.fullmatch("begin ([pbB]?matrix|array)", text))
-        rows, end = [[]], "end" + text[5:]
+            index = Fraction(2)
+            if self.accept("["):
+                index = self.sum()
+                require(self.accept("]"))
+            return root(self.atom(), index)
+        if text in ACCENTS:
+            value = self.argument()
+            if self.operator == "_":  # \\bar{z}_1 is \\bar{z_1}
+                require(value[0] == "symbol")
+                value = ("symbol", value[1] + self.subscript())
+            return ("call", text, value)
+        if text in ("∞", "∅", "…"):
+            return {"∞": INFINITY, "∅": ("set",), "…": DOTS}[text]
+        if text in ("sum", "prod", "int", "lim"):
+            return self.series(text)
+        require(ENVIRONMENT.fullmatch(text))
+        return self.environment(text[6:])
+
+    def series(self, text: str):
+        """A sum or its like, read as far as its parts go, never carried out. Its variable may have any name."""
+        limits = []
+        while self.operator in ("_", "^"):
+            limits += self.take(), self.argument()
+        bound = limits[1][2] if limits and kind_of(limits[1]) == "relation" else None
+        self.nesting += 1
+        value = ("call", text, *limits, self.product())
+        self.nesting -= 1
+        return substitute(value, {bound[1]: f"#{self.nesting}"}) if bound and bound[0] == "symbol" else value
+
+    def environment(self, name: str):
+        rows, end, cases = [[]], "end " + name, name.endswith("cases")
         while not self.accept(end):
-            rows[-1].append(self.statement())
+            while cases and self.kind == "word" and self.text.casefold() in ("if", "for", "when", "where"):
+                self.take()
+            rows[-1].append(as_one(self.items({"&", "\\\\", end})))
             if self.accept("\\\\") and self.operator != end:
                 rows.append([])
             elif self.operator != end:
                 require(self.accept("&"))
-        return ("matrix", *map(tuple, rows))
+        if not cases:
+            return ("matrix", *map(tuple, rows))
+        if all(len(row) == 1 for row in rows):
+            return ("list", *(row[0] for row in rows))
+        require(all(len(row) == 2 for row in rows))
+        return ("set", *(("tuple", *row) for row in rows))
 
     def subscript(self) -> str:
         """The text of a subscript, if there is one."""
@@ -546,19 +889,9 @@ class Parser:
     def argument(self):
         r"""A command's argument: a group, or one token, which in TeX is one digit: \frac12."""
         if self.kind == "number" and self.text.isdigit() and len(self.text) > 1:
-            self.tokens.append(("number", self.text[1:], False))
-            self.text = self.text[0]
+            self.tokens[self.at : self.at + 1] = [("number", self.text[0], False), ("number", self.text[1:], False)]
+            self.move(self.at)
         return self.atom()
-
-    def root(self):
-        index = Fraction(2)
-        if self.accept("["):
-            index = self.sum()
-            require(self.accept("]"))
-        value = self.atom()
-        if kind_of(index) == kind_of(value) == "rational" and index % 2 == 1 and value < 0:
-            return multiply(MINUS_ONE, power(-value, 1 / index))  # the real root, as everybody means it
-        return power(value, inverse(index))
 
     def function(self, function: str):
         r"""\sin x, \sin(x), \sin^2 x, \log_2 8, \sin 2x; but \sin x + 1 and \sin x \cos x end after x."""
@@ -582,9 +915,16 @@ class Parser:
         return power(value, exponent)
 
     def bracket(self, opening: str):
-        items = self.items(CLOSERS[opening])
+        outer = self.in_set, self.bars
+        self.in_set = opening == "\\{"
+        self.bars = 1 if self.in_set else self.bars if opening == "{" else 0
+        items = self.items(CLOSERS[opening], spread=self.in_set)
         closing = self.take()
-        if closing in ("over", "choose") and len(items) == 1:  # {1 \over 2}
+        built = self.set_builder(items) if closing in ("|", ":") else None  # {x | x > 3}
+        self.in_set, self.bars = outer
+        if built:
+            return built
+        if closing in ("over", "choose") and len(items) == 1:  # {1 \\over 2}
             below = self.bracket("{")
             return call("binomial", *items, below) if closing == "choose" else multiply(*items, inverse(below))
         brackets = opening + closing
@@ -598,3 +938,17 @@ class Parser:
             return ("pair", *items, brackets)
         require(len(items) > 1 and brackets not in ("(]", "[)"))
         return ("tuple", *items)
+
+    def set_builder(self, heads: list):
+        r"""\{x | x > 3\} is an interval, \{2k : k \in Z\} a set of one value and its conditions."""
+        require(len(heads) == 1)
+        conditions = self.items({"\\}"}, spread=True)
+        require(self.take() == "\\}" and conditions)
+        head = heads[0]
+        if kind_of(head) == "relation":  # x \in \mathbb{R}
+            conditions = join_relations([head, *conditions], {"and"})
+            head = head[2]
+        solution = solution_of(conditions[0]) if len(conditions) == 1 and kind_of(conditions[0]) == "relation" else None
+        if solution and solution[0] == head and intervals_of(solution[1]) is not None:
+            return solution[1]
+        return ("set", ("where", head, *conditions))

@@ -185,15 +185,14 @@ def build(sympy, value, **assumptions):
     function = parts.pop(0) if kind == "call" else kind
     arguments = [build(sympy, part, **assumptions) for part in parts] if function in FUNCTIONS else []
     small = function in FUNCTIONS  # how large is the number that sympy would compute as soon as it sees this?
-    if function in ("factorial", "binomial"):  # of variables; of numbers, a symbol of itself
-        constant = all(part[0] == "rational" for part in parts)
-        small = not constant and all(not x.is_Rational or abs(x) <= MAX_ARGUMENT for x in arguments)
+    if function in ("factorial", "binomial"):
+        small = all(not x.is_Rational or abs(x) <= MAX_ARGUMENT for x in arguments)
     elif function == "^":
         base, exponent = arguments
         computed = exponent.is_Rational or exponent.has(sympy.log)  # e^(n log 2) is 2^n
         small = not computed or all(abs(number) <= MAX_EXPONENT for number in exponent.atoms(sympy.Rational))
         coefficient, _ = base.as_coeff_Mul()  # a rational base, or the 2 of 2x
-        if small and coefficient.is_Rational and exponent.is_Rational:
+        if (small or base.is_Rational) and coefficient.is_Rational and exponent.is_Rational:
             small = max(abs(coefficient.p), coefficient.q).bit_length() * abs(exponent) <= MAX_POWER_BITS
     return getattr(sympy, FUNCTIONS[function])(*arguments) if small else sympy.Symbol(json.dumps(value), **assumptions)
 
@@ -220,6 +219,9 @@ def equal(sympy, a, b) -> str:
             if gap.is_number and gap.is_finite and gap != 0:
                 return "different"
     difference = build(sympy, a, positive=True) - build(sympy, b, positive=True)
+    if difference.is_algebraic:  # a number made of roots
+        unknown = sympy.Dummy()
+        return "equal" if sympy.minimal_polynomial(difference, unknown) == unknown else "different"
     for rewrite in (sympy.expand, lambda x: x.rewrite(sympy.exp), sympy.gammasimp):  # quick, and nearly always enough
         numerator, _ = sympy.fraction(sympy.together(rewrite(difference)))
         if sympy.expand(numerator) == 0:
