@@ -118,7 +118,7 @@ LABEL = re.compile(  # Answer: 5  \text{The answer is }5  \text{Choice (D)}
     re.IGNORECASE,
 )
 CHOICE = re.compile(  # (B) 42  B: 42  \textbf{(B)}\ 42  C. Paris
-    r"(?:\\[a-z]{4,6}\s?\{)?\(?([A-J])(?:\)|\.(?=\s?\}?\s?[A-Z\d\\$])|:(?=[\s\d$\\]))\s?\}?[.:]?\s?((?![A-J]\W*$).+)",
+    r"(?:\\[a-z]{4,6}\s?\{)?\(?([A-J])(?:\)|\.(?=\s?\}?\s?[A-Z\d\\$])|:(?=[\s\d$\\]))\s?\}?[.:]?\s?((?!\s?[A-J]\W*$).+)",
     re.DOTALL,
 )
 MARKER = re.compile(r"(?<![A-Za-z\\])[A-J][).:]")  # of another choice
@@ -139,8 +139,8 @@ FRENCH = re.compile(
 ALIGNED = re.compile(
     r"\\begin\s*\{(aligned|align|split|gathered|gather|equation)\*?\}(.*?)\\end\s*\{\1\*?\}", re.DOTALL
 )
-LETTER_X = re.compile(r"(?<=\d) x (?=\d)|(?<=\d)(?<![\d.]0)x(?=10\s?\^)")  # 3.0 x 10^8
-AT_END = re.compile(r"\s?\(\s?([a-zA-Z]\s?(?:\\in\b|\\[gl]eq?\b|[<>]|∈)[^()]*)\)$")  # 2\pi k (k \in \mathbb{Z})
+LETTER_X = re.compile(r"(?<=\d) [xX] (?=\d)|(?<=\d)(?<![\d.]0)x(?=10\s?\^)")  # 3.0 x 10^8
+AT_END = re.compile(r"(?:\\?\s)?\(\s?([a-zA-Z]\s?(?:\\in\b|\\[gl]eq?\b|[<>]|∈)[^()]*)\)$")  # 2\pi k (k \in \mathbb{Z})
 CHARACTERS = table("- − – — ‒ ⁻; ' ′ ’; * × · ⋅ ∙ ∗; / ÷ ∕ ⁄; ≤ ⩽; ≥ ⩾; ≈ ≃; ° º; . 。")
 CHARACTERS |= {
     "√": "\\sqrt ",
@@ -169,12 +169,16 @@ def normalize(text: str) -> str:
         else:
             text = ALIGNED.sub(one_line, re.sub(r"\\\\\s?\[[-\d.]+ ?\w\w\]", r"\\\\", text))
         text = REALS.sub(real_numbers, LETTER_STYLE.sub(letter_style, DEGREE.sub("°", INVISIBLE.sub(" ", text))))
+    if "per cent" in text or "{}" in text:
+        text = re.sub(r"(?<!\\)\{\}", "", text.replace("per cent", "percent"))
     text = text.replace("...", "\\ldots ").lstrip(" \t\r\n*`").rstrip(" \t\r\n*`.,;:\\")
     if label := LABEL.match(text):
         rest = text[label.end() :]
         text = rest.replace("}", "", 1) if label["open"] and not label["close"] else rest
     if "]" in text or "[" in text:
         text = FRENCH.sub(french, text)
+    if text[1:] == ")":
+        text = text[0]
     if text[-1:] == ")":
         text = AT_END.sub(r", \1", text)
     if " " in text or "\\" in text or "x" in text or "~" in text or "{" in text:
@@ -271,7 +275,7 @@ IGNORED = set(
 TOKEN = re.compile(r"""(?xs)  # verbose; "." is also a line break
     (?P<space>\s+|~|\\[,;:!>\ ()\[\]]|\\(?:left|right)\s?\.|\\(?:text)?color\s?\{(?!white)\w+\}
         |(?<=\d)\^?\{?(?:\\text\{)?(?:st|nd|rd|th)\b\}{0,2})  # 42nd, 42^{\text{nd}}
-    | \\(?:text|textbf|textit|textrm|textnormal|mbox|hbox|mathrm|operatorname)\*?\s?\{(?P<text>[^{}\\]*)\}
+    | \\(?:text|textbf|textit|textrm|textnormal|mbox|hbox|mathrm|operatorname)\*?\s?\{(?P<text>(?:[^{}\\]|\\(?:cdot|times|[,; ])|\^\{-?\d\})*)\}
     | \\(?P<edge>begin|end)\s*\{\s*(?P<environment>\w+)\*?\s*\}(?:\s*\{[lcr|\s]*\})?
     | (?P<number>\d*\.\d*(?:\\(?:overline|bar|dot)\s?(?:\d|\{\d+\})(?:\d*\\dot\s?(?:\d|\{\d\}))?|\(\d+\))
         |\d*\.\d+\s?\\[lc]?dots\b|(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)
@@ -395,7 +399,7 @@ for prefix in ": k kilo: M mega: G giga: T tera: h hecto: d deci: c centi: m mil
             UNITS.setdefault((letter if len(name) < 3 else word) + name, letter + row.split()[0])
 UNITS |= CURRENCIES
 SHORT_WORDS = set(
-    "mm cm km ft kg mg lb oz ml deg min sec hr sq per pct USD EUR GBP one two six ten for all any is of the but".split()
+    "mm cm km ft kg mg lb oz ml deg min sec hr sq per pct USD EUR GBP Rs lbs hrs yrs mph one two six ten for all any is of the but".split()
 )
 WORD_COMMANDS = {"gcd", "deg", "dim", "max", "min", "det", "Pr", "arg"}
 
@@ -436,13 +440,13 @@ def as_one(items: list):
     return items[0] if len(items) == 1 else ("list", *items)
 
 
-def join_relations(items: list, separators: set) -> list:
+def join_relations(items: list, separators: set, head=None) -> list:
     """x > 0 and x < 12 are an interval, x < 0 or x > 12 a union. A comma is "and", but for relations that exclude each other."""
     if len(items) < 2 or any(kind_of(item) != "relation" for item in items):
         return items
     solutions = [solution_of(item) for item in items]
     names = {solution[0] for solution in solutions if solution}
-    if len(names) == 1 and None not in solutions and any(item[1] != ("=",) for item in items):
+    if len(names) == 1 and None not in solutions and (names == {head} or any(item[1] != ("=",) for item in items)):
         sets = [("set", value) if kind_of(value) in SCALARS else value for _, value in solutions]
         sets = [intervals_of(value) for value in sets]
         if None not in sets:
@@ -625,9 +629,9 @@ class Parser:
             value = self.operations()
         while self.kind == "word" and self.text.casefold().removesuffix("s") in SCALES:
             value = multiply(value, SCALES[self.take().casefold().removesuffix("s")])
-            if self.kind == "word" and self.text == "of" and self.tokens[self.at + 1][0] == "number":
-                self.take()
-                value = multiply(value, self.sum())  # half of 10
+        if self.text == "of" and self.previous.isalpha() and self.tokens[self.at + 1][0] == "number":
+            self.take()
+            value = multiply(value, self.sum())  # half of 10
         if self.kind == "word" and self.text in ("squared", "cubed"):
             value = power(value, Fraction(2 if self.take() == "squared" else 3))
         if self.kind == "currency":  # 5 €
@@ -643,7 +647,8 @@ class Parser:
                 ratio = [*ratio, value] if not ratio else ratio
                 ratio.append(self.sum())
             else:
-                value = combine_sets(operator, value, self.sum())
+                other = self.sum()
+                value = combine_sets(operator, value, ("set", other) if kind_of(other) in SCALARS else other)
         if ratio:  # 1:2:3 is 2:4:6
             ratio = [multiply(part, inverse(ratio[-1])) for part in ratio]
             value = ("tuple", *ratio) if len(ratio) > 2 else ratio[0]
@@ -651,8 +656,9 @@ class Parser:
 
     def number_word(self):
         value = NUMBERS[self.take().casefold()]
+        if self.operator == "-" and self.tokens[self.at + 1][0] == "word":
+            self.take()
         if value >= 20:  # twenty-five
-            self.accept("-")
             if self.kind == "word" and 0 < NUMBERS.get(self.text.casefold(), 0) < 10:
                 value += NUMBERS[self.take().casefold()]
         return value
@@ -948,6 +954,7 @@ class Parser:
         if kind_of(head) == "relation":  # x \in \mathbb{R}
             conditions = join_relations([head, *conditions], {"and"})
             head = head[2]
+        conditions = join_relations(conditions, {"or"}, head)
         solution = solution_of(conditions[0]) if len(conditions) == 1 and kind_of(conditions[0]) == "relation" else None
         if solution and solution[0] == head and intervals_of(solution[1]) is not None:
             return solution[1]

@@ -22,6 +22,7 @@ FUNCTIONS = set("sin cos tan cot sec csc asin acos atan sinh cosh tanh log abs f
 INFINITY = ("symbol", "∞")
 MINUS_ONE = Fraction(-1)
 MINUS_INFINITY = ("*", MINUS_ONE, INFINITY)
+REALS = [(MINUS_INFINITY, INFINITY, "()")]
 
 
 class Unreadable(Exception):
@@ -83,6 +84,8 @@ def power(base, exponent):
         require(base != 0 or exponent > 0)
         if base == ("symbol", "i"):
             exponent %= 4
+        if exponent.denominator == 1 and isinstance(base, tuple) and base[0] == "^":
+            return power(base[1], multiply(base[2], exponent))
         whole = isinstance(base, Fraction) and exponent.denominator == 1
         if exponent == 0 or (whole and (abs(base) == 1 or bits(base) * abs(exponent) <= MAX_BITS)):
             return Fraction(1) if exponent == 0 else base**exponent.numerator
@@ -217,7 +220,8 @@ def complement(intervals: list) -> list:
 
 
 def intersection(*sets: list) -> list:
-    return complement([gap for part in sets for gap in complement(part)])
+    sets = [part for part in sets if part != REALS] or [REALS]
+    return sets[0] if len(sets) == 1 else complement([gap for part in sets for gap in complement(part)])
 
 
 def combine_sets(operator: str, a, b):
