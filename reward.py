@@ -20,19 +20,8 @@ import re
 import sys
 from fractions import Fraction
 
-from support import latex, prover
-from support.values import (
-    INFINITY,
-    SCALARS,
-    add,
-    has_symbol,
-    is_name,
-    kind_of,
-    negative,
-    require,
-    solution_of,
-    substitute,
-)
+from support import latex, prover, values
+from support.values import INFINITY, SCALARS, SETS, add, has_symbol, kind_of, negative, require, solution_of, substitute
 
 MAX_RESPONSE = 200_000  # characters; of a longer response only the end is searched for an answer
 MAX_COMPARISONS = 5_000  # of parts with parts, for one verdict
@@ -81,7 +70,7 @@ def extract(response: str) -> str | None:
 def one_answer(response: str, boxes: list) -> str:
     """The last box's content, after those of the boxes that belong to it, each with the name on its left."""
     parts = []
-    for box, (start, end, content) in reversed(list(enumerate(boxes))):
+    for box, (start, _, content) in reversed(list(enumerate(boxes))):
         before = response[boxes[box - 1][1] if box else 0 : start][-100:]
         name = NAME.search(before)
         parts.insert(0, ((name[0] if name else "") + response[slice(*content)], response[slice(*content)]))
@@ -181,7 +170,9 @@ def same(a, b, budget) -> bool:
         return same_items(a[1:], b[1:], budget)
     if "unit" in kinds:
         return same_quantity(split_unit(a), split_unit(b), budget)
-    if kinds <= {"list", "set", "union"}:
+    if kinds <= SETS | {"list"} and kinds & {"union", "and", "without", "comma"}:
+        return same_set(a, b, budget)
+    if kinds <= {"list", "set"}:
         return same_items(a[1:], b[1:], budget)
     if "set" in kinds:  # {42} is 42
         container, other = (a, b) if kind_of(a) == "set" else (b, a)
@@ -243,6 +234,29 @@ def same_items(a, b, budget) -> bool:
     return all(any(same(x, y, budget) for x in a) for y in b)
 
 
+def same_set(a, b, budget) -> bool:
+    """Sets of real numbers, made of intervals, numbers and other sets: do they have the same points?
+
+    It is enough to look at the ends of all intervals and between them. Variables are tried far above and far below 0.
+    """
+    a, b = (("union", *value[1:]) if value[0] == "list" else value for value in (a, b))
+    try:
+        ends = set(values.ends(a) + values.ends(b))
+        for side in (1, -1):
+            at = {end: values.position(end, side) for end in ends}
+            require(None not in at.values())
+            ranks, last = {}, None
+            for end in sorted(ends, key=at.get):
+                near = last is not None and abs(at[end] - at[last]) < 1e-9 * max(1, abs(at[end]))
+                ranks[end] = ranks[last] if near and same(end, last, budget) else 2 * len(ranks) + 1
+                last = end
+            if values.points(a, ranks) != values.points(b, ranks):
+                return False
+    except values.Unreadable:  # tuples, complex numbers
+        return a[0] == b[0] and same_items(a[1:], b[1:], budget)
+    return True
+
+
 def same_relation(a, b, budget) -> bool:
     _, operators, *members = a
     _, other_operators, *other_members = b
@@ -264,12 +278,12 @@ def one_name(a, b) -> dict | None:
     """The names to change in the one so that it is the other's: x for t if they are f(t) and f(x). E is E(x, 0). Or None."""
     if a == b:
         return {}
-    functions = [value[:2] if value[0] == "call" else ("call", value[1]) for value in (a, b)]
-    if functions[0] != functions[1]:
+    heads = {value[1].partition("(")[0] for value in (a, b) if value[0] in ("symbol", "call", "word")}
+    if len(heads) != 1 or a[0] == b[0] == "word":
         return None
-    if "symbol" in (a[0], b[0]):
+    if {a[0], b[0]} != {"call"}:
         return {}
-    variables = len(a) == len(b) and all(part[0] == "symbol" for part in a[2:] + b[2:])
+    variables = len(a) == len(b) and all(isinstance(part, tuple) and part[0] == "symbol" for part in a[2:] + b[2:])
     return {old[1]: new[1] for old, new in zip(a[2:], b[2:], strict=True)} if variables else None
 
 

@@ -48,28 +48,24 @@ from itertools import product
 from support.values import (
     INFINITY,
     MAX_BITS,
+    REALS,
     SCALARS,
-    MINUS_INFINITY,
+    SETS,
     Unreadable,
     add,
     call,
-    combine_sets,
     has_symbol,
     inverse,
-)
-from support.values import (
-    intersection,
-    intervals_of,
     is_name,
     kind_of,
-    merged,
     multiply,
     negative,
     power,
     require,
     root,
+    solution_of,
+    substitute,
 )
-from support.values import set_of, solution_of, substitute
 
 MAX_TEXT = 10_000  # characters
 MAX_TOKENS = 2_000
@@ -87,7 +83,7 @@ def read(text: str) -> tuple[str, list]:
     """The text's key for comparison as text, and its readings: none if it can't be read, several if it is ambiguous."""
     text = normalize(text)
     spellings = [text]
-    if "," in text and DECIMAL_COMMA.fullmatch(text):
+    if DECIMAL_COMMA.fullmatch(text):
         spellings.append(text.replace(",", "."))
     if (unit := SHORT_UNIT.fullmatch(text)) and unit["name"] in UNITS:
         spellings.append(f"{unit['number']} \\text{{{unit['name']}{unit['power']}}}")
@@ -97,9 +93,9 @@ def read(text: str) -> tuple[str, list]:
         key = text_key(tokens) if key is None else key
         with suppress(Unreadable, RecursionError):
             readings.append(parse(tokens))
-    if (choice := CHOICE.fullmatch(text)) and not MARKER.search(choice[2]):
-        key_inside, values = read(choice[2])
-        readings += [("choice", choice[1], value) for value in values or [("word", key_inside)]]
+    if (choice := CHOICE.fullmatch(text)) and not CHOICE_MARK.search(choice[2]):
+        content, values = read(choice[2])
+        readings += [("choice", choice[1], value) for value in values or [("word", content)]]
     return key, readings
 
 
@@ -107,50 +103,42 @@ read_reference = lru_cache(maxsize=512)(read)  # all responses of a group are he
 
 # ---- Normalize: one character for every way to write it --------------------------------------------------------------
 PLAIN_NUMBER = re.compile(r"([+-]?)(?:\\?\$)?([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.([0-9]*))?")  # +1,050.50
-EXPLICIT_GROUP = re.compile(r"(?<=\d)(?:\{,\}|,\\!\s{0,9}|\\[,;:! ]|~)(?=\d{3}(?!\d))")  # 1{,}234  1\,234
-SPACED_GROUP = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d/.]| \d| ?\\[dtc]?frac)")  # 1 234
 COMMA_GROUP = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)")  # 1,234
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+[^\d,;(\[{]*")  # 1,22
 SHORT_UNIT = re.compile(r"(?P<number>[+-]?[\d.,/]+) (?P<name>[A-Za-z]{1,3})(?P<power>[/^{}A-Za-z\d]{0,9})")  # 12 m/s
 LABEL = re.compile(  # Answer: 5  \text{The answer is }5  \text{Choice (D)}
     r"(?P<open>\\text\s?\{)?\s?(?:the )?(?:final |correct )?(?:answer|choice|option|solution|result)"
-    r"(?: is)?(?:\s?[:=]\s?|\s(?=\W|.\W*$))(?P<close>\s?\})?\s?(?=.)",
-    re.IGNORECASE,
-)
-CHOICE = re.compile(  # (B) 42  B: 42  \textbf{(B)}\ 42  C. Paris
-    r"(?:\\[a-z]{4,6}\s?\{)?\(?([A-J])(?:\)|\.(?=\s?\}?\s?[A-Z\d\\$])|:(?=[\s\d$\\]))\s?\}?[.:]?\s?((?!\s?[A-J]\W*$).+)",
-    re.DOTALL,
-)
-MARKER = re.compile(r"(?<![A-Za-z\\])[A-J][).:]")  # of another choice
+    r"(?: is)?(?:\s?[:=]\s?|\s(?=\W|.\W*$))(?P<close>\s?\})?\s?(?=.)", re.IGNORECASE)  # fmt: skip
+CHOICE = re.compile(  # (B) 42  B: 42  \textbf{(B)}\ 42  C. Paris, but not E. coli and not A: B
+    r"(?s)(?:\\[a-z]{4,6}\s?\{)?\(?([A-J])(?:\)|\.(?=\s?\}?\s?[A-Z\d\\$])|:(?=[\s\d$\\]))\s?\}?[.:]?\s?((?!\s?[A-J]\W*$).+)")  # fmt: skip
+CHOICE_MARK = re.compile(r"(?<![A-Za-z\\])[A-J][).:]")
 MIXED_NUMBER = re.compile(  # 2\frac{1}{2}, 2\frac12, 2 1/2, but neither an exponent nor an argument
     r"(?<![\d.^_}\]])(?<!frac|sqrt)(?<!binom)(\d+)(?:(?:[ ~]|\\[,;! ]){0,3}"
     r"\\[dtc]?frac ?(?:\{ ?(\d+) ?\}|(\d)) ?(?:\{ ?(\d+) ?\}|(\d)(?!\d))|(?:[ ~]|\\[,;! ]){1,3}(\d+) ?/ ?(\d+))"
 )
 GROUP = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
-INVISIBLE = re.compile(
-    rf"\\(?:[hv]?phantom|[hv]space\*?|tag|label)\s?{GROUP}|\\(?:kern|[hm]skip|mkern)\s?-?[\d.]+\s?[a-z]+"
-)
-DEGREE = re.compile(r"\^\s?(?:\{\s?(?:\\circ|\\degree)\s?\}|\\circ|\\degree)|\\degree")
-LETTER_STYLE = re.compile(r"\\(?:math(?:bb|cal|rm|bf|it|frak|scr)|boldsymbol|bm)\s?\{\s?([A-Za-z])\s?\}")
-REALS = re.compile(r"\\mathbb\s?(?:\{\s?R\s?\}|R)(?P<without>\s?(?:-|\\backslash|\\)\s?(?=\\\{))?")
-FRENCH = re.compile(
-    r"\](?P<a>[^][(){},;]+[,;][^][(){},;]+)(?P<b>[][])|\[(?P<c>[^][(){},;]+[,;][^][(){},;]+)\["
-)  # ]1, 2[
-ALIGNED = re.compile(
-    r"\\begin\s*\{(aligned|align|split|gathered|gather|equation)\*?\}(.*?)\\end\s*\{\1\*?\}", re.DOTALL
-)
-LETTER_X = re.compile(r"(?<=\d) [xX] (?=\d)|(?<=\d)(?<![\d.]0)x(?=10\s?\^)")  # 3.0 x 10^8
-AT_END = re.compile(r"(?:\\?\s)?\(\s?([a-zA-Z]\s?(?:\\in\b|\\[gl]eq?\b|[<>]|∈)[^()]*)\)$")  # 2\pi k (k \in \mathbb{Z})
-CHARACTERS = table("- − – — ‒ ⁻; ' ′ ’; * × · ⋅ ∙ ∗; / ÷ ∕ ⁄; ≤ ⩽; ≥ ⩾; ≈ ≃; ° º; . 。")
-CHARACTERS |= {
-    "√": "\\sqrt ",
-    "∛": "\\sqrt[3]",
-    "ℝ": "\\mathbb R",
-    "ℤ": "Z",
-    "ℕ": "N",
-    "…": "\\ldots ",
-    "⋯": "\\ldots ",
-}
+ENDS = r"([^][(){},;]+[,;][^][(){},;]+)"
+REWRITES = [  # in this order, each where its first text occurs
+    ("$", r"\\\$", "¤"),  # a currency, as is a single $ that no other closes
+    ("$", r"^([^$]*)\$([^$]*)$", r"\1¤\2"), ("$", r"\$", " "), ("¤", r"\b(?:US|U\.S\.) ?¤", "¤"),
+    ("\\begin", r"\\\\\s?\[[-\d.]+ ?\w\w\]", r"\\\\"),  # \\[4pt]
+    ("\\begin", r"(?s)\\begin\s*\{(aligned|align|split|gathered|gather|equation)\*?\}(.*?)\\end\s*\{\1\*?\}",
+     lambda match: one_line(match[2])),
+    ("\\", rf"\\(?:[hv]?phantom|[hv]space\*?|tag|label)\s?{GROUP}|\\(?:kern|[hm]skip|mkern)\s?-?[\d.]+\s?[a-z]+", " "),
+    ("\\", r"\^\s?(?:\{\s?(?:\\circ|\\degree)\s?\}|\\circ|\\degree)|\\degree", "°"),
+    ("\\mathbb", r"\\mathbb\s?(?:\{\s?R\s?\}|R)\s?(?:-|\\backslash|\\)\s?(?=\\\{)", r"\\R\\setminus "),  # ℝ - {0}
+    ("\\mathbb", r"\\mathbb\s?(?:\{\s?R\s?\}|R\b)", r"\\R "),
+    ("{", r"\\(?:math(?:bb|cal|rm|bf|it|frak|scr)|boldsymbol|bm)\s?\{\s?([A-Za-z])\s?\}", r" \1 "),
+    ("{}", r"(?<!\\)\{\}", ""), ("cent", "per cent", "percent"), ("...", r"\.\.\.", r"\\ldots "),
+    ("[", rf"\]{ENDS}\[", r"(\1)"), ("]", rf"\]{ENDS}\]", r"(\1]"), ("[", rf"\[{ENDS}\[", r"[\1)"),  # ]1, 2[
+    (")", r"(?:\\?\s)?\(\s?([a-zA-Z]\s?(?:\\in\b|\\[gl]eq?\b|[<>]|∈)[^()]*)\)$", r", \1"),  # 2\pi k (k \in Z)
+    (")", r"^([A-J])\)$", r"\1"), (" ", r"(?<=\d) [xX] (?=\d)", "*"), ("x10", r"(?<=\d)(?<![\d.]0)x(?=10\s?\^)", "*"),
+    ("", r"(?<=\d)(?:\{,\}|,\\!\s{0,9}|\\[,;:! ]|~)(?=\d{3}(?!\d))", ""),  # 1{,}234  1\,234
+    (" ", r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d/.]| \d| ?\\[dtc]?frac)", lambda match: match[0].replace(" ", "")),
+]  # fmt: skip
+REWRITES = [(occurs, re.compile(pattern), new) for occurs, pattern, new in REWRITES]
+CHARACTERS = table("- − – — ‒ ⁻; ' ′ ’; * × · ⋅ ∙ ∗; / ÷ ∕ ⁄; ≤ ⩽; ≥ ⩾; ≈ ≃; ° º; . 。; Z ℤ; N ℕ")
+CHARACTERS |= {"√": "\\sqrt ", "∛": "\\sqrt[3]", "ℝ": "\\mathbb{R}", "…": "...", "⋯": "..."}
 
 
 def normalize(text: str) -> str:
@@ -159,57 +147,26 @@ def normalize(text: str) -> str:
         text = re.sub("[₀-₉]+", r"_{\g<0>}", text)
         text = "".join(char if char.isascii() else fold_character(char) for char in text)
         require(len(text) <= MAX_TEXT)  # one character can stand for eighteen
-    if "$" in text:  # one that no other closes is a currency
-        text = text.replace(r"\$", "¤")
-        text = text.replace("$", " " if "¤" in text or text.count("$") > 1 else "¤")
-        text = re.sub(r"\b(?:US|U\.S\.) ?¤", "¤", text)
-    if "\\" in text:
-        if "\\begin" not in text:
-            text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)  # \\frac, from a source that was escaped twice
-        else:
-            text = ALIGNED.sub(one_line, re.sub(r"\\\\\s?\[[-\d.]+ ?\w\w\]", r"\\\\", text))
-        text = REALS.sub(real_numbers, LETTER_STYLE.sub(letter_style, DEGREE.sub("°", INVISIBLE.sub(" ", text))))
-    if "per cent" in text or "{}" in text:
-        text = re.sub(r"(?<!\\)\{\}", "", text.replace("per cent", "percent"))
-    text = text.replace("...", "\\ldots ").lstrip(" \t\r\n*`").rstrip(" \t\r\n*`.,;:\\")
+    if "\\\\" in text and "\\begin" not in text:
+        text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)  # \\frac, from a source that was escaped twice
+    text = text.lstrip(" \t\r\n*`").rstrip(" \t\r\n*`.,;:\\") if text[-3:] != "..." else text.lstrip(" \t\r\n*`")
     if label := LABEL.match(text):
         rest = text[label.end() :]
         text = rest.replace("}", "", 1) if label["open"] and not label["close"] else rest
-    if "]" in text or "[" in text:
-        text = FRENCH.sub(french, text)
-    if text[1:] == ")":
-        text = text[0]
-    if text[-1:] == ")":
-        text = AT_END.sub(r", \1", text)
-    if " " in text or "\\" in text or "x" in text or "~" in text or "{" in text:
-        text = SPACED_GROUP.sub(
-            lambda match: match[0].replace(" ", ""), EXPLICIT_GROUP.sub("", LETTER_X.sub("*", text))
-        )
-    return COMMA_GROUP.sub(comma_group, text) if "," in text else text
+    for occurs, pattern, new in REWRITES:
+        if occurs in text:
+            text = pattern.sub(new, text)
+    return COMMA_GROUP.sub(comma_group, text.strip()) if "," in text else text.strip()
 
 
-def letter_style(match) -> str:
-    return match[0] if match[1] == "R" and "bb" in match[0] else f" {match[1]} "
-
-
-def one_line(match) -> str:
+def one_line(lines: str) -> str:
     """The lines of an aligned environment are a list, but one that begins with = continues the line before."""
-    lines = [line.replace("&", " ").strip() for line in re.split(r"\\\\", match[2])]
+    lines = [line.replace("&", " ").strip() for line in lines.split("\\\\")]
     return "".join((" " if line[:1] in "=<>" else ", ") + line for line in lines if line).lstrip(" ,")
 
 
-def real_numbers(match) -> str:
-    return "(-\\infty,\\infty)" + (" \\setminus " if match["without"] else "")
-
-
-def french(match) -> str:
-    if match["a"]:
-        return f"({match['a']}{')' if match['b'] == '[' else ']'}"
-    return f"[{match['c']})"
-
-
 def comma_group(match) -> str:
-    """1,234 is a number; but in brackets two, unless they are 1 and 000 or other commas have spaces: (1,234), \\{1,000, 2,345\\}."""
+    r"""1,234 is a number, but (1,234) a pair, unless of 1 and 000, or where other commas have spaces: \{1,000, 2,345\}."""
     before = match.string[: match.start()]
     inside = any(before.count(opening) > before.count(closing) for opening, closing in ("()", "[]", ("\\{", "\\}")))
     return match[0] if inside and ",0" not in match[0] and ", " not in match.string else match[0].replace(",", "")
@@ -222,10 +179,8 @@ def fold_character(char: str) -> str:
         return CHARACTERS[char]
     if char.isdecimal():
         return str(int(char))
-    if (category := unicodedata.category(char)) in ("Zs", "Cf"):  # a space, or a mark that has no width
-        return " " if category == "Zs" else ""
-    if category == "Sc":
-        return char
+    if (category := unicodedata.category(char)) in ("Zs", "Cf", "Sc"):  # a space, a mark without width, a currency
+        return {"Zs": " ", "Cf": "", "Sc": char}[category]
     if greek := re.fullmatch("GREEK (SMALL|CAPITAL) LETTER ([A-Z]+)", unicodedata.name(char, "")):
         name = greek[2].replace("LAMDA", "LAMBDA")
         return f"\\{name.lower() if greek[1] == 'SMALL' else name.capitalize()} "
@@ -259,7 +214,7 @@ COMMANDS = table(r"""* cdot times ast; / div; = equiv; < lt; > gt; ≤ le leq le
     ∈ in; ∉ notin; ∅ emptyset varnothing; ∞ infty; … ldots dots cdots dotsc dotsb; | lvert rvert vert mid; : colon;
     or lor vee; and land wedge &; ⟨ langle; ⟩ rangle; ⌊ lfloor; ⌋ rfloor; ⌈ lceil; ⌉ rceil; \{ { lbrace; \} } rbrace;
     frac dfrac tfrac cfrac; binom dbinom tbinom; sqrt; over; choose; sum; prod; int; lim; %; bar overline; hat widehat;
-    tilde widetilde; vec overrightarrow; dot; ddot""")
+    tilde widetilde; vec overrightarrow; dot; ddot; R""")
 FUNCTIONS = table("""sin; cos; tan; cot; sec; csc; asin arcsin; acos arccos; atan arctan; sinh; cosh; tanh; log ln; lg;
     exp; abs; floor; ceil ceiling; factorial; binomial""")
 NAMES = table("""alpha; beta; gamma; delta; epsilon varepsilon; zeta; eta; theta vartheta; iota; kappa; lambda; mu; nu;
@@ -275,6 +230,10 @@ IGNORED = set(
 TOKEN = re.compile(r"""(?xs)  # verbose; "." is also a line break
     (?P<space>\s+|~|\\[,;:!>\ ()\[\]]|\\(?:left|right)\s?\.|\\(?:text)?color\s?\{(?!white)\w+\}
         |(?<=\d)\^?\{?(?:\\text\{)?(?:st|nd|rd|th)\b\}{0,2})  # 42nd, 42^{\text{nd}}
+    | (?P<quantity>(?<![A-Za-z\d\\])(?![fgh]\s?\()(?:\\(?:operatorname|text|mathrm)\*?\s?\{\w+\}|[PE]
+            |\\(?:gcd|max|min|Pr|deg|dim|det)
+            |[A-Za-z](?=(?:_\w|_\{\w+\})?\s?(?:\[|\(\s?\w+\s?\)|\([^()]*(?:[,=<>|]|\\(?:ca|cu|[gl]e|mid)))))
+        (?:_\w|_\{\w+\})?\s?(?:\\left\s?)?[(\[](?:[^()\[\]]|\([^()]*\))*[)\]](?=\s?(?:=|\\approx)))  # P(X = 2) =
     | \\(?:text|textbf|textit|textrm|textnormal|mbox|hbox|mathrm|operatorname)\*?\s?\{(?P<text>(?:[^{}\\]|\\(?:cdot|times|[,; ])|\^\{-?\d\})*)\}
     | \\(?P<edge>begin|end)\s*\{\s*(?P<environment>\w+)\*?\s*\}(?:\s*\{[lcr|\s]*\})?
     | (?P<number>\d*\.\d*(?:\\(?:overline|bar|dot)\s?(?:\d|\{\d+\})(?:\d*\\dot\s?(?:\d|\{\d\}))?|\(\d+\))
@@ -296,6 +255,10 @@ def tokenize(text: str, prose: bool = False) -> list[tuple[str, str, bool]]:
             tokens += tokenize(value, prose=not upright)
         elif kind == "number":
             tokens.append((kind, value, spaced))
+        elif kind == "quantity":
+            tokens.append(
+                ("word", re.sub(r"\s|\\left|\\right|\\(?:text|mathrm|operatorname)\*?|[{}]", "", value), spaced)
+            )
         elif kind == "environment":
             tokens.append(("op", f"{match['edge']} {value}", spaced))
         elif kind == "symbol" and value in CURRENCIES:
@@ -357,24 +320,21 @@ def parse_number(text: str) -> Fraction:
 
 
 # ---- Words -----------------------------------------------------------------------------------------------------------
-NUMBERS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-)
-NUMBERS = {word: Fraction(n) for n, word in enumerate((NUMBERS + " eighteen nineteen").split())}
-NUMBERS |= {
-    word: Fraction(10 * n) for n, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)
+ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+ONES, TENS = (ONES + " eighteen nineteen").split(), "twenty thirty forty fifty sixty seventy eighty ninety".split()
+NUMBERS = {word: Fraction(n) for n, word in enumerate(ONES)} | {
+    word: Fraction(10 * n) for n, word in enumerate(TENS, 2)
 }
-NUMBERS["half"] = Fraction(1, 2)
-PARTS = "half third quarter fifth sixth seventh eighth ninth tenth hundredth thousandth".split()
-SCALES = {word: Fraction(1, n) for word, n in zip(PARTS, [2, 3, 4, 5, 6, 7, 8, 9, 10, 100, 1000], strict=True)}
-SCALES |= {"halve": Fraction(1, 2), "fourth": Fraction(1, 4), "pi": ("symbol", "pi"), "dozen": Fraction(12)}
-SCALES |= {
-    word: Fraction(10**n) for word, n in zip("hundred thousand million billion trillion".split(), [2, 3, 6, 9, 12])
-}
+PARTS = dict(half=2, halve=2, third=3, quarter=4, fourth=4, fifth=5, sixth=6, seventh=7, eighth=8, ninth=9, tenth=10)
+SCALES = {word: Fraction(1, n) for word, n in (PARTS | dict(hundredth=100, thousandth=1000)).items()}
+SCALES |= dict(dozen=Fraction(12), hundred=Fraction(100), thousand=Fraction(1000), million=Fraction(10**6))
+SCALES |= dict(billion=Fraction(10**9), trillion=Fraction(10**12), pi=("symbol", "pi"))
+NUMBERS["half"] = SCALES["half"]
+POWERS = {"squared": Fraction(2), "cubed": Fraction(3)}
 CHANGERS = set(
     """not no never except isn without pair couple score gross double triple quadruple doubled tripled halved
-    halve times time fold more less fewer plus minus negative positive below above under over than root inverse reciprocal
-    factorial mod modulo remainder wrong incorrect""".split()
+    time fold more less fewer plus minus negative positive below above under over than root inverse reciprocal factorial
+    mod modulo remainder wrong incorrect""".split()
 ) | set(SCALES)  # 5 pairs isn't 5
 QUALIFIERS = {"for", "where", "with"}
 FILLERS = set(
@@ -385,22 +345,25 @@ NOTHING = re.compile("no (real )?(solutions?|roots?)( exists?)?|(the )?empty set
 REAL_NUMBERS = re.compile(
     "(the )?(set of )?(all |any |every )?(reals|real (numbers?|values?))(?P<but> (except|but|excluding)( for)?)?"
 )
-CURRENCIES = table("$ ¤ dollar USD; € euro EUR; £ GBP; ¥ yen JPY; ₹ rupee INR Rs; ¢ cent; ₩ won KRW")
-UNITS = table("""% percent pct percentage; degree deg; celsius; fahrenheit; inch in inches; ft foot feet; yd yard; mi mile;
+CURRENCIES = table("$ ¤ dollar dollars USD; € euro EUR; £ GBP; ¥ yen JPY; ₹ rupee INR Rs; ¢ cent; ₩ won KRW")
+UNITS = (
+    table("""% percent pct percentage; degree deg; celsius; fahrenheit; inch in inches; ft foot feet; yd yard; mi mile;
     lb pound; oz ounce; gal gallon; qt quart; pt pint; tbsp tablespoon; tsp teaspoon; min minute; h hr hour; d day;
-    wk week; mo month; yr year; rad radian; rev revolution; ha hectare; acre; km/h kph kmh; mi/h mph; ^2 square sq;
-    ^3 cubic cu; squared; cubed; per""")
+    wk week; mo month; yr year; rad radian; ha hectare; km/h kph kmh; mi/h mph; square sq; cubic cu""")
+    | CURRENCIES
+)
 BASES = """m meter metre; g gram gramme; s second sec; N newton; J joule; W watt; V volt; A ampere amp; Hz hertz; Pa pascal;
     K kelvin; mol mole; C coulomb; F farad; T tesla; L l liter litre; eV electronvolt; cal calorie; ohm; B byte; bit; t tonne"""
-for prefix in ": k kilo: M mega: G giga: T tera: h hecto: d deci: c centi: m milli: n nano: p pico".split(":"):
-    letter, word = prefix.split() or ("", "")
-    for row in BASES.split(";"):
-        for name in row.split():  # kN kilonewton
-            UNITS.setdefault((letter if len(name) < 3 else word) + name, letter + row.split()[0])
-UNITS |= CURRENCIES
+for prefix in [
+    [""] * 2,
+    *map(str.split, "k kilo;M mega;G giga;T tera;h hecto;d deci;c centi;m milli;n nano;p pico".split(";")),
+]:
+    for name, base in table(BASES).items():  # kN kilonewton
+        UNITS.setdefault(prefix[len(name) > 2] + name, prefix[0] + base)
 SHORT_WORDS = set(
-    "mm cm km ft kg mg lb oz ml deg min sec hr sq per pct USD EUR GBP Rs lbs hrs yrs mph one two six ten for all any is of the but".split()
-)
+    """mm cm km ft kg mg lb lbs oz ml deg min sec hr hrs yrs sq per pct mph USD EUR GBP Rs one two six ten for
+    all any is of the but""".split()
+)  # others of up to three letters are products of variables
 WORD_COMMANDS = {"gcd", "deg", "dim", "max", "min", "det", "Pr", "arg"}
 
 
@@ -420,10 +383,10 @@ RELATIONS = {"=", "<", ">", "≤", "≥", "≠", "≈", "∈", "∉", "→"}
 FLIP = {">": "<", "≥": "≤"}
 CLOSERS = {"(": {")", "]"}, "[": {")", "]"}, "{": {"}", "over", "choose"}}
 CLOSERS |= {"\\{": {"\\}", "|", ":"}, "⟨": {"⟩"}, "⌊": {"⌋"}, "⌈": {"⌉"}}
-FACTOR_STARTS = {"(", "[", "{", "⌊", "⌈", "frac", "binom", "sqrt", "∞", "…", "sum", "prod", "int", "lim"}
 ACCENTS = {"bar", "hat", "tilde", "vec", "dot", "ddot"}
-FACTOR_STARTS |= ACCENTS
+FACTOR_STARTS = {"(", "[", "{", "⌊", "⌈", "frac", "binom", "sqrt", "∞", "…", "sum", "prod", "int", "lim"} | ACCENTS
 TRIGONOMETRIC = {"sin", "cos", "tan", "cot", "sec", "csc"}
+SET_OPERATORS = {"∪": "union", "∩": "and", "∖": "without"}
 ENVIRONMENT = re.compile("begin ([pbB]?matrix|smallmatrix|array|[dr]?cases)")
 DOTS = ("symbol", "…")
 
@@ -436,26 +399,37 @@ def parse(tokens):
     return as_one(items)
 
 
-def as_one(items: list):
+def as_one(items):
     return items[0] if len(items) == 1 else ("list", *items)
 
 
 def join_relations(items: list, separators: set, head=None) -> list:
-    """x > 0 and x < 12 are an interval, x < 0 or x > 12 a union. A comma is "and", but for relations that exclude each other."""
+    """x > 0 and x < 12 are an intersection of sets, x < 0 or x > 12 a union; a comma is "and" if any number is in both.
+
+    Equations are joined only where they are about `head`.
+    """
     if len(items) < 2 or any(kind_of(item) != "relation" for item in items):
         return items
-    solutions = [solution_of(item) for item in items]
-    names = {solution[0] for solution in solutions if solution}
-    if len(names) == 1 and None not in solutions and (names == {head} or any(item[1] != ("=",) for item in items)):
+    solutions = [solution_of(item) or (None, None) for item in items]
+    names = {name for name, _ in solutions}
+    if len(names) == 1 and None not in names and (names == {head} or any(item[1] != ("=",) for item in items)):
         sets = [("set", value) if kind_of(value) in SCALARS else value for _, value in solutions]
-        sets = [intervals_of(value) for value in sets]
-        if None not in sets:
+        if all(value[0] in SETS for value in sets):
             require(not {"and", "or"} <= separators)
-            with suppress(Unreadable):  # the order of symbols isn't known
-                found = [] if "or" in separators else intersection(*sets)
-                found = found if found or "and" in separators else merged(sum(sets, []))
-                return [("relation", ("∈",), *names, set_of(found))]
+            kind = "union" if "or" in separators else "and" if "and" in separators else "comma"
+            return [("relation", ("∈",), *names, (kind, *sets))]
     return [("or", *items)] if "or" in separators and len(names) != 1 else items
+
+
+def is_condition(last, items) -> bool:
+    r"""2\pi k, k \in Z: an inequality or a membership of a variable that the others use, and don't restrict themselves."""
+    name, _ = kind_of(last) == "relation" and last[1] != ("=",) and solution_of(last) or (None, None)
+    solved = [kind_of(item) == "relation" and solution_of(item) or (None, None) for item in items]
+    return (
+        name is not None
+        and all(has_symbol(item, name) for item in items)
+        and name not in [other for other, _ in solved]
+    )
 
 
 class Parser:
@@ -467,17 +441,16 @@ class Parser:
             (),
             0,
             False,
-        )  # which ± of the statement mean minus; their number; is there a ∓?
-        self.unit_sign = ""  # ° or a currency that was seen in this member
-        self.steps = 0
-        self.at = -1
-        self.text = ""
+        )  # which ± of this statement are minus, their number, is there a ∓
+        self.sign = ""  # ° or a currency that was seen in this member
+        self.steps, self.text = 0, ""
         self.move(0)
 
     def move(self, at: int) -> None:
         self.at = at
         self.kind, self.text, _ = self.tokens[at]
         self.operator = self.text if self.kind == "op" else None
+        self.word = self.text.casefold() if self.kind == "word" else ""
 
     def take(self) -> str:
         """Take the next token, whose kind and text are known; returns its text."""
@@ -491,9 +464,9 @@ class Parser:
         return self.operator in operators and bool(self.take())
 
     def items(self, closers, spread=False) -> list:
-        """Statements between separators, up to a closer. Where there are ; and commas, the ; separates tuples.
+        """Statements between separators, up to a closer; `spread` makes several of one with ±, and joins relations.
 
-        `spread`: a statement with ± becomes several.
+        Where there are ; and commas, the ; separates tuples.
         """
         groups, separators, conditions = [[]], set(), []
         while True:
@@ -503,7 +476,7 @@ class Parser:
                     groups.append([])
             if self.kind == "end" or self.operator in closers:
                 break
-            if groups[-1] and self.kind == "word" and self.text.casefold() in QUALIFIERS:
+            if groups[-1] and self.word in QUALIFIERS:
                 conditions = self.conditions()
                 break
             require(not groups[-1] or self.previous in SEPARATORS)
@@ -512,38 +485,26 @@ class Parser:
         if {";", ","} <= separators:
             items = [group[0] if len(group) == 1 else ("tuple", *group) for group in groups if group]
         elif DOTS in items:
-            return [("tuple", *items)]
+            items = [("tuple", *items)]
         elif spread:
             items = join_relations(items, separators)
-            if len(items) > 1 and not conditions and self.is_condition(items[-1], items[:-1]):
-                conditions = [items.pop()]
-        return [("where", as_one(items), *conditions)] if conditions and spread else items
-
-    def is_condition(self, last, items) -> bool:
-        """2\\pi k, k \\in Z"""
-        if kind_of(last) != "relation" or last[1] == ("=",):
-            return False
-        solution = solution_of(last)
-        return solution is not None and all(
-            has_symbol(item, solution[0])
-            and not (kind_of(item) == "relation" and (solution_of(item) or solution)[0] == solution[0])
-            for item in items
-        )
+        if spread and len(items) > 1 and not conditions and is_condition(items[-1], items[:-1]):
+            conditions = [items.pop()]
+        return [("where", as_one(items), *conditions)] if conditions else items
 
     def conditions(self) -> list:
-        """for all n \\ge 1; where c is a constant"""
+        r"""for all n \ge 1; where c is a constant"""
         self.in_condition, found = True, []
         while self.kind != "end" and self.operator not in ("\\}", ")"):
-            if self.kind == "word":
-                word = self.take().casefold()
+            if word := self.word:
+                self.take()
                 require(word not in CHANGERS or word in ("positive", "negative"))
-                if word not in FILLERS | QUALIFIERS:
-                    found.append(("word", word.removesuffix("s")))
+                found += [("word", word.removesuffix("s"))] if word not in FILLERS | QUALIFIERS else []
             elif not self.accept(*SEPARATORS):
                 statement = self.statement()
-                require(is_name(statement) or (kind_of(statement) == "relation" and "=" not in statement[1]))
-                if kind_of(statement) == "relation":
-                    found.append(statement)
+                relation = kind_of(statement) == "relation"
+                require(is_name(statement) or (relation and "=" not in statement[1]))
+                found += [statement] if relation else []
         self.in_condition = False
         return found
 
@@ -553,13 +514,12 @@ class Parser:
         self.choice, self.signs, self.tied = (), 0, False
         values = [self.statement()]
         require(self.signs <= MAX_SIGNS)
-        end, signs, tied = self.at, self.signs, self.tied
-        choices = [(0,) * signs, (1,) * signs] if tied else product((0, 1), repeat=signs)
-        for self.choice in list(choices)[1:]:
+        end, choices = self.at, list(product((0, 1), repeat=self.signs))
+        for choice in choices[-1:] if self.tied else choices[1:]:
             self.move(start)
-            self.signs = 0
-            if (value := self.statement()) not in values:
-                values.append(value)
+            self.choice, self.signs = choice, 0
+            value = self.statement()
+            values += [value] if value not in values else []
             require(self.at == end)
         self.choice, self.signs, self.tied = outer
         return values
@@ -571,12 +531,11 @@ class Parser:
             return sign == "-"
         self.tied |= sign == "∓"
         self.signs += 1
-        chosen = self.signs <= len(self.choice) and self.choice[self.signs - 1] == 1
-        return chosen != (sign == "∓")
+        return (self.choice[self.signs - 1 : self.signs] == (1,)) != (sign == "∓")
 
     def statement(self):
         self.accept("=", "≈")  # = 42
-        members, operators = [self.quantity() or self.member()], []
+        members, operators = [self.member()], []
         if kind_of(members[0]) == "word" and self.operator == ":":  # Area: 42
             require(CHANGERS.isdisjoint(members[0][1].split()))
             self.operator = "="
@@ -593,151 +552,101 @@ class Parser:
             operators, members = [FLIP[operator] for operator in reversed(operators)], members[::-1]
         return ("relation", tuple(operators), *members) if operators else members[0]
 
-    def quantity(self):
-        """P(X = 2) or lcm(4, 6) before an equals sign: a name, whatever is in its brackets. But x(x + 1) is a product."""
-        start, at = self.at, self.at + 1
-        if self.kind not in ("name", "word"):
-            return None
-        while self.tokens[at][1] == "'" or self.tokens[at][1] == "_":
-            at += 1 if self.tokens[at][1] == "'" else 2
-        if self.tokens[at][1] not in ("(", "["):
-            return None
-        depth, end = 1, at + 1
-        while depth and end < len(self.tokens):
-            depth += (self.tokens[end][1] in ("(", "[")) - (self.tokens[end][1] in (")", "]"))
-            end += 1
-        inside = self.tokens[at + 1 : end - 1]
-        product = not any(text in RELATIONS | {",", "∩", "∪", "|"} for _, text, _ in inside) and len(inside) != 1
-        special = self.kind == "word" or self.text in ("P", "E") or self.tokens[at][1] == "["
-        if end >= len(self.tokens) or self.tokens[end][1] not in ("=", "≈") or (product and not special) or not inside:
-            return None
-        self.move(end)
-        name = text_key(self.tokens[start:at])
-        if all(kind in ("number", "name") or text == "," for kind, text, _ in inside):
-            inside = [("symbol", text) if kind == "name" else ("word", text) for kind, text, _ in inside if text != ","]
-            return ("call", name, *inside)
-        return ("call", name, ("word", text_key(inside)))
-
     def member(self):
-        outer, self.unit_sign = self.unit_sign, ""
-        if self.kind == "word" and self.text.casefold() in NUMBERS:
+        outer, self.sign = self.sign, ""
+        if self.word in NUMBERS:
             value = self.number_word()
-        elif self.kind == "word" and UNITS.get(self.text) not in CURRENCIES:
-            self.unit_sign = outer
+        elif self.word and self.text not in CURRENCIES:
+            self.sign = outer
             return self.phrase()
         else:
             value = self.operations()
-        while self.kind == "word" and self.text.casefold().removesuffix("s") in SCALES:
-            value = multiply(value, SCALES[self.take().casefold().removesuffix("s")])
-        if self.text == "of" and self.previous.isalpha() and self.tokens[self.at + 1][0] == "number":
+        while self.word.removesuffix("s") in SCALES or self.word in POWERS:
+            word = self.take().casefold()
+            value = power(value, POWERS[word]) if word in POWERS else multiply(value, SCALES[word.removesuffix("s")])
+        if self.word == "of" and self.previous.isalpha() and self.tokens[self.at + 1][0] == "number":  # half of 10
             self.take()
-            value = multiply(value, self.sum())  # half of 10
-        if self.kind == "word" and self.text in ("squared", "cubed"):
-            value = power(value, Fraction(2 if self.take() == "squared" else 3))
+            value = multiply(value, self.sum())
         if self.kind == "currency":  # 5 €
             self.mark(self.take())
-        unit = self.unit()
-        self.unit_sign = outer
+        unit, self.sign = self.unit(), outer
         return ("unit", value, unit) if unit else value
 
     def operations(self):
         value, ratio = self.sum(), []
-        while self.operator in ("∪", "∩", "∖", ":") and not (self.in_set and self.operator == ":"):
-            if (operator := self.take()) == ":":
-                ratio = [*ratio, value] if not ratio else ratio
-                ratio.append(self.sum())
-            else:
-                other = self.sum()
-                value = combine_sets(operator, value, ("set", other) if kind_of(other) in SCALARS else other)
-        if ratio:  # 1:2:3 is 2:4:6
-            ratio = [multiply(part, inverse(ratio[-1])) for part in ratio]
-            value = ("tuple", *ratio) if len(ratio) > 2 else ratio[0]
-        return value
+        while self.operator in SET_OPERATORS or (self.operator == ":" and not self.in_set):
+            operator, ratio = self.take(), ratio or [value]
+            ratio.append(other := self.sum())
+            if operator in SET_OPERATORS:
+                value, other = (("set", part) if kind_of(part) in SCALARS else part for part in (value, other))
+                require(value[0] in SETS and other[0] in SETS)
+                value, ratio = (SET_OPERATORS[operator], value, other), []
+        ratio = [multiply(part, inverse(ratio[-1])) for part in ratio]  # 1:2:3 is 2:4:6
+        return ("tuple", *ratio) if len(ratio) > 2 else ratio[0] if ratio else value
 
     def number_word(self):
         value = NUMBERS[self.take().casefold()]
         if self.operator == "-" and self.tokens[self.at + 1][0] == "word":
             self.take()
-        if value >= 20:  # twenty-five
-            if self.kind == "word" and 0 < NUMBERS.get(self.text.casefold(), 0) < 10:
-                value += NUMBERS[self.take().casefold()]
+        if value >= 20 and 0 < NUMBERS.get(self.word, 0) < 10:  # twenty-five
+            value += NUMBERS[self.take().casefold()]
         return value
 
     def phrase(self):
-        words = []
-        while self.kind == "word" and (not words or self.text.casefold() not in QUALIFIERS):
-            words.append(self.take())
-        text = " ".join(words)
+        text = self.take()
+        while self.word and self.word not in QUALIFIERS:
+            text += " " + self.take()
         if NOTHING.fullmatch(text.casefold()):
             return ("set",)
         if match := REAL_NUMBERS.fullmatch(text.casefold()):
-            value = ("pair", MINUS_INFINITY, INFINITY, "()")
+            value = REALS
             while match["but"] and (self.accept(*SEPARATORS) or self.kind != "end"):
                 excluded = self.sum()
-                value = combine_sets("∖", value, excluded if kind_of(excluded) == "set" else ("set", excluded))
+                value = ("without", value, excluded if kind_of(excluded) == "set" else ("set", excluded))
             return value
-        return ("symbol", text) if len(text) == 1 else ("word", text.casefold())
+        return ("symbol", text) if len(text) == 1 else ("word", text if "(" in text else text.casefold())
 
     def mark(self, sign: str) -> None:
-        require(self.unit_sign in ("", sign))
-        self.unit_sign = sign
+        require(self.sign in ("", sign))
+        self.sign = sign
 
     def unit(self) -> str:
-        """The unit of a member in one spelling: h^-1 km for km/h, kilometers per hour and \\frac{km}{h}."""
-        powers = dict.fromkeys(self.unit_sign.split(), 1)
+        r"""The unit after a member in one spelling: h^-1 km for km/h, kilometers per hour and \frac{km}{h}."""
+        powers, ahead, below, deep, last = dict.fromkeys(self.sign.split(), 1), 1, False, 0, None
         if self.accept("%"):
             powers["%"] = 1
-        if not self.in_condition:
-            self.unit_factors(powers, 1)
-        powers.pop("unit", None)  # square units are a unit that wasn't given
-        return " ".join(name if n == 1 else f"{name}^{n}" for name, n in sorted(powers.items()) if n)
-
-    def unit_factors(self, powers: dict, sign: int) -> None:
-        turn, ahead, last = sign, 1, None
-        while True:
-            if self.kind == "word" and self.text.casefold() not in QUALIFIERS:
-                word = self.take()
-                require(word.casefold() not in CHANGERS and word.casefold().removesuffix("s") not in CHANGERS)
-                unit = unit_of(word)
-                if unit == "per":
-                    turn = -sign
-                elif unit in ("squared", "cubed") or unit in ("^2", "^3"):
-                    n = 2 if unit in ("squared", "^2") else 3
-                    if unit.startswith("^"):
-                        ahead = n
-                    else:
-                        require(last)
-                        powers[last] *= n
+        while not self.in_condition:
+            if self.word and self.word not in QUALIFIERS:
+                require(not CHANGERS & {self.word, self.word.removesuffix("s")})
+                unit = unit_of(self.take())
+                if unit in POWERS and last:
+                    powers[last] *= POWERS[unit]
+                elif unit in ("square", "cubic"):
+                    ahead = 2 if unit == "square" else 3
+                elif unit == "per":
+                    below = True
                 else:
-                    for i, part in enumerate(unit.split("/")):
-                        powers[part] = powers.get(part, 0) + ahead * (turn if i == 0 else -turn)
-                    turn, ahead, last = sign, 1, unit
-            elif self.operator == "^" and last:
-                self.take()
+                    for i, last in enumerate(unit.split("/")):
+                        powers[last] = powers.get(last, 0) + (-ahead if below or i else ahead)
+                    ahead, below = 1, below and deep > 0
+            elif last and self.accept("^"):
                 exponent = self.factor()
                 require(isinstance(exponent, Fraction) and abs(exponent) < 100)
                 powers[last] *= exponent
-            elif self.operator in ("/", "*") and self.leads_to_word():
-                turn = -sign if self.take() == "/" else sign
-            elif self.operator in ("(", "{") and self.leads_to_word():
-                closer = {"(": ")", "{": "}"}[self.take()]
-                self.unit_factors(powers, turn)
-                require(self.accept(closer))
-                turn = sign
-            elif self.operator == "frac" and self.leads_to_word():
-                self.take()
-                for turn in (sign, -sign):
-                    require(self.accept("{"))
-                    self.unit_factors(powers, turn)
-                    require(self.accept("}"))
-                turn = sign
+            elif self.operator in ("/", "*", "(", "{", "frac") and self.leads_to_word():
+                below |= self.take() == "/"
+                deep += self.previous in ("(", "{")
+            elif deep and self.accept(")", "}"):
+                deep, below = deep - 1, self.operator == "{"  # the lower half of a fraction
             else:
-                return
+                break
+        powers.pop("unit", None)  # square units are a unit that wasn't given
+        return " ".join(name if n == 1 else f"{name}^{n}" for name, n in sorted(powers.items()) if n)
 
     def leads_to_word(self) -> bool:
         """Is a unit next, behind a sign or a bracket?"""
         at = self.at + 1
-        while self.tokens[at][1] in ("(", "{") and self.tokens[at][0] == "op":
+        while self.tokens[at][:2] in (("op", "("), ("op", "{")):
             at += 1
         return self.tokens[at][0] == "word"
 
@@ -772,7 +681,7 @@ class Parser:
 
     def factor(self):
         minus = False
-        while self.operator in SIGNS or self.kind == "currency" or (self.kind == "word" and self.text in CURRENCIES):
+        while self.operator in SIGNS or self.kind == "currency" or (self.word and self.text in CURRENCIES):
             if self.operator in SIGNS:
                 minus ^= self.minus()
             else:
@@ -785,9 +694,8 @@ class Parser:
         require(self.depth <= MAX_DEPTH)
         value = self.atom()
         if self.operator == "_" and self.previous in (")", "}"):  # {g}_{k}, (2516)_8
-            whole = isinstance(value, Fraction) and value.denominator == 1
-            require(whole or value[0] == "symbol")
-            value = ("symbol", (str(value) if whole else value[1]) + self.subscript())
+            require(value[0] == "symbol" if isinstance(value, tuple) else value.denominator == 1)
+            value = ("symbol", (value[1] if isinstance(value, tuple) else str(value)) + self.subscript())
         while self.operator in ("!", "°", "^"):
             operator = self.take()
             if operator == "^":
@@ -838,12 +746,12 @@ class Parser:
             return root(self.atom(), index)
         if text in ACCENTS:
             value = self.argument()
-            if self.operator == "_":  # \\bar{z}_1 is \\bar{z_1}
+            if self.operator == "_":  # \bar{z}_1 is \bar{z_1}
                 require(value[0] == "symbol")
                 value = ("symbol", value[1] + self.subscript())
             return ("call", text, value)
-        if text in ("∞", "∅", "…"):
-            return {"∞": INFINITY, "∅": ("set",), "…": DOTS}[text]
+        if text in ("∞", "∅", "…", "R"):
+            return {"∞": INFINITY, "∅": ("set",), "…": DOTS, "R": REALS}[text]
         if text in ("sum", "prod", "int", "lim"):
             return self.series(text)
         require(ENVIRONMENT.fullmatch(text))
@@ -863,7 +771,7 @@ class Parser:
     def environment(self, name: str):
         rows, end, cases = [[]], "end " + name, name.endswith("cases")
         while not self.accept(end):
-            while cases and self.kind == "word" and self.text.casefold() in ("if", "for", "when", "where"):
+            while cases and self.word in ("if", "for", "when", "where"):
                 self.take()
             rows[-1].append(as_one(self.items({"&", "\\\\", end})))
             if self.accept("\\\\") and self.operator != end:
@@ -872,10 +780,9 @@ class Parser:
                 require(self.accept("&"))
         if not cases:
             return ("matrix", *map(tuple, rows))
-        if all(len(row) == 1 for row in rows):
-            return ("list", *(row[0] for row in rows))
-        require(all(len(row) == 2 for row in rows))
-        return ("set", *(("tuple", *row) for row in rows))
+        columns = {len(row) for row in rows}
+        require(columns in ({1}, {2}))
+        return ("list", *(row[0] for row in rows)) if columns == {1} else ("set", *(("tuple", *row) for row in rows))
 
     def subscript(self) -> str:
         """The text of a subscript, if there is one."""
@@ -952,10 +859,9 @@ class Parser:
         require(self.take() == "\\}" and conditions)
         head = heads[0]
         if kind_of(head) == "relation":  # x \in \mathbb{R}
-            conditions = join_relations([head, *conditions], {"and"})
-            head = head[2]
+            conditions, head = join_relations([head, *conditions], {"and"}), head[2]
         conditions = join_relations(conditions, {"or"}, head)
-        solution = solution_of(conditions[0]) if len(conditions) == 1 and kind_of(conditions[0]) == "relation" else None
-        if solution and solution[0] == head and intervals_of(solution[1]) is not None:
-            return solution[1]
+        name, solution = kind_of(conditions[0]) == "relation" and solution_of(conditions[0]) or (None, None)
+        if len(conditions) == 1 and name == head and kind_of(solution) in SETS:
+            return solution
         return ("set", ("where", head, *conditions))

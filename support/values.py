@@ -3,26 +3,27 @@
 A value is a Fraction, or a tuple that begins with its kind:
 
     expressions   ("symbol", name)  ("+", terms...)  ("*", factors...)  ("^", base, exponent)  ("call", name, args...)
-    containers    ("tuple", items...)  ("set", items...)  ("list", items...)  ("union", parts...)  ("matrix", rows...)
+    containers    ("tuple", items...)  ("list", items...)  ("matrix", rows...)
                   ("pair", left, right, brackets): an interval, or if both brackets are of a kind perhaps a tuple or list
+    sets          ("set", items...)  ("union", sets...)  ("and", sets...)  ("without", set, set)  a pair
     statements    ("relation", operators, members...)  ("or", relations...)  ("where", value, conditions...)
     the rest      ("unit", value, unit)  ("choice", letter, value)  ("word", text)
 """
 
 import math
 import re
+import zlib
 from fractions import Fraction
 from functools import partial
-from itertools import pairwise
 
 MAX_BITS = 14_000  # of a numerator or denominator: about 4,200 digits, below Python's own limit on int <-> str
 EXPRESSIONS = {"symbol", "+", "*", "^", "call"}
 SCALARS = {"rational", "expression"}
+SETS = {"set", "pair", "union", "and", "without", "comma"}
 FUNCTIONS = set("sin cos tan cot sec csc asin acos atan sinh cosh tanh log abs floor ceil factorial binomial".split())
 INFINITY = ("symbol", "∞")
 MINUS_ONE = Fraction(-1)
-MINUS_INFINITY = ("*", MINUS_ONE, INFINITY)
-REALS = [(MINUS_INFINITY, INFINITY, "()")]
+REALS = ("pair", ("*", MINUS_ONE, INFINITY), INFINITY, "()")
 
 
 class Unreadable(Exception):
@@ -102,7 +103,7 @@ def negative(value):
 
 def root(value, index=Fraction(2)):
     """The real root, where an odd one of a negative number is asked for, as everybody means it."""
-    if isinstance(index, Fraction) and index % 2 == 1 and (approximate(value) or 0) < -1e-9:
+    if isinstance(index, Fraction) and index % 2 == 1 and (position(value) or 0) < -1e-9:
         return negative(power(negative(value), inverse(index)))
     return power(value, inverse(index))
 
@@ -125,26 +126,25 @@ def call(function: str, *arguments):
     return ("call", function, *arguments)
 
 
-def approximate(value) -> float | None:
-    """A number that is near the value; None if it has variables, isn't real or isn't a number."""
+def position(value, side: int = 0):
+    """Where a real number lies: a Fraction, or a float near it. None if it isn't real, or has variables and no `side`.
+
+    Variables are somewhere above 10 with side 1, and below -10 with side -1.
+    """
     try:
-        number = estimate(value)
-    except (ArithmeticError, ValueError, TypeError, LookupError, AttributeError):
+        if isinstance(value, Fraction):
+            return value if bits(value) < 1_000 else None
+        kind, *parts = value
+        if kind == "symbol":
+            variable = side * (10 + zlib.crc32(parts[0].encode()) / 2**32) or None
+            return {"pi": math.pi, "e": math.e, "∞": math.inf, "i": None}.get(parts[0], variable)
+        function = parts.pop(0) if kind == "call" else kind
+        parts = [position(part, side) for part in parts]
+        compute = {"+": math.fsum, "*": math.prod, "^": lambda pair: pair[0] ** pair[1]}.get(function)
+        number = compute(parts) if compute else getattr(math, {"abs": "fabs"}.get(function, function))(*parts)
+        return None if isinstance(number, complex) else number
+    except (ArithmeticError, ValueError, TypeError, AttributeError):
         return None
-    return number if isinstance(number, float) else None
-
-
-def estimate(value) -> float:
-    if isinstance(value, Fraction):
-        return float(value)
-    kind, *parts = value
-    if kind == "symbol":
-        return {"pi": math.pi, "e": math.e, "∞": math.inf}[parts[0]]
-    if kind == "call":
-        function, *parts = parts
-        return float(getattr(math, "fabs" if function == "abs" else function)(*map(estimate, parts)))
-    compute = {"+": math.fsum, "*": math.prod, "^": lambda pair: pair[0] ** pair[1]}[kind]
-    return compute([estimate(part) for part in parts])
 
 
 def substitute(value, names: dict):
@@ -166,77 +166,36 @@ def has_symbol(value, symbol) -> bool:
     return value == symbol or (isinstance(value, tuple) and any(has_symbol(part, symbol) for part in value[1:]))
 
 
-# ---- Sets of real numbers: lists of intervals (left, right, brackets), a number being [x, x] -------------------------
+# ---- Sets of real numbers --------------------------------------------------------------------------------------------
 
 
-def intervals_of(value) -> list | None:
-    kind, *parts = value if isinstance(value, tuple) else ("rational",)
+def ends(value) -> list:
+    """The numbers and the ends of intervals that a set is made of."""
+    if kind_of(value) in SCALARS:
+        return [value]
+    require(value[0] in SETS)
+    return [end for part in value[1:] if not isinstance(part, str) for end in ends(part)]
+
+
+def contains(value, rank: int, ranks: dict) -> bool:
+    """Is this point in the set? An end has an odd rank, the numbers between two ends have the even rank between theirs."""
+    kind, *parts = value
+    if kind == "set":
+        return any(ranks[part] == rank for part in parts)
     if kind == "pair":
-        return [tuple(parts)]
-    if kind == "set" and all(kind_of(part) in SCALARS for part in parts):
-        return [(part, part, "[]") for part in parts]
-    found = [intervals_of(part) for part in parts] if kind == "union" else [None]
-    return None if None in found else sum(found, [])
+        left, right, brackets = ranks[parts[0]], ranks[parts[1]], parts[2]
+        inside = left <= rank <= right and (rank > left or brackets[0] == "[")
+        return inside and (rank < right or brackets[1] == "]")
+    inside = [contains(part, rank, ranks) for part in parts]
+    if kind == "without":
+        return inside[0] and not inside[1]
+    return any(inside) if kind == "union" else all(inside)
 
 
-def set_of(intervals: list):
-    if all(left == right for left, right, _ in intervals):
-        return ("set", *(left for left, _, _ in intervals))
-    return ("pair", *intervals[0]) if len(intervals) == 1 else ("union", *(("pair", *part) for part in intervals))
-
-
-def position(end):
-    """Where an end of an interval lies; None for an expression with variables, and for huge numbers."""
-    if isinstance(end, Fraction):
-        return end if bits(end) < 1_000 else None
-    return -math.inf if end == MINUS_INFINITY else approximate(end)
-
-
-def merged(intervals: list) -> list:
-    """The same set in disjoint intervals, in order: [1, 2] and [2, 3] are [1, 3]. Unreadable if the order isn't known."""
-    intervals = [interval for interval in intervals if interval[0] != interval[1] or interval[2] == "[]"]
-    at = {end: position(end) for interval in intervals for end in interval[:2]}
-    if len(intervals) < 2:
-        return intervals
-    require(None not in at.values() and all(b - a > 1e-9 for a, b in pairwise(sorted(at.values()))))
-    result = []
-    for left, right, brackets in sorted(intervals, key=lambda part: (at[part[0]], part[2][0] == "(")):
-        start, end, around = result[-1] if result else (None, None, "")
-        if result and (at[left] < at[end] or (left == end and (brackets[0] == "[" or around[1] == "]"))):
-            if (at[right], brackets[1] == "]") > (at[end], around[1] == "]"):
-                result[-1] = (start, right, around[0] + brackets[1])
-        elif at[left] <= at[right]:
-            result.append((left, right, brackets))
-    return result
-
-
-def complement(intervals: list) -> list:
-    gaps, left, bracket = [], MINUS_INFINITY, "("
-    for start, end, brackets in merged(intervals):
-        gaps.append((left, start, bracket + (")" if brackets[0] == "[" else "]")))
-        left, bracket = end, "(" if brackets[1] == "]" else "["
-    gaps.append((left, INFINITY, bracket + ")"))
-    return [gap for gap in gaps if gap[0] != gap[1] or gap[2] == "[]"]
-
-
-def intersection(*sets: list) -> list:
-    sets = [part for part in sets if part != REALS] or [REALS]
-    return sets[0] if len(sets) == 1 else complement([gap for part in sets for gap in complement(part)])
-
-
-def combine_sets(operator: str, a, b):
-    """a ∪ b, a ∩ b or a without b. Other unions than those of real numbers are kept in parts."""
-    x, y = intervals_of(a), intervals_of(b)
-    try:
-        require(x is not None and y is not None)
-        if operator == "∪":
-            return set_of(merged(x + y))
-        return set_of(intersection(x, y if operator == "∩" else complement(y)))
-    except Unreadable:
-        require(operator == "∪")
-        parts = [part for side in (a, b) for part in (side[1:] if kind_of(side) == "union" else [side])]
-        sets = all(kind_of(part) == "set" for part in parts)
-        return ("set", *(item for part in parts for item in part[1:])) if sets else ("union", *parts)
+def points(value, ranks: dict) -> list[bool]:
+    """Which ends of intervals, and which numbers between them, are in the set? x < 1, x > 5 is "or", as none is in both."""
+    inside = [contains(value, rank, ranks) for rank in range(2 * len(ranks) + 1)]
+    return points(("union", *value[1:]), ranks) if value[0] == "comma" and not any(inside) else inside
 
 
 # ---- Statements ------------------------------------------------------------------------------------------------------
@@ -266,12 +225,11 @@ def solution_of(relation):
             return members[0], members[-1]
         return (members[1], members[0]) if operators == ("=",) and is_name(members[1]) else None
     if operators in (("≠",), ("∉",)) and is_name(members[0]):
-        excluded = intervals_of(("set", members[1]) if operators == ("≠",) else members[1])
-        return (members[0], set_of(complement(excluded))) if excluded else None
+        return members[0], ("without", REALS, ("set", members[1]) if operators == ("≠",) else members[1])
     if len(members) == 2 and (solution := solution_of_absolute(*members, operators[0])):
         return solution
     if len(members) == 2 and is_name(members[0]):  # x < 3 is -∞ < x < 3
-        operators, members = ("<", *operators), [MINUS_INFINITY, *members]
+        operators, members = ("<", *operators), [REALS[1], *members]
     elif len(members) == 2:
         operators, members = (*operators, "<"), [*members, INFINITY]
     if not set(operators) <= {"<", "≤"} or [is_name(member) for member in members] != [False, True, False]:
@@ -294,5 +252,5 @@ def solution_of_absolute(left, right, operator):
     if not is_name(name) or (isinstance(bound, Fraction) and bound < 0) or kind_of(bound) not in SCALARS:
         return None
     brackets = "()" if inside == (operator == "<") else "[]"
-    within = [(add(negative(bound), negative(shift)), add(bound, negative(shift)), brackets)]
-    return name, set_of(within if inside else complement(within))
+    within = ("pair", add(negative(bound), negative(shift)), add(bound, negative(shift)), brackets)
+    return name, within if inside else ("without", REALS, within)
