@@ -564,9 +564,6 @@ class Parser:
         while self.word.removesuffix("s") in SCALES or self.word in POWERS:
             word = self.take().casefold()
             value = power(value, POWERS[word]) if word in POWERS else multiply(value, SCALES[word.removesuffix("s")])
-        if self.word == "of" and self.previous.isalpha() and self.tokens[self.at + 1][0] == "number":  # half of 10
-            self.take()
-            value = multiply(value, self.sum())
         if self.kind == "currency":  # 5 €
             self.mark(self.take())
         unit, self.sign = self.unit(), outer
