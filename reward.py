@@ -1,7 +1,7 @@
 r"""The verifier: is the final answer of a response right?  In RL this is the reward.
 
     python reward.py 'So it is \boxed{\frac{1}{2}}.' 0.5      prints `correct`, and the answer that it extracted
-    python reward.py --file rows.jsonl                        {"response", "answer"} a line -> a verdict a line
+    python reward.py --file PAIRS.jsonl                       {"response", "answer"} a line, graded
 
 How it decides. `extract` takes the last balanced \boxed{...} (or \fbox), else the last `#### x`. `equivalent` is a
 ladder from cheap to dear: plain numbers as text, the same text, the same value, a proof by sympy. support/latex.py
@@ -20,6 +20,8 @@ import re
 import sys
 from fractions import Fraction
 
+from tqdm import tqdm
+
 from support import latex, prover, values
 from support.values import INFINITY, SCALARS, SETS, add, has_symbol, kind_of, negative, require, solution_of, substitute
 
@@ -28,10 +30,10 @@ MAX_COMPARISONS = 5_000  # of parts with parts, for one verdict
 MAX_WORK = prover.MAX_WORK  # of sympy for one verdict: after so much, it asks nothing more
 QUESTION_WORK = 2_000  # for a question as such: the process that answers it starts in some milliseconds
 BRACE = re.compile(r"\\{1,4}(?:boxed|fbox)(?:\s{0,9}\{|\s{1,9}(?:[+-]?\.?\d[\d.,/]*|[A-Za-z]\b))|\\.|[{}]", re.DOTALL)
-BETWEEN = re.compile(  # two boxes of one answer: \boxed{1}, \boxed{2} and $x=\boxed{1}$, $x=\boxed{2}$
-    r"[\s$]*(?:\\[()\]])?[\s$]*(?:,|;|\\q?quad|\\text\{|,?\s*(?:and|or)\b)(?:[\s$,}]|\\q?quad|\\[(\[]|\\text\{|(?:and|or)\b)*"
-)
-NAME = re.compile(r"[A-Za-z](?:_\{?\w+\}?)?\s?=\s?$")
+SEPARATOR = r"(?:[,;&\s$]|\\q?quad|\\[()\[\], ]|\\text\s?\{|\}|\band\b|\bor\b)"
+NAME = r"(?P<name>[A-Za-z](?:_\{?\w+\}?)?\s?=\s?)?"
+BETWEEN = re.compile(rf"(?=.*(?:[,;&]|quad|and|or)){SEPARATOR}*{NAME}", re.DOTALL)  # of \boxed{1}, \boxed{2}
+BEFORE = re.compile(rf"(?:^|[^\w\\]){NAME}$")
 
 
 def extract(response: str) -> str | None:
@@ -61,24 +63,25 @@ def extract(response: str) -> str | None:
     if any(box and (not boxes or box[0] > boxes[-1][0]) for box in open_braces):
         return None
     if boxes:
-        return one_answer(response, boxes) or None
+        return (one_answer(response, boxes) if len(boxes) > 1 else response[slice(*boxes[0][2])].strip()) or None
     _, found, line = response.rpartition("####")
     answer = line.strip(" \t").split("\n")[0].split("<|")[0]  # <|: a chat template's special token
     return (found and answer.strip()) or None
 
 
 def one_answer(response: str, boxes: list) -> str:
-    """The last box's content, after those of the boxes that belong to it, each with the name on its left."""
+    """The last box's content; or if it belongs to boxes before it, that of all, each with the name on its left: x=1, x=2."""
     parts = []
-    for box, (start, _, content) in reversed(list(enumerate(boxes))):
-        before = response[boxes[box - 1][1] if box else 0 : start][-100:]
-        name = NAME.search(before)
-        parts.insert(0, ((name[0] if name else "") + response[slice(*content)], response[slice(*content)]))
-        between = before[: name.start()] if name else before
-        same_command = box and response[boxes[box - 1][0] :][:6] == response[start:][:6]
-        if not same_command or not BETWEEN.fullmatch(between):
+    for i in reversed(range(len(boxes))):
+        start, _, content = boxes[i]
+        previous, end = boxes[i - 1][:2] if i else (start, 0)
+        between = response[end:start] if start - end < 100 else ""
+        joined = BETWEEN.fullmatch(between) if response[previous:].startswith(response[start : start + 6]) else None
+        name = joined or BEFORE.search(response[max(end, start - 30) : start])
+        parts.append((name["name"] or "" if name and (parts or joined) else "") + response[slice(*content)].strip())
+        if not joined:
             break
-    return ", ".join(part[0] for part in parts) if len(parts) > 1 else parts[0][1].strip()
+    return ", ".join(dict.fromkeys(reversed(parts)))
 
 
 def equivalent(prediction: str, answer: str) -> bool:
@@ -308,11 +311,11 @@ def same_where(a, b, budget) -> bool:
 # ---- Command line ----------------------------------------------------------------------------------------------------
 
 USAGE = """usage: python reward.py RESPONSE ANSWER
-       python reward.py --file FILE.jsonl
+       python reward.py --file PAIRS.jsonl > GRADED.jsonl
 
 Prints `correct` or `incorrect`, and the final answer that was extracted from RESPONSE.
-With --file, reads one {"response": ..., "answer": ...} a line and writes one {"correct": ..., "extracted": ...} a line;
-a count goes to stderr. Exit code 0, or 2 if the arguments or the file can't be used."""
+With --file, reads a JSON object with "response" and "answer" a line, and writes it with "correct" and "extracted" added;
+a progress bar and the totals go to stderr. Exit code 0, or 2 if the arguments or the file can't be used."""
 
 
 def main(arguments: list[str]) -> int:
@@ -336,22 +339,24 @@ def verify_file(path: str) -> int:
     rows = []
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            for line in filter(str.strip, file):
-                row = json.loads(line)
-                rows.append((row["response"] + "", row["answer"] + ""))  # a TypeError if it isn't text
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    rows.append(json.loads(line))
+                    _ = rows[-1]["response"] + "", rows[-1]["answer"] + ""  # a TypeError if it isn't text
     except OSError as error:
         print(f"reward.py: can't read {path}: {error.strerror}; check the path", file=sys.stderr)
         return 2
     except (ValueError, LookupError, TypeError, RecursionError):
         expected = 'expected a JSON object with strings "response" and "answer"'
-        print(f"reward.py: {path}, row {len(rows) + 1}: {expected}", file=sys.stderr)
+        print(f"reward.py: {path}, line {number}: {expected}", file=sys.stderr)
         return 2
-    correct = 0
-    for response, answer in rows:
-        verdict = verify(response, answer)
-        correct += verdict
-        print(json.dumps({"correct": verdict, "extracted": extract(response)}))
-    print(f"{correct} of {len(rows)} correct", file=sys.stderr)
+    counts = {"correct": 0, "without an answer": 0}
+    for row in tqdm(rows, desc="grading", unit="pair", disable=None):
+        row |= {"correct": verify(row["response"], row["answer"]), "extracted": extract(row["response"])}
+        counts["correct"] += row["correct"]
+        counts["without an answer"] += row["extracted"] is None
+        tqdm.write(json.dumps(row))
+    print(f"{len(rows)} pairs: " + ", ".join(f"{n} {name}" for name, n in counts.items()), file=sys.stderr)
     return 0
 
 

@@ -99,6 +99,15 @@ def read(text: str) -> tuple[str, list]:
     return key, readings
 
 
+def is_sentence(text: str) -> bool:
+    """Is this a text of many words and no value, which no response would equal?"""
+    words = re.findall(r"(?<![\\A-Za-z])[A-Za-z]{2,}", text)
+    readings = []
+    with suppress(Unreadable):
+        _, readings = read(text)
+    return len(words) > 6 and all(kind_of(value) in ("word", "unit") for value in readings)
+
+
 read_reference = lru_cache(maxsize=512)(read)  # all responses of a group are held against one answer
 
 # ---- Normalize: one character for every way to write it --------------------------------------------------------------
@@ -117,7 +126,7 @@ MIXED_NUMBER = re.compile(  # 2\frac{1}{2}, 2\frac12, 2 1/2, but neither an expo
     r"\\[dtc]?frac ?(?:\{ ?(\d+) ?\}|(\d)) ?(?:\{ ?(\d+) ?\}|(\d)(?!\d))|(?:[ ~]|\\[,;! ]){1,3}(\d+) ?/ ?(\d+))"
 )
 GROUP = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
-ENDS = r"([^][(){},;]+[,;][^][(){},;]+)"
+ENDS = r"([^][(){},;]+(?<!\\)[,;][^][(){},;]+)"
 REWRITES = [  # in this order, each where its first text occurs
     ("$", r"\\\$", "¤"),  # a currency, as is a single $ that no other closes
     ("$", r"^([^$]*)\$([^$]*)$", r"\1¤\2"), ("$", r"\$", " "), ("¤", r"\b(?:US|U\.S\.) ?¤", "¤"),
@@ -301,6 +310,8 @@ def text_key(tokens) -> str:
 def parse_number(text: str) -> Fraction:
     """12, 1.5, .5, 1.2e3, 0.1\\overline{6}, 0.1(6), 0.\\dot{1}4\\dot{2} or 0.166\\ldots"""
     require(len(text) <= MAX_BITS // 4)
+    if text.isdigit():
+        return Fraction(int(text))
     if text[-1].isdigit() and "\\" not in text:
         _, _, exponent = text.lower().partition("e")
         require(len(exponent) <= 5 and abs(int(exponent or "0")) <= MAX_BITS // 4)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data.problems import WORLDS, Problem, first_problems, split_of
 from reward import extract, verify
+from support.latex import is_sentence
 from support.options import UserError
 
 
@@ -60,7 +61,7 @@ def read_problems(path: str | Path, tokenizer, template: str, max_prompt_tokens:
 def read_problem(line: bytes) -> Problem:
     """One line: an object with `question` (text) and `answer` (text or a number). ValueError names a mistake.
 
-    If the answer holds a `\\boxed{}` or GSM8K's `####`, the marked part is taken.
+    If the answer holds a `\\boxed{}` or GSM8K's `####`, the marked part is taken. A sentence is a mistake.
     """
     row = json.loads(line.decode())
     if not isinstance(row, dict) or not {"question", "answer"} <= row.keys():
@@ -77,5 +78,9 @@ def read_problem(line: bytes) -> Problem:
     if answer in ("nan", "inf", "-inf") or not verify(rf"\boxed{{{answer}}}", answer):
         raise ValueError(
             f'"answer" is {given!r}, which the verifier can\'t read; give the final answer alone, or boxed'
+        )
+    if is_sentence(answer):
+        raise ValueError(
+            f'"answer" is {given!r}, a sentence, which no response would equal; give the final answer alone'
         )
     return Problem(question, answer)

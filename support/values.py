@@ -50,20 +50,21 @@ def bits(value: Fraction) -> int:
 
 def combine(operator: str, *values):
     """A sum or product: nested ones of its kind flattened, the rationals computed, equal bases joined, the rest sorted."""
-    require(all(kind_of(value) in SCALARS for value in values))  # no set plus a number
     identity = Fraction(1 if operator == "*" else 0)
     constant, rest = identity, []
     for value in values:
-        nested = isinstance(value, tuple) and value[0] == operator
-        for part in value[1:] if nested else [value]:
+        require(isinstance(value, Fraction) or value[0] in EXPRESSIONS)  # no set plus a number
+        for part in value[1:] if not isinstance(value, Fraction) and value[0] == operator else [value]:
             if not isinstance(part, Fraction):
                 rest.append(part)
                 continue
             constant = constant * part if operator == "*" else constant + part
             require(bits(constant) <= MAX_BITS)
+    if not rest:
+        return constant
     if INFINITY in rest:  # only ∞ and -∞ are values
         require(len(rest) == 1 and abs(constant) == identity)
-    if not rest or (operator == "*" and constant == 0):
+    if operator == "*" and constant == 0:
         return constant
     if operator == "*" and len(rest) > 1:
         powers = {}
@@ -80,17 +81,19 @@ def combine(operator: str, *values):
 
 def power(base, exponent):
     """A power: computed if it is rational and small enough, else itself."""
+    whole = isinstance(exponent, Fraction) and exponent.denominator == 1
+    if isinstance(base, Fraction):
+        require(base or (isinstance(exponent, Fraction) and exponent > 0))
+        if whole and (abs(base.numerator) == base.denominator or bits(base) * abs(exponent.numerator) <= MAX_BITS):
+            return base**exponent.numerator
     require(kind_of(base) in SCALARS and kind_of(exponent) in SCALARS and INFINITY not in (base, exponent))
-    if isinstance(exponent, Fraction):
-        require(base != 0 or exponent > 0)
-        if base == ("symbol", "i"):
-            exponent %= 4
-        if exponent.denominator == 1 and isinstance(base, tuple) and base[0] == "^":
-            return power(base[1], multiply(base[2], exponent))
-        whole = isinstance(base, Fraction) and exponent.denominator == 1
-        if exponent == 0 or (whole and (abs(base) == 1 or bits(base) * abs(exponent) <= MAX_BITS)):
-            return Fraction(1) if exponent == 0 else base**exponent.numerator
-    return base if exponent == 1 else ("^", base, exponent)
+    if base == ("symbol", "i") and whole:
+        exponent %= 4
+    if whole and exponent in (0, 1):
+        return base if exponent else Fraction(1)
+    if whole and isinstance(base, tuple) and base[0] == "^":  # (x^2)^3 is x^6
+        return power(base[1], multiply(base[2], exponent))
+    return ("^", base, exponent)
 
 
 add, multiply = partial(combine, "+"), partial(combine, "*")

@@ -53,6 +53,8 @@ MISTAKES = {
     '{"question": "1?", "answer": NaN}': "verifier can't read",
     '{"question": "1?", "answer": ""}': "verifier can't read",
     '{"question": "1?", "answer": "\\\\boxed{"}': "verifier can't read",
+    '{"question": "1?", "answer": "It grows without bound as n goes to infinity."}': "a sentence, which no response",
+    '{"question": "1?", "answer": "The area is 5 if and only if the angle is right."}': "a sentence, which no response",
     '{"question": "\\ud800?", "answer": 1}': "surrogates",
     "{": "Expecting property name",
     "[" * 100_000: "recursion",
