@@ -86,7 +86,7 @@ class Run:
             raise UserError(f"stopped: {fault}; {self.how_to_go_on()}") from None
 
     def stop(self, number: int, frame) -> None:
-        """The first Ctrl-C or SIGTERM lets a step end and be saved; the second, or one between steps, stops at once."""
+        """The first Ctrl-C or SIGTERM lets a step end and be saved; the second, or where nothing is unsaved, stops at once."""
         if not self.in_step or self.stopped:
             raise SystemExit(128 + number)
         self.stopped = number
@@ -217,7 +217,9 @@ class Run:
     def evaluation_due(self) -> bool:
         """Before the first step, and at every multiple of --eval-every, also when it was interrupted."""
         every = self.config.eval_every or self.config.steps  # the latter isn't reached before the end
-        return self.before is None or (self.step > 0 and self.step % every == 0)
+        due = self.before is None or (self.step > 0 and self.step % every == 0)
+        self.in_step = self.in_step and not due  # Ctrl-C doesn't wait for a measurement
+        return due
 
     def log_eval(self, measures: dict, answers: dict) -> None:
         """Keep a measurement. Before and after training, print some answers."""
@@ -239,8 +241,8 @@ class Run:
             lengths = {name: log.tell() for name, log in self.logs.items()}
             more = {"step": self.step, "state": self.state, "lengths": lengths, "optimizer": optimizer.state_dict()}
             save_model(senior, self.directory / "checkpoint.pt", **more)
-            self.saved = self.step
-        self.in_step = False
+        self.saved = self.step if due else self.saved
+        self.in_step = self.saved != self.step  # with a step unsaved, Ctrl-C waits for the end of the next
         if self.stopped:
             raise SystemExit(128 + self.stopped)
 

@@ -164,6 +164,23 @@ def test_a_run_that_is_stopped_saves_says_how_to_go_on_and_is_the_same_run(whole
     assert_same_run(out, whole)
 
 
+def test_stopped_between_two_steps_it_loses_none(whole, tmp_path, monkeypatch):
+    """Ctrl-C after step 2, of which nothing is saved yet: it ends after step 3, and step 3 is saved."""
+    out, due = tmp_path / "run", train.Run.evaluation_due
+
+    def interrupted(run):
+        if run.step == 2:
+            signal.raise_signal(signal.SIGINT)
+        return due(run)
+
+    monkeypatch.setattr(train.Run, "evaluation_due", interrupted)
+    assert main(*SHORT, "--save-every", "100", "--out", out) == 130
+    assert load(out / "checkpoint.pt")["step"] == lines(out) == 3
+    monkeypatch.undo()
+    assert main("--resume", out) == 0
+    assert_same_run(out, whole)
+
+
 def test_stopped_while_measuring_before_it_stops_at_once_and_begins_again(whole, tmp_path):
     out = tmp_path / "run"
     process = start(*SHORT, "--out", out, "--eval-samples", "20000")
