@@ -28,10 +28,11 @@ from support.values import INFINITY, SCALARS, SETS, add, has_symbol, kind_of, ne
 MAX_RESPONSE = 200_000  # characters; of a longer response only the end is searched for an answer
 MAX_COMPARISONS = 5_000  # of parts with parts, for one verdict
 MAX_WORK = prover.MAX_WORK  # of sympy for one verdict: after so much, it asks nothing more
+SALTS = "0123456789abcdef"  # of the order that the variables in a set are given, in tries
 QUESTION_WORK = 2_000  # for a question as such: the process that answers it starts in some milliseconds
 BRACE = re.compile(r"\\{1,4}(?:boxed|fbox)(?:\s{0,9}\{|\s{1,9}(?:[+-]?\.?\d[\d.,/]*|[A-Za-z]\b))|\\.|[{}]", re.DOTALL)
-SEPARATOR = r"(?:[,;&\s$]|\\q?quad|\\[()\[\], ]|\\text\s?\{|\}|\band\b|\bor\b)"
-NAME = r"(?P<name>[A-Za-z](?:_\{?\w+\}?)?\s?=\s?)?"
+SEPARATOR = r"(?:[,;&\s$~*]|\\q?quad|\\[()\[\],;:& ]|\\text\s?\{|\}|\band\b|\\?l?or\b)"
+NAME = r"(?P<name>\\?[A-Za-z]+'?(?:_\{?\w+\}?|\(\w+\))?\s?=\s?)?"
 BETWEEN = re.compile(rf"(?=.*(?:[,;&]|quad|and|or)){SEPARATOR}*{NAME}", re.DOTALL)  # of \boxed{1}, \boxed{2}
 BEFORE = re.compile(rf"(?:^|[^\w\\]){NAME}$")
 
@@ -71,7 +72,7 @@ def extract(response: str) -> str | None:
 
 def one_answer(response: str, boxes: list) -> str:
     """The last box's content; or if it belongs to boxes before it, that of all, each with the name on its left: x=1, x=2."""
-    parts = []
+    parts, joiner = [], ", "
     for i in reversed(range(len(boxes))):
         start, _, content = boxes[i]
         previous, end = boxes[i - 1][:2] if i else (start, 0)
@@ -81,7 +82,8 @@ def one_answer(response: str, boxes: list) -> str:
         parts.append((name["name"] or "" if name and (parts or joined) else "") + response[slice(*content)].strip())
         if not joined:
             break
-    return ", ".join(dict.fromkeys(reversed(parts)))
+        joiner = " or " if re.search(r"or\b", between) else " and " if "and" in between else joiner
+    return joiner.join(dict.fromkeys(reversed(parts)))
 
 
 def equivalent(prediction: str, answer: str) -> bool:
@@ -167,16 +169,19 @@ def same(a, b, budget) -> bool:
         return solution is not None and same(solution[1], other, budget)
     if "choice" in kinds:
         return same_choice(a, b, budget)
-    if "where" in kinds:
-        return same_where(a, b, budget)
-    if kinds == {"or"}:
-        return same_items(a[1:], b[1:], budget)
+    if kinds & {"where", "builder"}:
+        return same_where(a, b, kinds, budget)
     if "unit" in kinds:
         return same_quantity(split_unit(a), split_unit(b), budget)
-    if kinds <= SETS | {"list"} and kinds & {"union", "and", "without", "comma"}:
+    if kinds <= SETS and kinds & {"union", "and", "without", "comma"}:
         return same_set(a, b, budget)
-    if kinds <= {"list", "set"}:
-        return same_items(a[1:], b[1:], budget)
+    if "list" in kinds and kinds & {"union", "and", "without", "comma"}:  # (1, 2], (3, ∞) is their union
+        items, other = (a[1:], b) if kind_of(a) == "list" else (b[1:], a)
+        return all(map(values.is_interval, items)) and same(("union", *items), other, budget)
+    if kinds <= {"list", "set"} or kinds == {"or"}:
+        named = [{item[2] for item in value[1:] if kind_of(item) == "relation"} for value in (a, b)]
+        ordered = len(named[0] | named[1]) > 1 and not all(named)  # x=1, y=2 is 1, 2, but not 2, 1
+        return (same_row if ordered else same_items)(a[1:], b[1:], budget)
     if "set" in kinds:  # {42} is 42
         container, other = (a, b) if kind_of(a) == "set" else (b, a)
         return len(container) == 2 and same(container[1], other, budget)
@@ -208,7 +213,8 @@ def same_quantity(a, b, budget) -> bool:
 
 def same_vector(a, b, kinds, budget) -> bool:
     """Ordered containers: (1, 2), [1, 2], a bare 1, 2, a matrix."""
-    if kinds == {"matrix"} and [len(row) for row in a[1:]] != [len(row) for row in b[1:]]:
+    shapes = [(len(value) - 1, len(value[1])) for value in (a, b) if value[0] == "matrix"]
+    if len(set(shapes)) > 1 or (len(kinds) > 1 and any(1 not in shape for shape in shapes)):
         return False
     brackets = {value[3] for value in (a, b) if value[0] == "pair"}
     if len(brackets) > 1:  # (1, 2) isn't [1, 2]
@@ -240,13 +246,12 @@ def same_items(a, b, budget) -> bool:
 def same_set(a, b, budget) -> bool:
     """Sets of real numbers, made of intervals, numbers and other sets: do they have the same points?
 
-    It is enough to look at the ends of all intervals and between them. Variables are tried far above and far below 0.
+    It is enough to look at the ends of all intervals and between them. Variables are tried in many orders.
     """
-    a, b = (("union", *value[1:]) if value[0] == "list" else value for value in (a, b))
     try:
         ends = set(values.ends(a) + values.ends(b))
-        for side in (1, -1):
-            at = {end: values.position(end, side) for end in ends}
+        for salt in [""] if all(values.position(end) is not None for end in ends) else SALTS:
+            at = {end: values.position(end, salt) for end in ends}
             require(None not in at.values())
             ranks, last = {}, None
             for end in sorted(ends, key=at.get):
@@ -255,9 +260,12 @@ def same_set(a, b, budget) -> bool:
                 last = end
             if values.points(a, ranks) != values.points(b, ranks):
                 return False
-    except values.Unreadable:  # tuples, complex numbers
-        return a[0] == b[0] and same_items(a[1:], b[1:], budget)
-    return True
+        return True
+    except values.Unreadable:  # tuples, complex numbers, units
+        a, b = (value[1] if value[0] == "union" and len(value) == 2 else value for value in (a, b))
+        if a[0] != b[0] or a[0] == "pair":
+            return a[0] == b[0] and same_vector(a, b, {"pair"}, budget)
+        return (same_row if a[0] == "without" else same_items)(a[1:], b[1:], budget)
 
 
 def same_relation(a, b, budget) -> bool:
@@ -265,7 +273,8 @@ def same_relation(a, b, budget) -> bool:
     _, other_operators, *other_members = b
     solution, other_solution = solution_of(a), solution_of(b)
     if solution and other_solution and (names := one_name(solution[0], other_solution[0])) is not None:
-        return same(substitute(solution[1], names), other_solution[1], budget)
+        free = all(new in names or not has_symbol(solution[1], ("symbol", new)) for new in names.values())
+        return free and same(substitute(solution[1], names), other_solution[1], budget)
     if operators != other_operators:
         return False
     if same_row(members, other_members, budget):
@@ -279,15 +288,19 @@ def same_relation(a, b, budget) -> bool:
 
 def one_name(a, b) -> dict | None:
     """The names to change in the one so that it is the other's: x for t if they are f(t) and f(x). E is E(x, 0). Or None."""
-    if a == b:
-        return {}
-    heads = {value[1].partition("(")[0] for value in (a, b) if value[0] in ("symbol", "call", "word")}
-    if len(heads) != 1 or a[0] == b[0] == "word":
+    if a == b or not isinstance(a, tuple) or not isinstance(b, tuple):
+        return {} if a == b else None
+    kinds = {a[0], b[0]}
+    if not kinds <= {"symbol", "call", "word"} or kinds == {"word"} or a[1].partition("(")[0] != b[1].partition("(")[0]:
         return None
-    if {a[0], b[0]} != {"call"}:
+    if kinds != {"call"}:
         return {}
-    variables = len(a) == len(b) and all(isinstance(part, tuple) and part[0] == "symbol" for part in a[2:] + b[2:])
-    return {old[1]: new[1] for old, new in zip(a[2:], b[2:], strict=True)} if variables else None
+    renamed = (
+        a[1] not in values.FUNCTIONS
+        and len(a) == len(b)
+        and all(isinstance(part, tuple) and part[0] == "symbol" for part in a[2:] + b[2:])
+    )
+    return {old[1]: new[1] for old, new in zip(a[2:], b[2:], strict=True)} if renamed else None
 
 
 def same_choice(a, b, budget) -> bool:
@@ -298,14 +311,15 @@ def same_choice(a, b, budget) -> bool:
     return other == ("symbol", choice[1]) or same(choice[2], other, budget)
 
 
-def same_where(a, b, budget) -> bool:
-    """2k for k in Z is 2n for n in Z; and 2k, since a condition that only one side has makes no difference."""
-    (x, *conditions), (y, *others) = (value[1:] if kind_of(value) == "where" else [value] for value in (a, b))
-    if conditions and others and kind_of(conditions[0]) == kind_of(others[0]) == "relation":
-        names = {conditions[0][2][1]: others[0][2][1]} if conditions[0][2][0] == others[0][2][0] == "symbol" else {}
-        if names and not has_symbol(x, others[0][2]):
-            x, *conditions = (substitute(value, names) for value in (x, *conditions))
-    return same(x, y, budget) and (not conditions or not others or same_items(conditions, others, budget))
+def same_where(a, b, kinds, budget) -> bool:
+    """2k for k in Z is 2n for n in Z; and 2k, since a condition that only one side has makes no difference but in a set."""
+    (x, *conditions), (y, *others) = (value[1:] if value[0] in ("where", "builder") else [value] for value in (a, b))
+    if not conditions or not others:
+        return "builder" not in kinds and same(x, y, budget)
+    name, other = (kind_of(part) == "relation" and solution_of(part) for part in (conditions[0], others[0]))
+    if name and other and name[0][0] == other[0][0] == "symbol" and not has_symbol(x, other[0]):
+        x, *conditions = (substitute(value, {name[0][1]: other[0][1]}) for value in (x, *conditions))
+    return same(x, y, budget) and same_items(conditions, others, budget)
 
 
 # ---- Command line ----------------------------------------------------------------------------------------------------
@@ -339,7 +353,7 @@ def verify_file(path: str) -> int:
     rows = []
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
-            for number, line in enumerate(file, 1):
+            for number, line in enumerate(file, 1):  # noqa: B007  the error names it
                 if line.strip():
                     rows.append(json.loads(line))
                     _ = rows[-1]["response"] + "", rows[-1]["answer"] + ""  # a TypeError if it isn't text

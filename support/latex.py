@@ -61,22 +61,40 @@ from support.values import (
     multiply,
     negative,
     power,
+    real_power,
     require,
-    root,
     solution_of,
     substitute,
 )
+from support.words import (
+    CHANGERS,
+    CURRENCIES,
+    FILLERS,
+    NEGATIONS,
+    NOTHING,
+    NUMBERS,
+    OTHER_PARTS,
+    POWERS,
+    QUALIFIERS,
+    REAL_NUMBERS,
+    RESTRICTIONS,
+    SCALES,
+    SHORT_UNITS,
+    SHORT_WORDS,
+    SIGNED,
+    STOPS,
+    SYNONYMS,
+    UNITS,
+    table,
+    unit_of,
+)
 
+WORD_COMMANDS = {word: word for word in "gcd deg dim max min det Pr arg Re Im ker".split()} | {"forall": "for"}
 MAX_TEXT = 10_000  # characters
 MAX_TOKENS = 2_000
 MAX_STEPS = 20_000  # tokens taken, those that are read again with another sign included
 MAX_DEPTH = 40  # brackets, functions and exponents inside one another
 MAX_SIGNS = 4  # ± in one statement
-
-
-def table(rows: str) -> dict[str, str]:
-    """Every word of a row stands for the row's first word."""
-    return {word: row.split()[0] for row in rows.split(";") for word in row.split()}
 
 
 def read(text: str) -> tuple[str, list]:
@@ -93,9 +111,10 @@ def read(text: str) -> tuple[str, list]:
         key = text_key(tokens) if key is None else key
         with suppress(Unreadable, RecursionError):
             readings.append(parse(tokens))
-    if (choice := CHOICE.fullmatch(text)) and not CHOICE_MARK.search(choice[2]):
-        content, values = read(choice[2])
-        readings += [("choice", choice[1], value) for value in values or [("word", content)]]
+    if (choice := CHOICE.fullmatch(text)) and not HEDGE.search(choice["content"]):
+        wrapped = choice["open"] and not choice["close"]
+        content, values = read(choice["content"].replace("}", "", 1) if wrapped else choice["content"])
+        readings = [("choice", choice["letter"], value) for value in values or [("word", content)]]
     return key, readings
 
 
@@ -112,15 +131,21 @@ read_reference = lru_cache(maxsize=512)(read)  # all responses of a group are he
 
 # ---- Normalize: one character for every way to write it --------------------------------------------------------------
 PLAIN_NUMBER = re.compile(r"([+-]?)(?:\\?\$)?([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.([0-9]*))?")  # +1,050.50
-COMMA_GROUP = re.compile(r"(?<![\d.,])[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)")  # 1,234
+COMMA_GROUP = re.compile(r"(?<![\d.])(?<!\d,)[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)")  # 1,234
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+[^\d,;(\[{]*")  # 1,22
 SHORT_UNIT = re.compile(r"(?P<number>[+-]?[\d.,/]+) (?P<name>[A-Za-z]{1,3})(?P<power>[/^{}A-Za-z\d]{0,9})")  # 12 m/s
 LABEL = re.compile(  # Answer: 5  \text{The answer is }5  \text{Choice (D)}
-    r"(?P<open>\\text\s?\{)?\s?(?:the )?(?:final |correct )?(?:answer|choice|option|solution|result)"
-    r"(?: is)?(?:\s?[:=]\s?|\s(?=\W|.\W*$))(?P<close>\s?\})?\s?(?=.)", re.IGNORECASE)  # fmt: skip
+    r"(?P<open>\\(?:text|math)(?:bf|it|rm)?\s?\{)?\s?(?:(?:the )?(?:final |correct |best )?(?:answer|choice|option|solution|result)"
+    r"(?: is)?(?:\s?[:=]\s?|\s(?=\W|.\W*$|[A-J][).:]))|(?:so|thus|hence|therefore)\b,?\s?|\\(?:therefore|implies|Rightarrow)\b)"
+    r"(?P<close>\s?\})?\s?(?=.)", re.IGNORECASE)  # fmt: skip
 CHOICE = re.compile(  # (B) 42  B: 42  \textbf{(B)}\ 42  C. Paris, but not E. coli and not A: B
-    r"(?s)(?:\\[a-z]{4,6}\s?\{)?\(?([A-J])(?:\)|\.(?=\s?\}?\s?[A-Z\d\\$])|:(?=[\s\d$\\]))\s?\}?[.:]?\s?((?!\s?[A-J]\W*$).+)")  # fmt: skip
-CHOICE_MARK = re.compile(r"(?<![A-Za-z\\])[A-J][).:]")
+    r"(?s)\s?(?P<open>\\[a-z]{4,6}\s?\{\s?)?\(?(?:\\[a-z]{4,6}\s?\{)?(?P<letter>[A-J])\}?\s?"
+    r"(?:\)|\.(?=\s?(?:\}|[A-Z\d\\¤]|\w\W|\w+ \w+ \w+))|:(?=[\s\d¤\\]))(?P<close>\s?\})?[.:]?\s?(?P<content>(?!\s?[A-J]\W*$).+)"
+)
+HEDGE = re.compile(  # another letter, or a change of mind
+    r"(?<![A-Za-z\\])(?:[B-J]|A(?! [a-z]))(?![A-Za-z'])|(?i:\b(?:or|wrong|incorrect|actually|not|no)\s*(?:$|\}|,|this)|wrong|actually|isn't"
+    r"|\b(?:is|are) (?:not|false|right|incorrect)|incorrect|instead)"
+)
 MIXED_NUMBER = re.compile(  # 2\frac{1}{2}, 2\frac12, 2 1/2, but neither an exponent nor an argument
     r"(?<![\d.^_}\]])(?<!frac|sqrt)(?<!binom)(\d+)(?:(?:[ ~]|\\[,;! ]){0,3}"
     r"\\[dtc]?frac ?(?:\{ ?(\d+) ?\}|(\d)) ?(?:\{ ?(\d+) ?\}|(\d)(?!\d))|(?:[ ~]|\\[,;! ]){1,3}(\d+) ?/ ?(\d+))"
@@ -129,24 +154,32 @@ GROUP = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
 ENDS = r"([^][(){},;]+(?<!\\)[,;][^][(){},;]+)"
 REWRITES = [  # in this order, each where its first text occurs
     ("$", r"\\\$", "¤"),  # a currency, as is a single $ that no other closes
-    ("$", r"^([^$]*)\$([^$]*)$", r"\1¤\2"), ("$", r"\$", " "), ("¤", r"\b(?:US|U\.S\.) ?¤", "¤"),
+    ("$", r"^([^$]*)\$([^$]*)$", r"\1¤\2"), ("$", r"\$", " "), ("Rs", r"\bRs\.? ?(?=\d)", "₹"),
+    ("S", r"\\(?:text|mathrm)\s?\{US ?\}\s?(?=¤)|\b(?:US|U\.S\.) ?(?=¤|dollar)", ""),
     ("\\begin", r"\\\\\s?\[[-\d.]+ ?\w\w\]", r"\\\\"),  # \\[4pt]
-    ("\\begin", r"(?s)\\begin\s*\{(aligned|align|split|gathered|gather|equation)\*?\}(.*?)\\end\s*\{\1\*?\}",
-     lambda match: one_line(match[2])),
+    *[("\\begin", rf"(?s)\\begin\s*\{{\s*({names})\*?\s*\}}(?:\[t\])?(.*)\\end\s*\{{\s*\1\*?\s*\}}",
+       lambda match: one_line(match[2])) for names in ("equation|multline|displaymath", "aligned|align|split|gathered|gather|eqnarray")],
+    ("\\begin", r"(?s)\\left\s?\\\{\s*\\begin\s*\{(array|matrix)\}(?:\{[lcr|\s]*\})?(.*)\\end\s*\{\1\}\s*\\right\s?\.",
+     r"\\begin{cases}\2\\end{cases}"),
     ("\\", rf"\\(?:[hv]?phantom|[hv]space\*?|tag|label)\s?{GROUP}|\\(?:kern|[hm]skip|mkern)\s?-?[\d.]+\s?[a-z]+", " "),
     ("\\", r"\^\s?(?:\{\s?(?:\\circ|\\degree)\s?\}|\\circ|\\degree)|\\degree", "°"),
-    ("\\mathbb", r"\\mathbb\s?(?:\{\s?R\s?\}|R)\s?(?:-|\\backslash|\\)\s?(?=\\\{)", r"\\R\\setminus "),  # ℝ - {0}
-    ("\\mathbb", r"\\mathbb\s?(?:\{\s?R\s?\}|R\b)", r"\\R "),
-    ("{", r"\\(?:math(?:bb|cal|rm|bf|it|frak|scr)|boldsymbol|bm)\s?\{\s?([A-Za-z])\s?\}", r" \1 "),
-    ("{}", r"(?<!\\)\{\}", ""), ("cent", "per cent", "percent"), ("...", r"\.\.\.", r"\\ldots "),
+    ("\\", r"\^\s?(?:\{\s?\\prime\s?\}|\\prime\b)", "'"), ("\\not", r"\\not\s?=", r"\\ne "), ("\\not", r"\\not\s?\\in\b", r"\\notin "),
+    ("\\", r"\\mu\s?\\(?:text|mathrm)\s?\{\s?(?=[mgsLF]\b)", r"\\text{u"),  # 5\,\mu\text{m}
+    ("\\O", r"(?<=\d)(?:\s|\\[,; ])*\\Omega\b", r"\\text{ ohm}"),
+    ("bb", r"\\(?:mathbb|Bbb)\s?(?:\{\s?R\s?\}|R)\s?(?:-|\\backslash|\\)\s?(?=\\?\{)", r"\\R\\setminus "),  # ℝ - {0}
+    ("bb", r"\\(?:mathbb|Bbb)\s?(?:\{\s?R\s?\}|R\b)", r"\\R "),
+    ("{", r"\\(?:math(?:bb|cal|bf|it|frak|scr)|Bbb|boldsymbol|bm|mathrm(?=\{.\}\s?_))\s?\{\s?([A-Za-z])\s?\}", r" \1 "),
+    ("{}", r"(?<!\\)\{\}", ""), ("per cent", "per cent", "percent"), ("non-", "non-", "non"), ("...", r"\.\.\.", r"\\ldots "),
+    ("+/-", r"\+/-", r"\\pm "),
     ("[", rf"\]{ENDS}\[", r"(\1)"), ("]", rf"\]{ENDS}\]", r"(\1]"), ("[", rf"\[{ENDS}\[", r"[\1)"),  # ]1, 2[
     (")", r"(?:\\?\s)?\(\s?([a-zA-Z]\s?(?:\\in\b|\\[gl]eq?\b|[<>]|∈)[^()]*)\)$", r", \1"),  # 2\pi k (k \in Z)
-    (")", r"^([A-J])\)$", r"\1"), (" ", r"(?<=\d) [xX] (?=\d)", "*"), ("x10", r"(?<=\d)(?<![\d.]0)x(?=10\s?\^)", "*"),
+    (")", r"^([A-J])\)$", r"\1"), (" ", r"(?<=\d) [xX] (?=\d)", "*"),
+    ("10", r"(?<=\d)(?<!(?<![\d.])0)(?:\s|~|\\[,; ]|\\text\s?\{)*[xX](?:\s|~|\\[,; ]|\})*(?=\{?10\b)", "*"),  # 3.0x10^8
     ("", r"(?<=\d)(?:\{,\}|,\\!\s{0,9}|\\[,;:! ]|~)(?=\d{3}(?!\d))", ""),  # 1{,}234  1\,234
     (" ", r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d/.]| \d| ?\\[dtc]?frac)", lambda match: match[0].replace(" ", "")),
 ]  # fmt: skip
 REWRITES = [(occurs, re.compile(pattern), new) for occurs, pattern, new in REWRITES]
-CHARACTERS = table("- − – — ‒ ⁻; ' ′ ’; * × · ⋅ ∙ ∗; / ÷ ∕ ⁄; ≤ ⩽; ≥ ⩾; ≈ ≃; ° º; . 。; Z ℤ; N ℕ")
+CHARACTERS = table("- − – — ‒ ⁻; ' ′ ’; * × · ⋅ ∙ ∗ ⁢; / ÷ ∕ ⁄; ≤ ⩽; ≥ ⩾; ≈ ≃; ° º; . 。; Z ℤ; N ℕ")
 CHARACTERS |= {"√": "\\sqrt ", "∛": "\\sqrt[3]", "ℝ": "\\mathbb{R}", "…": "...", "⋯": "..."}
 
 
@@ -154,14 +187,15 @@ def normalize(text: str) -> str:
     if not text.isascii():
         text = re.sub("[⁰¹²³⁴-⁹⁺⁻ⁿ]+", r"^{\g<0>}", text)
         text = re.sub("[₀-₉]+", r"_{\g<0>}", text)
+        text = re.sub(r"[µμ](?=[mgsLF]\b)", "u", text)
         text = "".join(char if char.isascii() else fold_character(char) for char in text)
         require(len(text) <= MAX_TEXT)  # one character can stand for eighteen
     if "\\\\" in text and "\\begin" not in text:
         text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)  # \\frac, from a source that was escaped twice
     text = text.lstrip(" \t\r\n*`").rstrip(" \t\r\n*`.,;:\\") if text[-3:] != "..." else text.lstrip(" \t\r\n*`")
     if label := LABEL.match(text):
-        rest = text[label.end() :]
-        text = rest.replace("}", "", 1) if label["open"] and not label["close"] else rest
+        rest = text[label.end() :].lstrip(" *")
+        text = (rest.replace("}", "", 1) if label["open"] and not label["close"] else rest).rstrip(" .")
     for occurs, pattern, new in REWRITES:
         if occurs in text:
             text = pattern.sub(new, text)
@@ -170,8 +204,10 @@ def normalize(text: str) -> str:
 
 def one_line(lines: str) -> str:
     """The lines of an aligned environment are a list, but one that begins with = continues the line before."""
-    lines = [line.replace("&", " ").strip() for line in lines.split("\\\\")]
-    return "".join((" " if line[:1] in "=<>" else ", ") + line for line in lines if line).lstrip(" ,")
+    if "\\begin" in lines:
+        return lines
+    lines = [line.replace("&", " ").strip(" .") for line in lines.split("\\\\")]
+    return "".join((" " if line[:1] in "=<>+" else ", ") + line for line in lines if line).lstrip(" ,")
 
 
 def comma_group(match) -> str:
@@ -193,7 +229,10 @@ def fold_character(char: str) -> str:
     if greek := re.fullmatch("GREEK (SMALL|CAPITAL) LETTER ([A-Z]+)", unicodedata.name(char, "")):
         name = greek[2].replace("LAMDA", "LAMBDA")
         return f"\\{name.lower() if greek[1] == 'SMALL' else name.capitalize()} "
-    numerator, slash, denominator = unicodedata.normalize("NFKC", char).partition("⁄")
+    form, normal = unicodedata.decomposition(char).partition(">")[0], unicodedata.normalize("NFKC", char)
+    if form == "<circle" or (form in ("<super", "<sub") and normal.isalpha() and char != "ⁿ"):
+        return {"<super": f"^{{{normal}}}", "<sub": f"_{{{normal}}}", "<circle": char}[form]
+    numerator, slash, denominator = normal.partition("⁄")
     return f"\\frac{{{numerator}}}{{{denominator}}}" if slash else numerator
 
 
@@ -219,31 +258,34 @@ def plain_number(text: str) -> str | None:
 # ---- Tokenize: (kind, text, is there space before it) with kinds number, name, function, word, currency, op ----------
 SYMBOLS = table("^ **; = == :=; ≤ <= =<; ≥ >=; ≠ !=; ≈ ~=; ± +-")
 COMMANDS = table(r"""* cdot times ast; / div; = equiv; < lt; > gt; ≤ le leq leqslant leqq; ≥ ge geq geqslant geqq;
-    ≠ ne neq; ≈ approx sim simeq doteq; → to rightarrow; ± pm; ∓ mp; ∪ cup; ∩ cap; ∖ setminus smallsetminus backslash;
-    ∈ in; ∉ notin; ∅ emptyset varnothing; ∞ infty; … ldots dots cdots dotsc dotsb; | lvert rvert vert mid; : colon;
-    or lor vee; and land wedge &; ⟨ langle; ⟩ rangle; ⌊ lfloor; ⌋ rfloor; ⌈ lceil; ⌉ rceil; \{ { lbrace; \} } rbrace;
+    ≠ ne neq; ≈ approx simeq doteq; → to rightarrow; ± pm; ∓ mp; ∪ cup bigcup; ∩ cap bigcap; ∖ setminus smallsetminus backslash;
+    ∈ in; ∉ notin; ∅ emptyset varnothing; ∞ infty; … ldots dots cdots dotsc dotsb dotsm dotso hdots; | lvert rvert vert mid; : colon;
+    ∨ lor vee; ∧ land wedge; and &; ⟨ langle; ⟩ rangle; [ lbrack; ] rbrack; ⌊ lfloor; ⌋ rfloor; ⌈ lceil; ⌉ rceil; \{ { lbrace; \} } rbrace;
     frac dfrac tfrac cfrac; binom dbinom tbinom; sqrt; over; choose; sum; prod; int; lim; %; bar overline; hat widehat;
     tilde widetilde; vec overrightarrow; dot; ddot; R""")
 FUNCTIONS = table("""sin; cos; tan; cot; sec; csc; asin arcsin; acos arccos; atan arctan; sinh; cosh; tanh; log ln; lg;
     exp; abs; floor; ceil ceiling; factorial; binomial""")
 NAMES = table("""alpha; beta; gamma; delta; epsilon varepsilon; zeta; eta; theta vartheta; iota; kappa; lambda; mu; nu;
     xi; pi; rho; sigma; tau; upsilon; phi varphi; chi; psi; omega; Gamma; Delta; Theta; Lambda; Xi; Pi; Sigma; Phi; Psi;
-    Omega; ell""")
-PLAIN = table("and; or; sqrt; ∞ infinity inf oo")
+    Omega; ell; hbar""")
+PLAIN = table("and AND; or OR; sqrt; ∞ infinity inf oo")
 OPERATORS = {"symbol": SYMBOLS, "command": COMMANDS, "letters": PLAIN}
 IGNORED = set(
     """left right middle big Big bigg Bigg bigl bigr Bigl Bigr large Large displaystyle textstyle limits quad
     qquad boxed fbox mathbf mathit mathsf mathcal mathbb boldsymbol bm text textbf textit mathrm rm bf underline angle
-    triangle ensuremath hline""".split()
+    triangle ensuremath hline measuredangle mathtt texttt textsf emph pmb strut mathstrut smash hfill noindent newline nonumber
+    notag scriptstyle LARGE huge Huge small tiny thinspace enspace medspace thickspace negthinspace space null""".split()
 )
+DECIMAL_DOTS = re.compile(r"\s?\\[lc]?dots")
 TOKEN = re.compile(r"""(?xs)  # verbose; "." is also a line break
     (?P<space>\s+|~|\\[,;:!>\ ()\[\]]|\\(?:left|right)\s?\.|\\(?:text)?color\s?\{(?!white)\w+\}
         |(?<=\d)\^?\{?(?:\\text\{)?(?:st|nd|rd|th)\b\}{0,2})  # 42nd, 42^{\text{nd}}
     | (?P<quantity>(?<![A-Za-z\d\\])(?![fgh]\s?\()(?:\\(?:operatorname|text|mathrm)\*?\s?\{\w+\}|[PE]
-            |\\(?:gcd|max|min|Pr|deg|dim|det)
+            |\\(?:gcd|max|min|Pr|deg|dim|det|arg|Re|Im|(?:var)?phi|psi|P[hs]i|tau|sigma|mu|Gamma|zeta|rho|theta|pi)
+            |[a-zA-Z]\^\{-1\}(?=\()|\([a-z]\s?\\circ\s?[a-z]\)
             |[A-Za-z](?=(?:_\w|_\{\w+\})?\s?(?:\[|\(\s?\w+\s?\)|\([^()]*(?:[,=<>|]|\\(?:ca|cu|[gl]e|mid)))))
         (?:_\w|_\{\w+\})?\s?(?:\\left\s?)?[(\[](?:[^()\[\]]|\([^()]*\))*[)\]](?=\s?(?:=|\\approx)))  # P(X = 2) =
-    | \\(?:text|textbf|textit|textrm|textnormal|mbox|hbox|mathrm|operatorname)\*?\s?\{(?P<text>(?:[^{}\\]|\\(?:cdot|times|[,; ])|\^\{-?\d\})*)\}
+    | \\(?:text|textbf|textit|textrm|textnormal|mbox|hbox|mathrm|operatorname)\*?\s?\{(?P<text>(?:[^{}\\]|\\(?:cdot|times|[,; %$#&])|\^\{-?\d\})*)\}
     | \\(?P<edge>begin|end)\s*\{\s*(?P<environment>\w+)\*?\s*\}(?:\s*\{[lcr|\s]*\})?
     | (?P<number>\d*\.\d*(?:\\(?:overline|bar|dot)\s?(?:\d|\{\d+\})(?:\d*\\dot\s?(?:\d|\{\d\}))?|\(\d+\))
         |\d*\.\d+\s?\\[lc]?dots\b|(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)
@@ -263,14 +305,14 @@ def tokenize(text: str, prose: bool = False) -> list[tuple[str, str, bool]]:
             upright = value in FUNCTIONS or (value in ("e", "i") and "mathrm" in match[0])
             tokens += tokenize(value, prose=not upright)
         elif kind == "number":
-            tokens.append((kind, value, spaced))
+            tokens.append((kind, DECIMAL_DOTS.sub("…", value), spaced))
         elif kind == "quantity":
             tokens.append(
                 ("word", re.sub(r"\s|\\left|\\right|\\(?:text|mathrm|operatorname)\*?|[{}]", "", value), spaced)
             )
         elif kind == "environment":
             tokens.append(("op", f"{match['edge']} {value}", spaced))
-        elif kind == "symbol" and value in CURRENCIES:
+        elif kind in ("symbol", "command") and value in CURRENCIES:
             tokens.append(("currency", CURRENCIES[value], spaced))
         elif kind == "symbol" and value == "." and (prose or after_word):
             continue  # sq. ft.
@@ -280,8 +322,10 @@ def tokenize(text: str, prose: bool = False) -> list[tuple[str, str, bool]]:
             tokens.append(("function", FUNCTIONS[value], spaced))
         elif not prose and value in NAMES:
             tokens.append(("name", NAMES[value], spaced))
-        elif prose or (kind == "letters" and is_word(value, after_word)) or value in WORD_COMMANDS:
+        elif prose or (kind == "letters" and is_word(value, tokens, spaced)):
             tokens.append(("word", value, spaced))
+        elif kind == "command" and value in WORD_COMMANDS:
+            tokens.append(("word", WORD_COMMANDS[value], spaced))
         elif kind == "command":
             tokens.append(("op", "\\" + value, spaced))  # unknown, and so unreadable
         else:
@@ -291,8 +335,14 @@ def tokenize(text: str, prose: bool = False) -> list[tuple[str, str, bool]]:
     return tokens
 
 
-def is_word(letters: str, after_word: bool) -> bool:
-    return len(letters) > 3 or not letters.isascii() or (len(letters) > 1 and (letters in SHORT_WORDS or after_word))
+def is_word(letters: str, tokens: list, spaced: bool) -> bool:
+    """Others of up to three letters, or at a number, are products of variables."""
+    before, text, _ = tokens[-1] if tokens else ("", "", False)
+    if letters in SHORT_UNITS:
+        return before in ("number", "word") or text in ("/", "}", ")")
+    if len(letters) > 3 or not letters.isascii():
+        return before != "number" or spaced or unit_of(letters) in UNITS.values()
+    return len(letters) > 1 and (letters in SHORT_WORDS or before == "word")
 
 
 def text_key(tokens) -> str:
@@ -302,9 +352,8 @@ def text_key(tokens) -> str:
         if kind == "name" and len(text) > 1:
             text = "\\" + text
         key += " " + text if spaced and key[-1:].isalnum() and text[:1].isalnum() else text
-    words = key.split()
-    prose = all(map(str.isalpha, words)) and max(map(len, words), default=0) > 2
-    return key.casefold() if prose or key.casefold() == "no" else key  # Yes is yes, but X isn't x
+    prose = all(kind == "word" for kind, _, _ in tokens) and any(len(text) > 2 for _, text, _ in tokens)
+    return key.casefold() if prose or key.casefold() in ("no", "yes") else key  # Yes is yes, but X isn't x
 
 
 def parse_number(text: str) -> Fraction:
@@ -317,8 +366,8 @@ def parse_number(text: str) -> Fraction:
         require(len(exponent) <= 5 and abs(int(exponent or "0")) <= MAX_BITS // 4)
         return add(Fraction(text))  # which checks its size
     whole, _, decimals = text.partition(".")
-    if "dots" in text:  # a block of digits has to be there twice
-        digits = whole + decimals.partition("\\")[0].strip()
+    if text[-1] == "…":  # a block of digits has to be there twice
+        digits = whole + decimals[:-1]
         match = re.search(r"([1-9]|\d*?[1-9]\d*?)\1+$", digits[-60:])
         require(match)
         fixed, block = len(digits) - len(whole), match[1]
@@ -330,66 +379,9 @@ def parse_number(text: str) -> Fraction:
     return (number + Fraction(int(block), 10 ** len(block) - 1)) / 10**fixed
 
 
-# ---- Words -----------------------------------------------------------------------------------------------------------
-ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
-ONES, TENS = (ONES + " eighteen nineteen").split(), "twenty thirty forty fifty sixty seventy eighty ninety".split()
-NUMBERS = {word: Fraction(n) for n, word in enumerate(ONES)} | {
-    word: Fraction(10 * n) for n, word in enumerate(TENS, 2)
-}
-PARTS = dict(half=2, halve=2, third=3, quarter=4, fourth=4, fifth=5, sixth=6, seventh=7, eighth=8, ninth=9, tenth=10)
-SCALES = {word: Fraction(1, n) for word, n in (PARTS | dict(hundredth=100, thousandth=1000)).items()}
-SCALES |= dict(dozen=Fraction(12), hundred=Fraction(100), thousand=Fraction(1000), million=Fraction(10**6))
-SCALES |= dict(billion=Fraction(10**9), trillion=Fraction(10**12), pi=("symbol", "pi"))
-NUMBERS["half"] = SCALES["half"]
-POWERS = {"squared": Fraction(2), "cubed": Fraction(3)}
-CHANGERS = set(
-    """not no never except isn without pair couple score gross double triple quadruple doubled tripled halved
-    time fold more less fewer plus minus negative positive below above under over than root inverse reciprocal factorial
-    mod modulo remainder wrong incorrect""".split()
-) | set(SCALES)  # 5 pairs isn't 5
-QUALIFIERS = {"for", "where", "with"}
-FILLERS = set(
-    """all any every each some real number numbers value values of is are be a an the arbitrary constant
-    constants""".split()
-)  # words of a condition that restrict nothing
-NOTHING = re.compile("no (real )?(solutions?|roots?)( exists?)?|(the )?empty set|none")
-REAL_NUMBERS = re.compile(
-    "(the )?(set of )?(all |any |every )?(reals|real (numbers?|values?))(?P<but> (except|but|excluding)( for)?)?"
-)
-CURRENCIES = table("$ ¤ dollar dollars USD; € euro EUR; £ GBP; ¥ yen JPY; ₹ rupee INR Rs; ¢ cent; ₩ won KRW")
-UNITS = (
-    table("""% percent pct percentage; degree deg; celsius; fahrenheit; inch in inches; ft foot feet; yd yard; mi mile;
-    lb pound; oz ounce; gal gallon; qt quart; pt pint; tbsp tablespoon; tsp teaspoon; min minute; h hr hour; d day;
-    wk week; mo month; yr year; rad radian; ha hectare; km/h kph kmh; mi/h mph; square sq; cubic cu""")
-    | CURRENCIES
-)
-BASES = """m meter metre; g gram gramme; s second sec; N newton; J joule; W watt; V volt; A ampere amp; Hz hertz; Pa pascal;
-    K kelvin; mol mole; C coulomb; F farad; T tesla; L l liter litre; eV electronvolt; cal calorie; ohm; B byte; bit; t tonne"""
-for prefix in [
-    [""] * 2,
-    *map(str.split, "k kilo;M mega;G giga;T tera;h hecto;d deci;c centi;m milli;n nano;p pico".split(";")),
-]:
-    for name, base in table(BASES).items():  # kN kilonewton
-        UNITS.setdefault(prefix[len(name) > 2] + name, prefix[0] + base)
-SHORT_WORDS = set(
-    """mm cm km ft kg mg lb lbs oz ml deg min sec hr hrs yrs sq per pct mph USD EUR GBP Rs one two six ten for
-    all any is of the but""".split()
-)  # others of up to three letters are products of variables
-WORD_COMMANDS = {"gcd", "deg", "dim", "max", "min", "det", "Pr", "arg"}
-
-
-def unit_of(word: str) -> str:
-    """kilometres -> km; a word that isn't known stands for itself."""
-    for spelling in (word, word.casefold()) if len(word) > 2 else (word,):
-        for name in (spelling, spelling.removesuffix("s")):
-            if name in UNITS:
-                return UNITS[name]
-    return word.casefold().removesuffix("s") if len(word) > 2 else word
-
-
 # ---- Parse: recursive descent, one method a level of precedence ------------------------------------------------------
 SIGNS = {"+", "-", "±", "∓"}
-SEPARATORS = {",", ";", "and", "or"}
+SEPARATORS = {",", ";", "and", "or", "∧", "∨", "&"}
 RELATIONS = {"=", "<", ">", "≤", "≥", "≠", "≈", "∈", "∉", "→"}
 FLIP = {">": "<", "≥": "≤"}
 CLOSERS = {"(": {")", "]"}, "[": {")", "]"}, "{": {"}", "over", "choose"}}
@@ -420,27 +412,31 @@ def join_relations(items: list, separators: set, head=None) -> list:
     Equations are joined only where they are about `head`.
     """
     if len(items) < 2 or any(kind_of(item) != "relation" for item in items):
+        require(not separators & {"∧", "∨"})  # of statements as such
         return items
+    joint = "or" if separators & {"or", "∨"} else "and" if separators & {"and", "∧"} else "comma"
     solutions = [solution_of(item) or (None, None) for item in items]
     names = {name for name, _ in solutions}
-    if len(names) == 1 and None not in names and (names == {head} or any(item[1] != ("=",) for item in items)):
-        sets = [("set", value) if kind_of(value) in SCALARS else value for _, value in solutions]
+    equations = all(item[1] == ("=",) for item in items)
+    if len(names) == 1 and None not in names and (not equations or names == {head}):
+        sets = [
+            ("set", value) if item[1] == ("=",) else value for item, (_, value) in zip(items, solutions, strict=True)
+        ]
         if all(value[0] in SETS for value in sets):
-            require(not {"and", "or"} <= separators)
-            kind = "union" if "or" in separators else "and" if "and" in separators else "comma"
-            return [("relation", ("∈",), *names, (kind, *sets))]
-    return [("or", *items)] if "or" in separators and len(names) != 1 else items
+            require(len(separators - {",", ";"}) < 2)
+            return [("relation", ("∈",), *names, ("union" if joint == "or" else joint, *sets))]
+    return [("or", *items)] if joint == "or" and not (equations and len(names) == 1) else items
 
 
 def is_condition(last, items) -> bool:
     r"""2\pi k, k \in Z: an inequality or a membership of a variable that the others use, and don't restrict themselves."""
     name, _ = kind_of(last) == "relation" and last[1] != ("=",) and solution_of(last) or (None, None)
-    solved = [kind_of(item) == "relation" and solution_of(item) or (None, None) for item in items]
-    return (
-        name is not None
-        and all(has_symbol(item, name) for item in items)
-        and name not in [other for other, _ in solved]
-    )
+    return name is not None and all(may_depend(item, name) for item in items)
+
+
+def may_depend(value, name) -> bool:
+    solution = kind_of(value) == "relation" and solution_of(value)
+    return kind_of(value) not in SETS and has_symbol(value, name) and not (solution and solution[0] == name)
 
 
 class Parser:
@@ -471,6 +467,9 @@ class Parser:
         self.move(self.at + 1)
         return self.previous
 
+    def accept_word(self, *words) -> bool:
+        return self.word in words and bool(self.take())
+
     def accept(self, *operators) -> bool:
         return self.operator in operators and bool(self.take())
 
@@ -481,41 +480,47 @@ class Parser:
         """
         groups, separators, conditions = [[]], set(), []
         while True:
-            while self.operator in SEPARATORS:
+            while self.operator in SEPARATORS and self.operator not in closers:
                 separators.add(self.operator)
                 if self.take() == ";":
                     groups.append([])
-            if self.kind == "end" or self.operator in closers:
+            if self.kind == "end" or self.operator in closers or self.word in closers:
                 break
+            bracket = self.operator == "(" and self.tokens[self.at + 1][1].casefold() in QUALIFIERS and self.take()
             if groups[-1] and self.word in QUALIFIERS:
-                conditions = self.conditions()
+                conditions = self.conditions(groups[-1])
+                require(not bracket or self.accept(")"))
                 break
             require(not groups[-1] or self.previous in SEPARATORS)
+            self.accept_word("either", "both")
             groups[-1] += self.spread() if spread else [self.statement()]
         items = [item for group in groups for item in group]
         if {";", ","} <= separators:
-            items = [group[0] if len(group) == 1 else ("tuple", *group) for group in groups if group]
-        elif DOTS in items:
-            items = [("tuple", *items)]
-        elif spread:
-            items = join_relations(items, separators)
+            return [group[0] if len(group) == 1 else ("tuple", *group) for group in groups if group]
+        if DOTS in items:
+            return [("tuple", *items)]
         if spread and len(items) > 1 and not conditions and is_condition(items[-1], items[:-1]):
             conditions = [items.pop()]
+        items = join_relations(items, separators)
+        require(spread or len(items) < 2 or separators <= {",", ";"})  # (1 or 2)
         return [("where", as_one(items), *conditions)] if conditions else items
 
-    def conditions(self) -> list:
-        r"""for all n \ge 1; where c is a constant"""
+    def conditions(self, values: list) -> list:
+        r"""for all n \ge 1; where c is a constant: of variables that the values use, and in known words."""
         self.in_condition, found = True, []
         while self.kind != "end" and self.operator not in ("\\}", ")"):
-            if word := self.word:
+            if word := self.word.removesuffix("s"):
                 self.take()
-                require(word not in CHANGERS or word in ("positive", "negative"))
-                found += [("word", word.removesuffix("s"))] if word not in FILLERS | QUALIFIERS else []
+                require(word in FILLERS | RESTRICTIONS | QUALIFIERS)
+                found += [("word", word)] if word in RESTRICTIONS else []
             elif not self.accept(*SEPARATORS):
                 statement = self.statement()
                 relation = kind_of(statement) == "relation"
                 require(is_name(statement) or (relation and "=" not in statement[1]))
+                name, _ = relation and solution_of(statement) or (statement, None)
+                require(all(may_depend(value, name) for value in values))
                 found += [statement] if relation else []
+        require(not found or all(kind_of(value) not in SETS for value in values))
         self.in_condition = False
         return found
 
@@ -547,9 +552,12 @@ class Parser:
     def statement(self):
         self.accept("=", "≈")  # = 42
         members, operators = [self.member()], []
-        if kind_of(members[0]) == "word" and self.operator == ":":  # Area: 42
-            require(CHANGERS.isdisjoint(members[0][1].split()))
-            self.operator = "="
+        if kind_of(members[0]) == "word" and self.operator != "end":
+            label = members[0][1].split()
+            if self.operator == ":" or (label[-1] in ("is", "are", "equals") and not self.word and self.kind != "end"):
+                operators.append("=")  # Area: 42, the area is 42
+                members.append(self.member() if self.operator != ":" or self.take() else None)
+            require(not NEGATIONS & set(label) or not (operators or self.operator == "="))
         while self.operator in RELATIONS:
             operators.append(self.operator)
             self.take()
@@ -565,7 +573,11 @@ class Parser:
 
     def member(self):
         outer, self.sign = self.sign, ""
-        if self.word in NUMBERS:
+        if self.word in ("minus", "negative") and self.tokens[self.at + 1][1].casefold() in NUMBERS:
+            self.take()
+            return negative(self.member())
+        self.accept_word(*(("a", "an") if self.tokens[self.at + 1][1].casefold() in SCALES else ()))
+        if self.word in NUMBERS or self.word in SCALES:
             value = self.number_word()
         elif self.word and self.text not in CURRENCIES:
             self.sign = outer
@@ -586,30 +598,45 @@ class Parser:
             operator, ratio = self.take(), ratio or [value]
             ratio.append(other := self.sum())
             if operator in SET_OPERATORS:
-                value, other = (("set", part) if kind_of(part) in SCALARS else part for part in (value, other))
-                require(value[0] in SETS and other[0] in SETS)
+                other = ("set", other) if self.previous == "}" and kind_of(other) in SCALARS else other  # ℝ ∖ {0}
+                require(kind_of(value) in SETS and kind_of(other) in SETS)
                 value, ratio = (SET_OPERATORS[operator], value, other), []
         ratio = [multiply(part, inverse(ratio[-1])) for part in ratio]  # 1:2:3 is 2:4:6
         return ("tuple", *ratio) if len(ratio) > 2 else ratio[0] if ratio else value
 
     def number_word(self):
-        value = NUMBERS[self.take().casefold()]
-        if self.operator == "-" and self.tokens[self.at + 1][0] == "word":
-            self.take()
-        if value >= 20 and 0 < NUMBERS.get(self.word, 0) < 10:  # twenty-five
-            value += NUMBERS[self.take().casefold()]
-        return value
+        """two hundred and twenty-five"""
+        total, value = Fraction(0), NUMBERS[self.take().casefold()] if self.word in NUMBERS else Fraction(1)
+        while True:
+            hyphen = self.operator == "-" and not self.tokens[self.at][2] and not self.tokens[self.at + 1][2]
+            if (hyphen or self.operator == "and") and self.tokens[self.at + 1][1].casefold() in NUMBERS | SCALES:
+                self.take()
+            if self.word in NUMBERS:
+                number = NUMBERS[self.take().casefold()]
+                require(value % (10 if number < 10 else 100) == 0 and (value or total))
+                value += number
+            elif self.word == "hundred":
+                value *= SCALES[self.take().casefold()]
+            elif self.word in ("thousand", "million", "billion", "trillion"):
+                total, value = total + value * SCALES[self.take().casefold()], Fraction(0)
+            else:
+                return total + value
 
     def phrase(self):
         text = self.take()
-        while self.word and self.word not in QUALIFIERS:
+        while self.word and (self.word not in STOPS or text.casefold().endswith((" except", " excluding"))):
             text += " " + self.take()
+        if self.kind == "name" and self.tokens[self.at + 1][1] == "=":  # \det A = 2
+            text += " " + self.take()
+        text = SYNONYMS.get(text.casefold(), text)
         if NOTHING.fullmatch(text.casefold()):
             return ("set",)
         if match := REAL_NUMBERS.fullmatch(text.casefold()):
-            value = REALS
+            value = SIGNED[(match["sign"] or "").strip().replace("-", "")]
             while match["but"] and (self.accept(*SEPARATORS) or self.kind != "end"):
-                excluded = self.sum()
+                excluded = self.statement()
+                excluded = excluded[3] if kind_of(excluded) == "relation" and excluded[1] == ("=",) else excluded
+                require(kind_of(excluded) in SCALARS | {"set"})
                 value = ("without", value, excluded if kind_of(excluded) == "set" else ("set", excluded))
             return value
         return ("symbol", text) if len(text) == 1 else ("word", text if "(" in text else text.casefold())
@@ -624,9 +651,11 @@ class Parser:
         if self.accept("%"):
             powers["%"] = 1
         while not self.in_condition:
-            if self.word and self.word not in QUALIFIERS:
-                require(not CHANGERS & {self.word, self.word.removesuffix("s")})
+            if self.word and self.word not in STOPS:
+                word = self.word if len(self.text) > 1 else self.text
                 unit = unit_of(self.take())
+                changes = {word, word.removesuffix("s")} & CHANGERS or OTHER_PARTS.search(word)
+                require(unit in ("square", "cubic") or not changes)
                 if unit in POWERS and last:
                     powers[last] *= POWERS[unit]
                 elif unit in ("square", "cubic"):
@@ -636,6 +665,7 @@ class Parser:
                 else:
                     for i, last in enumerate(unit.split("/")):
                         powers[last] = powers.get(last, 0) + (-ahead if below or i else ahead)
+                        powers[last] = 1 if last in CURRENCIES else powers[last]  # \$5 USD
                     ahead, below = 1, below and deep > 0
             elif last and self.accept("^"):
                 exponent = self.factor()
@@ -702,12 +732,11 @@ class Parser:
         require(self.depth <= MAX_DEPTH)
         value = self.atom()
         if self.operator == "_" and self.previous in (")", "}"):  # {g}_{k}, (2516)_8
-            require(value[0] == "symbol" if isinstance(value, tuple) else value.denominator == 1)
-            value = ("symbol", (value[1] if isinstance(value, tuple) else str(value)) + self.subscript())
+            value = self.with_subscript(("symbol", str(value)) if isinstance(value, Fraction) else value)
         while self.operator in ("!", "°", "^"):
             operator = self.take()
             if operator == "^":
-                value = power(value, self.factor())
+                value = real_power(value, self.factor())
             elif operator == "!":
                 value = call("factorial", value)
                 require(self.operator != "!")  # the double factorial is another function
@@ -751,13 +780,9 @@ class Parser:
             if self.accept("["):
                 index = self.sum()
                 require(self.accept("]"))
-            return root(self.atom(), index)
+            return real_power(self.atom(), inverse(index))
         if text in ACCENTS:
-            value = self.argument()
-            if self.operator == "_":  # \bar{z}_1 is \bar{z_1}
-                require(value[0] == "symbol")
-                value = ("symbol", value[1] + self.subscript())
-            return ("call", text, value)
+            return self.with_subscript(("call", text, self.argument()))  # \bar{z}_1 is \bar{z_1}
         if text in ("∞", "∅", "…", "R"):
             return {"∞": INFINITY, "∅": ("set",), "…": DOTS, "R": REALS}[text]
         if text in ("sum", "prod", "int", "lim"):
@@ -770,27 +795,42 @@ class Parser:
         limits = []
         while self.operator in ("_", "^"):
             limits += self.take(), self.argument()
-        bound = limits[1][2] if limits and kind_of(limits[1]) == "relation" else None
+        members = limits[1][2:] if limits and kind_of(limits[1]) == "relation" else ()
+        bound = [member[1] for member in members if isinstance(member, tuple) and member[0] == "symbol"][:1]
         self.nesting += 1
         value = ("call", text, *limits, self.product())
         self.nesting -= 1
-        return substitute(value, {bound[1]: f"#{self.nesting}"}) if bound and bound[0] == "symbol" else value
+        if text == "int" and self.previous[0] == "d" and len(self.previous) == 2:
+            bound = [self.previous[1]]
+        return substitute(value, {mark + name: f"{mark}#{self.nesting}" for name in bound for mark in ("", "d")})
 
     def environment(self, name: str):
         rows, end, cases = [[]], "end " + name, name.endswith("cases")
         while not self.accept(end):
-            while cases and self.word in ("if", "for", "when", "where"):
-                self.take()
-            rows[-1].append(as_one(self.items({"&", "\\\\", end})))
+            while cases and self.accept_word("if", "for", "when", "where"):
+                pass
+            rows[-1].append(as_one(self.items({"&", "\\\\", end, ".", "if", "for", "when"}, spread=cases)))
+            self.accept(".")
             if self.accept("\\\\") and self.operator != end:
                 rows.append([])
-            elif self.operator != end:
+            elif self.operator != end and not (cases and self.word):
                 require(self.accept("&"))
+        columns = {len(row) for row in rows}
+        require(len(columns) == 1)
+        if len(rows) == 1 and columns == {1}:
+            return rows[0][0]
         if not cases:
             return ("matrix", *map(tuple, rows))
-        columns = {len(row) for row in rows}
-        require(columns in ({1}, {2}))
-        return ("list", *(row[0] for row in rows)) if columns == {1} else ("set", *(("tuple", *row) for row in rows))
+        if columns == {1}:
+            return as_one(join_relations([row[0] for row in rows], {"and"}))
+        return ("set", *(("tuple", *row) for row in rows))
+
+    def with_subscript(self, value):
+        if value[0] == "call" and value[1] in ACCENTS and self.operator == "_":
+            return ("call", value[1], self.with_subscript(value[2]))
+        subscript = self.subscript()
+        require(not subscript or (isinstance(value, tuple) and value[0] == "symbol"))
+        return ("symbol", value[1] + subscript) if subscript else value
 
     def subscript(self) -> str:
         """The text of a subscript, if there is one."""
@@ -828,7 +868,8 @@ class Parser:
                 arguments[0] = multiply(arguments[0], self.power())
         self.angles -= angle
         require(len(arguments) == (2 if function == "binomial" else 1))
-        if exponent == -1 and "a" + function in FUNCTIONS:
+        if exponent == -1:
+            require("a" + function in FUNCTIONS)
             return call("a" + function, *arguments)
         value = call(function, *arguments)
         if base is not None:
@@ -872,4 +913,4 @@ class Parser:
         name, solution = kind_of(conditions[0]) == "relation" and solution_of(conditions[0]) or (None, None)
         if len(conditions) == 1 and name == head and kind_of(solution) in SETS:
             return solution
-        return ("set", ("where", head, *conditions))
+        return ("set", ("builder", head, *conditions))

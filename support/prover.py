@@ -191,6 +191,7 @@ def build(sympy, value, **assumptions):
         base, exponent = arguments
         computed = exponent.is_Rational or exponent.has(sympy.log)  # e^(n log 2) is 2^n
         small = not computed or all(abs(number) <= MAX_EXPONENT for number in exponent.atoms(sympy.Rational))
+        small = small or (base.is_Symbol and exponent.is_Integer and abs(exponent) <= MAX_ARGUMENT)
         coefficient, _ = base.as_coeff_Mul()  # a rational base, or the 2 of 2x
         if (small or base.is_Rational) and coefficient.is_Rational and exponent.is_Rational:
             small = max(abs(coefficient.p), coefficient.q).bit_length() * abs(exponent) <= MAX_POWER_BITS
@@ -206,10 +207,13 @@ def equal(sympy, a, b) -> str:
     if difference.has(sympy.nan, sympy.oo, sympy.zoo):
         return "unknown"
     symbols = sorted(difference.free_symbols, key=str)
-    for point in range(4 if symbols else 1):
+    for point in range(6 if symbols else 1):
         values = {}
-        for i, symbol in enumerate(symbols):  # between 0 and 1, above 1, negative, of both signs
+        for i, symbol in enumerate(
+            symbols
+        ):  # between 0 and 1, above 1, negative, of both signs, far below 0, one negative
             samples = (3 * i + 2, 3 * i + 5), (5 * i + 11, 7), (-4 * i - 5, 3), ((-1) ** i * (7 * i + 4), 5)
+            samples += (-13 * i - 95, 2), (3 * i - 1, 2)
             values[symbol] = sympy.Rational(*samples[point])
         sides = [side.evalf(20, subs=values, maxn=200, chop=True) for side in (x, y)]
         if not difference.has(sympy.I) and not all(side.is_real for side in sides):

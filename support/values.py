@@ -6,7 +6,8 @@ A value is a Fraction, or a tuple that begins with its kind:
     containers    ("tuple", items...)  ("list", items...)  ("matrix", rows...)
                   ("pair", left, right, brackets): an interval, or if both brackets are of a kind perhaps a tuple or list
     sets          ("set", items...)  ("union", sets...)  ("and", sets...)  ("without", set, set)  a pair
-    statements    ("relation", operators, members...)  ("or", relations...)  ("where", value, conditions...)
+    statements    ("relation", operators, members...)  ("or", relations...)
+                  ("where", value, conditions...)  ("builder", value, conditions...)
     the rest      ("unit", value, unit)  ("choice", letter, value)  ("word", text)
 """
 
@@ -93,6 +94,13 @@ def power(base, exponent):
         return base if exponent else Fraction(1)
     if whole and isinstance(base, tuple) and base[0] == "^":  # (x^2)^3 is x^6
         return power(base[1], multiply(base[2], exponent))
+    if whole and isinstance(base, tuple) and base[0] == "*":  # (2x)^3 is 2^3 x^3
+        return multiply(*(power(factor, exponent) for factor in base[1:]))
+    if whole and isinstance(base, tuple) and base[0] == "+" and (exponent % 2 == 0 or abs(exponent) > 100):
+        opposite = add(*(negative(term) for term in base[1:]))  # (1-x)^2 is (x-1)^2
+        minus = [sum("Fraction(-" in repr(term) for term in terms) for terms in (base, opposite)]
+        if (minus[1], repr(opposite)) < (minus[0], repr(base)):
+            return power(opposite, exponent) if exponent % 2 == 0 else negative(power(opposite, exponent))
     return ("^", base, exponent)
 
 
@@ -104,11 +112,13 @@ def negative(value):
     return multiply(MINUS_ONE, value)
 
 
-def root(value, index=Fraction(2)):
-    """The real root, where an odd one of a negative number is asked for, as everybody means it."""
-    if isinstance(index, Fraction) and index % 2 == 1 and (position(value) or 0) < -1e-9:
-        return negative(power(negative(value), inverse(index)))
-    return power(value, inverse(index))
+def real_power(base, exponent):
+    """A power, real where it can be: an odd root of a negative number is negative, as everybody means it."""
+    odd = isinstance(exponent, Fraction) and exponent.denominator % 2 == 1 and exponent.denominator > 1
+    if odd and (position(base) or 0) < -1e-9:
+        magnitude = power(negative(base), exponent)
+        return negative(magnitude) if exponent.numerator % 2 else magnitude
+    return power(base, exponent)
 
 
 def call(function: str, *arguments):
@@ -129,24 +139,25 @@ def call(function: str, *arguments):
     return ("call", function, *arguments)
 
 
-def position(value, side: int = 0):
-    """Where a real number lies: a Fraction, or a float near it. None if it isn't real, or has variables and no `side`.
+def position(value, salt: str = ""):
+    """Where a real number lies: a Fraction, or a float near it. None if it isn't real, or has variables and no `salt`.
 
-    Variables are somewhere above 10 with side 1, and below -10 with side -1.
+    With salt, a variable lies somewhere beyond 10 or -10.
     """
     try:
         if isinstance(value, Fraction):
             return value if bits(value) < 1_000 else None
         kind, *parts = value
         if kind == "symbol":
-            variable = side * (10 + zlib.crc32(parts[0].encode()) / 2**32) or None
+            code = zlib.crc32((salt + parts[0]).encode())
+            variable = (10 + code / 2**32) * (1 if code % 2 else -1) if salt else None
             return {"pi": math.pi, "e": math.e, "∞": math.inf, "i": None}.get(parts[0], variable)
         function = parts.pop(0) if kind == "call" else kind
-        parts = [position(part, side) for part in parts]
+        parts = [position(part, salt) for part in parts]
         compute = {"+": math.fsum, "*": math.prod, "^": lambda pair: pair[0] ** pair[1]}.get(function)
         number = compute(parts) if compute else getattr(math, {"abs": "fabs"}.get(function, function))(*parts)
         return None if isinstance(number, complex) else number
-    except (ArithmeticError, ValueError, TypeError, AttributeError):
+    except (ArithmeticError, ValueError, TypeError, AttributeError, LookupError):
         return None
 
 
@@ -157,7 +168,8 @@ def substitute(value, names: dict):
     kind, *parts = value
     if kind == "symbol":
         name, mark, subscript = parts[0].partition("_")
-        subscript = re.sub(r"(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])", lambda match: names.get(match[0], match[0]), subscript)
+        letter = "[a-zA-Z]" if len(subscript) < 3 else "(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])"
+        subscript = re.sub(letter, lambda match: names.get(match[0], match[0]), subscript)
         return ("symbol", names.get(name, name) + mark + subscript)
     parts = [substitute(part, names) for part in parts]
     if kind in ("+", "*"):
@@ -176,13 +188,21 @@ def ends(value) -> list:
     """The numbers and the ends of intervals that a set is made of."""
     if kind_of(value) in SCALARS:
         return [value]
-    require(value[0] in SETS)
-    return [end for part in value[1:] if not isinstance(part, str) for end in ends(part)]
+    parts = [part for part in value[1:] if not isinstance(part, str)]
+    require(value[0] in SETS and (value[0] not in ("set", "pair") or all(kind_of(part) in SCALARS for part in parts)))
+    return [end for part in parts for end in ends(part)]
+
+
+def is_interval(value) -> bool:
+    """Surely an interval, or a number: (1, 2) may be a tuple."""
+    if kind_of(value) == "pair":
+        return value[3] in ("(]", "[)") or INFINITY in value or REALS[1] in value
+    return kind_of(value) in SCALARS
 
 
 def contains(value, rank: int, ranks: dict) -> bool:
     """Is this point in the set? An end has an odd rank, the numbers between two ends have the even rank between theirs."""
-    kind, *parts = value
+    kind, *parts = value if isinstance(value, tuple) and value[0] in SETS else ("set", value)
     if kind == "set":
         return any(ranks[part] == rank for part in parts)
     if kind == "pair":
@@ -217,7 +237,7 @@ def is_name(value, inner: bool = False) -> bool:
         return all(is_name(part, not isinstance(part, Fraction)) for part in parts)
     if kind in ("tuple", "pair"):  # A:B:C is the tuple A/C, B/C, 1
         return parts[0] != 1 and all(part == 1 or isinstance(part, str) or is_name(part) for part in parts)
-    return kind in ("word", "call") or (kind == "symbol" and value != INFINITY)
+    return kind in ("word", "call") or (kind == "symbol" and parts[0] not in ("∞", "pi"))
 
 
 def solution_of(relation):
@@ -225,7 +245,8 @@ def solution_of(relation):
     _, operators, *members = relation
     if set(operators) <= {"=", "∈"}:
         if all(is_name(member) or member == members[-1] for member in members[:-1]):
-            return members[0], members[-1]
+            value = members[-1]
+            return members[0], ("union", value) if operators[-1] == "∈" and kind_of(value) == "pair" else value
         return (members[1], members[0]) if operators == ("=",) and is_name(members[1]) else None
     if operators in (("≠",), ("∉",)) and is_name(members[0]):
         return members[0], ("without", REALS, ("set", members[1]) if operators == ("≠",) else members[1])
@@ -240,7 +261,7 @@ def solution_of(relation):
     left, name, right = members
     opening = "(" if operators[0] == "<" else "["
     closing = ")" if operators[1] == "<" else "]"
-    return name, ("pair", left, right, opening + closing)
+    return name, ("union", ("pair", left, right, opening + closing))
 
 
 def solution_of_absolute(left, right, operator):
@@ -255,5 +276,5 @@ def solution_of_absolute(left, right, operator):
     if not is_name(name) or (isinstance(bound, Fraction) and bound < 0) or kind_of(bound) not in SCALARS:
         return None
     brackets = "()" if inside == (operator == "<") else "[]"
-    within = ("pair", add(negative(bound), negative(shift)), add(bound, negative(shift)), brackets)
+    within = ("union", ("pair", add(negative(bound), negative(shift)), add(bound, negative(shift)), brackets))
     return name, within if inside else ("without", REALS, within)
