@@ -23,7 +23,19 @@ from fractions import Fraction
 from tqdm import tqdm
 
 from support import latex, prover, values
-from support.values import INFINITY, SCALARS, SETS, add, has_symbol, kind_of, negative, require, solution_of, substitute
+from support.values import (
+    INFINITY,
+    SCALARS,
+    SETS,
+    add,
+    has_symbol,
+    is_name,
+    kind_of,
+    negative,
+    require,
+    solution_of,
+    substitute,
+)
 
 MAX_RESPONSE = 200_000  # characters; of a longer response only the end is searched for an answer
 MAX_COMPARISONS = 5_000  # of parts with parts, for one verdict
@@ -295,12 +307,9 @@ def one_name(a, b) -> dict | None:
         return None
     if kinds != {"call"}:
         return {}
-    renamed = (
-        a[1] not in values.FUNCTIONS
-        and len(a) == len(b)
-        and all(isinstance(part, tuple) and part[0] == "symbol" for part in a[2:] + b[2:])
-    )
-    return {old[1]: new[1] for old, new in zip(a[2:], b[2:], strict=True)} if renamed else None
+    old, new = ([part[1] for part in call[2:] if kind_of(part) == "expression" and is_name(part)] for call in (a, b))
+    renamed = a[1] not in values.FUNCTIONS | values.ACCENTS and len(old) == len(a) - 2 == len(set(new)) == len(b) - 2
+    return dict(zip(old, new, strict=True)) if renamed and not {"e", "i"} & {*old, *new} else None
 
 
 def same_choice(a, b, budget) -> bool:
@@ -313,7 +322,9 @@ def same_choice(a, b, budget) -> bool:
 
 def same_where(a, b, kinds, budget) -> bool:
     """2k for k in Z is 2n for n in Z; and 2k, since a condition that only one side has makes no difference but in a set."""
-    (x, *conditions), (y, *others) = (value[1:] if value[0] in ("where", "builder") else [value] for value in (a, b))
+    (x, *conditions), (y, *others) = (
+        value[1:] if kind_of(value) in ("where", "builder") else [value] for value in (a, b)
+    )
     if not conditions or not others:
         return "builder" not in kinds and same(x, y, budget)
     name, other = (kind_of(part) == "relation" and solution_of(part) for part in (conditions[0], others[0]))

@@ -46,6 +46,7 @@ from functools import lru_cache
 from itertools import product
 
 from support.values import (
+    ACCENTS,
     INFINITY,
     MAX_BITS,
     REALS,
@@ -111,10 +112,11 @@ def read(text: str) -> tuple[str, list]:
         key = text_key(tokens) if key is None else key
         with suppress(Unreadable, RecursionError):
             readings.append(parse(tokens))
-    if (choice := CHOICE.fullmatch(text)) and not HEDGE.search(choice["content"]):
+    if choice := CHOICE.fullmatch(text):
         wrapped = choice["open"] and not choice["close"]
         content, values = read(choice["content"].replace("}", "", 1) if wrapped else choice["content"])
         readings = [("choice", choice["letter"], value) for value in values or [("word", content)]]
+        readings = [] if HEDGE.search(choice["content"]) else readings
     return key, readings
 
 
@@ -179,7 +181,7 @@ REWRITES = [  # in this order, each where its first text occurs
     (" ", r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d/.]| \d| ?\\[dtc]?frac)", lambda match: match[0].replace(" ", "")),
 ]  # fmt: skip
 REWRITES = [(occurs, re.compile(pattern), new) for occurs, pattern, new in REWRITES]
-CHARACTERS = table("- − – — ‒ ⁻; ' ′ ’; * × · ⋅ ∙ ∗ ⁢; / ÷ ∕ ⁄; ≤ ⩽; ≥ ⩾; ≈ ≃; ° º; . 。; Z ℤ; N ℕ")
+CHARACTERS = table("- − – — ‒ ⁻; ' ′ ’; * × · ⋅ ∙ ∗ ⁢; + ⁤; / ÷ ∕ ⁄; ≤ ⩽; ≥ ⩾; ≈ ≃; ° º; . 。; Z ℤ; N ℕ")
 CHARACTERS |= {"√": "\\sqrt ", "∛": "\\sqrt[3]", "ℝ": "\\mathbb{R}", "…": "...", "⋯": "..."}
 
 
@@ -329,7 +331,8 @@ def tokenize(text: str, prose: bool = False) -> list[tuple[str, str, bool]]:
         elif kind == "command":
             tokens.append(("op", "\\" + value, spaced))  # unknown, and so unreadable
         else:
-            tokens += [("name", letter, spaced and i == 0) for i, letter in enumerate(value)]
+            names = re.findall("d[xyztuvwrs]$|.", value)  # dx isn't d times x
+            tokens += [("name", name, spaced and i == 0) for i, name in enumerate(names)]
         spaced = kind == "text"
     require(len(tokens) <= MAX_TOKENS)
     return tokens
@@ -386,7 +389,6 @@ RELATIONS = {"=", "<", ">", "≤", "≥", "≠", "≈", "∈", "∉", "→"}
 FLIP = {">": "<", "≥": "≤"}
 CLOSERS = {"(": {")", "]"}, "[": {")", "]"}, "{": {"}", "over", "choose"}}
 CLOSERS |= {"\\{": {"\\}", "|", ":"}, "⟨": {"⟩"}, "⌊": {"⌋"}, "⌈": {"⌉"}}
-ACCENTS = {"bar", "hat", "tilde", "vec", "dot", "ddot"}
 FACTOR_STARTS = {"(", "[", "{", "⌊", "⌈", "frac", "binom", "sqrt", "∞", "…", "sum", "prod", "int", "lim"} | ACCENTS
 TRIGONOMETRIC = {"sin", "cos", "tan", "cot", "sec", "csc"}
 SET_OPERATORS = {"∪": "union", "∩": "and", "∖": "without"}
@@ -478,10 +480,10 @@ class Parser:
 
         Where there are ; and commas, the ; separates tuples.
         """
-        groups, separators, conditions = [[]], set(), []
+        groups, separators, conditions, last = [[]], set(), [], None
         while True:
             while self.operator in SEPARATORS and self.operator not in closers:
-                separators.add(self.operator)
+                separators.add(last := self.operator)
                 if self.take() == ";":
                     groups.append([])
             if self.kind == "end" or self.operator in closers or self.word in closers:
@@ -499,7 +501,7 @@ class Parser:
             return [group[0] if len(group) == 1 else ("tuple", *group) for group in groups if group]
         if DOTS in items:
             return [("tuple", *items)]
-        if spread and len(items) > 1 and not conditions and is_condition(items[-1], items[:-1]):
+        if spread and len(items) > 1 and last == "," and not conditions and is_condition(items[-1], items[:-1]):
             conditions = [items.pop()]
         items = join_relations(items, separators)
         require(spread or len(items) < 2 or separators <= {",", ";"})  # (1 or 2)
@@ -632,6 +634,7 @@ class Parser:
         if NOTHING.fullmatch(text.casefold()):
             return ("set",)
         if match := REAL_NUMBERS.fullmatch(text.casefold()):
+            require(not match["but"] or self.kind != "end")
             value = SIGNED[(match["sign"] or "").strip().replace("-", "")]
             while match["but"] and (self.accept(*SEPARATORS) or self.kind != "end"):
                 excluded = self.statement()

@@ -22,6 +22,7 @@ EXPRESSIONS = {"symbol", "+", "*", "^", "call"}
 SCALARS = {"rational", "expression"}
 SETS = {"set", "pair", "union", "and", "without", "comma"}
 FUNCTIONS = set("sin cos tan cot sec csc asin acos atan sinh cosh tanh log abs floor ceil factorial binomial".split())
+ACCENTS = {"bar", "hat", "tilde", "vec", "dot", "ddot"}
 INFINITY = ("symbol", "∞")
 MINUS_ONE = Fraction(-1)
 REALS = ("pair", ("*", MINUS_ONE, INFINITY), INFINITY, "()")

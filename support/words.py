@@ -32,10 +32,10 @@ NEGATIONS = words("""not no never except isn false wrong incorrect impossible un
 CHANGERS = words("""without excluding untrue none nothing doubtful hardly fail otherwise else unless versus least most if or
     pair couple score gross triple quadruple doubled tripled halved time fold more less fewer plus minus positive below
     above under over than root inverse reciprocal opposite complement conjugate factorial mod modulo remainder recurring
-    repeating bar base point choose power cube by to out through divided multiplied off loss probability percentile basis
+    repeating bar base point square quintupled minimum negated BC ago as the sum choose power cube by to out through divided multiplied off loss probability percentile basis
     mille ppm lakh crore quadrillion googol myriad mln mil bn k K M i e x n alpha beta gamma theta tau phi omega""")
 CHANGERS |= NEGATIONS | set(SCALES) | set(NUMBERS)
-OTHER_PARTS = re.compile("(teen|tie|twelf|eleven|illion)ths?$|tens$")
+OTHER_PARTS = re.compile("(teen|tie|twelf|eleven|illion|^n)ths?$|^tens$")
 QUALIFIERS = {"for", "where", "with"}
 STOPS = QUALIFIERS | {"if", "when", "otherwise", "else", "and", "or"}
 FILLERS = words("all any every each some real number value of is are i be a an the arbitrary constant")
@@ -76,7 +76,7 @@ SHORT_WORDS = words("USD EUR GBP CAD AUD CHF INR JPY CNY Rs one two six ten for 
 
 def unit_of(word: str) -> str:
     """kilometres -> km; a word that isn't known stands for itself."""
-    if len(word) > 2 and (word.islower() or word.istitle() or (word.isupper() and len(word) > 3)):
+    if word not in UNITS and len(word) > 4 and (word.istitle() or word.isupper()):
         word = word.casefold()
     singular = word.removesuffix("s") if len(word) > 2 and word.islower() else word
     return UNITS.get(word) or UNITS.get(singular) or singular
