@@ -285,7 +285,8 @@ def same_relation(a, b, budget) -> bool:
     _, other_operators, *other_members = b
     solution, other_solution = solution_of(a), solution_of(b)
     if solution and other_solution and (names := one_name(solution[0], other_solution[0])) is not None:
-        free = all(new in names or not has_symbol(solution[1], ("symbol", new)) for new in names.values())
+        uses = {name: has_symbol(solution[1], ("symbol", name)) for name in {*names, *names.values()}}
+        free = all(old == new or (uses[old] and (new in names or not uses[new])) for old, new in names.items())
         return free and same(substitute(solution[1], names), other_solution[1], budget)
     if operators != other_operators:
         return False
@@ -302,6 +303,7 @@ def one_name(a, b) -> dict | None:
     """The names to change in the one so that it is the other's: x for t if they are f(t) and f(x). E is E(x, 0). Or None."""
     if a == b or not isinstance(a, tuple) or not isinstance(b, tuple):
         return {} if a == b else None
+    a, b = map(as_call, (a, b))
     kinds = {a[0], b[0]}
     if not kinds <= {"symbol", "call", "word"} or kinds == {"word"} or a[1].partition("(")[0] != b[1].partition("(")[0]:
         return None
@@ -310,6 +312,12 @@ def one_name(a, b) -> dict | None:
     old, new = ([part[1] for part in call[2:] if kind_of(part) == "expression" and is_name(part)] for call in (a, b))
     renamed = a[1] not in values.FUNCTIONS | values.ACCENTS and len(old) == len(a) - 2 == len(set(new)) == len(b) - 2
     return dict(zip(old, new, strict=True)) if renamed and not {"e", "i"} & {*old, *new} else None
+
+
+def as_call(value):
+    """P(x), which is read as a word, as f(x) is."""
+    match = re.fullmatch(r"(\\?\w+)\((\w(?:,\w)*)\)", value[1]) if value[0] == "word" else None
+    return ("call", match[1], *(("symbol", name) for name in match[2].split(","))) if match else value
 
 
 def same_choice(a, b, budget) -> bool:

@@ -135,17 +135,19 @@ read_reference = lru_cache(maxsize=512)(read)  # all responses of a group are he
 PLAIN_NUMBER = re.compile(r"([+-]?)(?:\\?\$)?([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.([0-9]*))?")  # +1,050.50
 COMMA_GROUP = re.compile(r"(?<![\d.])(?<!\d,)[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)")  # 1,234
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+[^\d,;(\[{]*")  # 1,22
-SHORT_UNIT = re.compile(r"(?P<number>[+-]?[\d.,/]+) (?P<name>[A-Za-z]{1,3})(?P<power>[/^{}A-Za-z\d]{0,9})")  # 12 m/s
+SHORT_UNIT = re.compile(
+    r"(?P<number>[+-]?[\d.,/]+(?:\s?(?:\*|\\times|\\cdot)\s?10\^\{?-?\d+\}?)?) (?P<name>[A-Za-z]{1,3})(?P<power>[/^{}A-Za-z\d]{0,9})"
+)  # 12 m/s
 LABEL = re.compile(  # Answer: 5  \text{The answer is }5  \text{Choice (D)}
-    r"(?P<open>\\(?:text|math)(?:bf|it|rm)?\s?\{)?\s?(?:(?:the )?(?:final |correct |best )?(?:answer|choice|option|solution|result)"
+    r"(?P<open>\\(?:text|math)(?:bf|it|rm)?\s?\{)?\s?(?:(?:the )?(?:final |correct |best )?(?:answer choice|answer|choice|option|solution|result)"
     r"(?: is)?(?:\s?[:=]\s?|\s(?=\W|.\W*$|[A-J][).:]))|(?:so|thus|hence|therefore)\b,?\s?|\\(?:therefore|implies|Rightarrow)\b)"
     r"(?P<close>\s?\})?\s?(?=.)", re.IGNORECASE)  # fmt: skip
 CHOICE = re.compile(  # (B) 42  B: 42  \textbf{(B)}\ 42  C. Paris, but not E. coli and not A: B
     r"(?s)\s?(?P<open>\\[a-z]{4,6}\s?\{\s?)?\(?(?:\\[a-z]{4,6}\s?\{)?(?P<letter>[A-J])\}?\s?"
-    r"(?:\)|\.(?=\s?(?:\}|[A-Z\d\\¤]|\w\W|\w+ \w+ \w+))|:(?=[\s\d¤\\]))(?P<close>\s?\})?[.:]?\s?(?P<content>(?!\s?[A-J]\W*$).+)"
+    r"(?:\)|\.(?=\s*(?:\}|[A-Z\d\\¤]|\w\W|\w+ \w+ \w+))|:(?=[\s\d¤\\])|[-–—] (?=[A-Z][a-z]))(?P<close>\s?\})?[.:]?\s?(?P<content>(?!\s?[A-J]\W*$).+)"
 )
 HEDGE = re.compile(  # another letter, or a change of mind
-    r"(?<![A-Za-z\\])(?:[B-J]|A(?! [a-z]))(?![A-Za-z'])|(?i:\b(?:or|wrong|incorrect|actually|not|no)\s*(?:$|\}|,|this)|wrong|actually|isn't"
+    r"(?<![A-Za-z\\])(?:[B-HJ]|A(?! [a-z]))(?![A-Za-z'])|(?i:\b(?:or|wrong|incorrect|actually|not|no)\s*(?:$|\}|,|this)|wrong|actually|isn't"
     r"|\b(?:is|are) (?:not|false|right|incorrect)|incorrect|instead)"
 )
 MIXED_NUMBER = re.compile(  # 2\frac{1}{2}, 2\frac12, 2 1/2, but neither an exponent nor an argument
@@ -160,7 +162,7 @@ REWRITES = [  # in this order, each where its first text occurs
     ("S", r"\\(?:text|mathrm)\s?\{US ?\}\s?(?=¤)|\b(?:US|U\.S\.) ?(?=¤|dollar)", ""),
     ("\\begin", r"\\\\\s?\[[-\d.]+ ?\w\w\]", r"\\\\"),  # \\[4pt]
     *[("\\begin", rf"(?s)\\begin\s*\{{\s*({names})\*?\s*\}}(?:\[t\])?(.*)\\end\s*\{{\s*\1\*?\s*\}}",
-       lambda match: one_line(match[2])) for names in ("equation|multline|displaymath", "aligned|align|split|gathered|gather|eqnarray")],
+       lambda match: one_line(match[2])) for names in ("equation|multline|displaymath|math|center", "aligned|align|flalign|split|gathered|gather|eqnarray")],
     ("\\begin", r"(?s)\\left\s?\\\{\s*\\begin\s*\{(array|matrix)\}(?:\{[lcr|\s]*\})?(.*)\\end\s*\{\1\}\s*\\right\s?\.",
      r"\\begin{cases}\2\\end{cases}"),
     ("\\", rf"\\(?:[hv]?phantom|[hv]space\*?|tag|label)\s?{GROUP}|\\(?:kern|[hm]skip|mkern)\s?-?[\d.]+\s?[a-z]+", " "),
@@ -169,14 +171,19 @@ REWRITES = [  # in this order, each where its first text occurs
     ("\\", r"\\mu\s?\\(?:text|mathrm)\s?\{\s?(?=[mgsLF]\b)", r"\\text{u"),  # 5\,\mu\text{m}
     ("\\O", r"(?<=\d)(?:\s|\\[,; ])*\\Omega\b", r"\\text{ ohm}"),
     ("bb", r"\\(?:mathbb|Bbb)\s?(?:\{\s?R\s?\}|R)\s?(?:-|\\backslash|\\)\s?(?=\\?\{)", r"\\R\\setminus "),  # ℝ - {0}
+    ("bb", r"\\(?:mathbb|Bbb)\s?(?:\{\s?R\s?\}|R)\s?\^\s?(?:\{\s?\+\s?\}|\+)", r"(0,\\infty)"),
+    ("bb", r"(?<=\\mathbb\{[A-Z]\})\^\s?\{?([+*])\}?", r"_\1"),
     ("bb", r"\\(?:mathbb|Bbb)\s?(?:\{\s?R\s?\}|R\b)", r"\\R "),
     ("{", r"\\(?:math(?:bb|cal|bf|it|frak|scr)|Bbb|boldsymbol|bm|mathrm(?=\{.\}\s?_))\s?\{\s?([A-Za-z])\s?\}", r" \1 "),
     ("{}", r"(?<!\\)\{\}", ""), ("per cent", "per cent", "percent"), ("non-", "non-", "non"), ("...", r"\.\.\.", r"\\ldots "),
+    ("\\pounds", r"\\pounds\b", "£"), ("U", r"(?<=[)\]])\s?(?:\\text\s?\{\s?U\s?\}|U)\s?(?=[(\[])", r"\\cup "),
+    ("{", r"\\(?:mathrm|text|rm)\s?\{\s?d\s?\}\s?(?=[a-zA-Z])", "d"),
+    (")", r"(?:\\?\s)?\(\s?(?=[a-zA-Z]\s?\\text\s?\{[^{}]*constant\s?\})([^()]*)\)$", r" \\text{ where } \1"),
     ("+/-", r"\+/-", r"\\pm "),
     ("[", rf"\]{ENDS}\[", r"(\1)"), ("]", rf"\]{ENDS}\]", r"(\1]"), ("[", rf"\[{ENDS}\[", r"[\1)"),  # ]1, 2[
     (")", r"(?:\\?\s)?\(\s?([a-zA-Z]\s?(?:\\in\b|\\[gl]eq?\b|[<>]|∈)[^()]*)\)$", r", \1"),  # 2\pi k (k \in Z)
     (")", r"^([A-J])\)$", r"\1"), (" ", r"(?<=\d) [xX] (?=\d)", "*"),
-    ("10", r"(?<=\d)(?<!(?<![\d.])0)(?:\s|~|\\[,; ]|\\text\s?\{)*[xX](?:\s|~|\\[,; ]|\})*(?=\{?10\b)", "*"),  # 3.0x10^8
+    ("10", r"(?<=\d)(?<!(?<![\d.])0)(?:\s|~|\\[,; ]|\\(?:text|mathrm)\s?\{)*[xX](?:\s|~|\\[,; ]|\})*(?=\{?10\b)", "*"),  # 3.0x10^8
     ("", r"(?<=\d)(?:\{,\}|,\\!\s{0,9}|\\[,;:! ]|~)(?=\d{3}(?!\d))", ""),  # 1{,}234  1\,234
     (" ", r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d/.]| \d| ?\\[dtc]?frac)", lambda match: match[0].replace(" ", "")),
 ]  # fmt: skip
@@ -276,7 +283,8 @@ IGNORED = set(
     """left right middle big Big bigg Bigg bigl bigr Bigl Bigr large Large displaystyle textstyle limits quad
     qquad boxed fbox mathbf mathit mathsf mathcal mathbb boldsymbol bm text textbf textit mathrm rm bf underline angle
     triangle ensuremath hline measuredangle mathtt texttt textsf emph pmb strut mathstrut smash hfill noindent newline nonumber
-    notag scriptstyle LARGE huge Huge small tiny thinspace enspace medspace thickspace negthinspace space null""".split()
+    notag enskip negmedspace relax hfil centering par mathbin mathord mathop scriptscriptstyle footnotesize normalsize bold
+    framebox qed allowbreak nobreak bigskip smallskip scriptstyle LARGE huge Huge small tiny thinspace enspace medspace thickspace negthinspace space null""".split()
 )
 DECIMAL_DOTS = re.compile(r"\s?\\[lc]?dots")
 TOKEN = re.compile(r"""(?xs)  # verbose; "." is also a line break
@@ -413,6 +421,8 @@ def join_relations(items: list, separators: set, head=None) -> list:
 
     Equations are joined only where they are about `head`.
     """
+    if items and kind_of(items[0]) == "relation" and items[0][1] == ("≠",) and {*map(kind_of, items[1:])} <= SCALARS:
+        return [("relation", ("∉",), items[0][2], ("set", items[0][3], *items[1:]))]  # x ≠ 1, 2
     if len(items) < 2 or any(kind_of(item) != "relation" for item in items):
         require(not separators & {"∧", "∨"})  # of statements as such
         return items
@@ -438,7 +448,7 @@ def is_condition(last, items) -> bool:
 
 def may_depend(value, name) -> bool:
     solution = kind_of(value) == "relation" and solution_of(value)
-    return kind_of(value) not in SETS and has_symbol(value, name) and not (solution and solution[0] == name)
+    return kind_of(value) not in SETS - {"pair"} and has_symbol(value, name) and not (solution and solution[0] == name)
 
 
 class Parser:
@@ -472,6 +482,10 @@ class Parser:
     def accept_word(self, *words) -> bool:
         return self.word in words and bool(self.take())
 
+    def next_word(self) -> str:
+        kind, text, _ = self.tokens[min(self.at + 1, len(self.tokens) - 1)]
+        return text.casefold().removesuffix("s") if kind == "word" and len(text) > 3 else text
+
     def accept(self, *operators) -> bool:
         return self.operator in operators and bool(self.take())
 
@@ -494,7 +508,7 @@ class Parser:
                 require(not bracket or self.accept(")"))
                 break
             require(not groups[-1] or self.previous in SEPARATORS)
-            self.accept_word("either", "both")
+            self.accept_word("either", "both", "about", "approximately")
             groups[-1] += self.spread() if spread else [self.statement()]
         items = [item for group in groups for item in group]
         if {";", ","} <= separators:
@@ -513,7 +527,8 @@ class Parser:
         while self.kind != "end" and self.operator not in ("\\}", ")"):
             if word := self.word.removesuffix("s"):
                 self.take()
-                require(word in FILLERS | RESTRICTIONS | QUALIFIERS)
+                variable = len(word) == 1 and all(may_depend(value, ("symbol", word)) for value in values)
+                require(variable or word in FILLERS | RESTRICTIONS | QUALIFIERS)
                 found += [("word", word)] if word in RESTRICTIONS else []
             elif not self.accept(*SEPARATORS):
                 statement = self.statement()
@@ -522,7 +537,11 @@ class Parser:
                 name, _ = relation and solution_of(statement) or (statement, None)
                 require(all(may_depend(value, name) for value in values))
                 found += [statement] if relation else []
-        require(not found or all(kind_of(value) not in SETS for value in values))
+        require(
+            not found
+            or all(kind_of(value) not in SETS - {"pair"} or value == REALS for value in values)
+            and REALS not in values
+        )
         self.in_condition = False
         return found
 
@@ -575,10 +594,12 @@ class Parser:
 
     def member(self):
         outer, self.sign = self.sign, ""
-        if self.word in ("minus", "negative") and self.tokens[self.at + 1][1].casefold() in NUMBERS:
+        if self.word in ("minus", "negative") and (
+            self.tokens[self.at + 1][0] == "number" or self.next_word() in NUMBERS
+        ):
             self.take()
             return negative(self.member())
-        self.accept_word(*(("a", "an") if self.tokens[self.at + 1][1].casefold() in SCALES else ()))
+        self.accept_word(*(("a", "an") if self.next_word() in SCALES else ()))
         if self.word in NUMBERS or self.word in SCALES:
             value = self.number_word()
         elif self.word and self.text not in CURRENCIES:
@@ -611,7 +632,7 @@ class Parser:
         total, value = Fraction(0), NUMBERS[self.take().casefold()] if self.word in NUMBERS else Fraction(1)
         while True:
             hyphen = self.operator == "-" and not self.tokens[self.at][2] and not self.tokens[self.at + 1][2]
-            if (hyphen or self.operator == "and") and self.tokens[self.at + 1][1].casefold() in NUMBERS | SCALES:
+            if (hyphen or self.operator == "and") and self.next_word() in NUMBERS | SCALES:
                 self.take()
             if self.word in NUMBERS:
                 number = NUMBERS[self.take().casefold()]
@@ -628,8 +649,17 @@ class Parser:
         text = self.take()
         while self.word and (self.word not in STOPS or text.casefold().endswith((" except", " excluding"))):
             text += " " + self.take()
-        if self.kind == "name" and self.tokens[self.at + 1][1] == "=":  # \det A = 2
-            text += " " + self.take()
+        if self.kind == "name" and REAL_NUMBERS.fullmatch(text.casefold() + " numbers"):  # all real x except 2
+            if self.tokens[self.at + 1][1] in RELATIONS:
+                return self.statement()
+            self.take()
+            text += " numbers" + ("" if not self.word else " " + self.take())
+        if (
+            self.kind == "name"
+            and self.tokens[self.at + 1][1] == "="
+            and not text.endswith(("except", "for", "excluding"))
+        ):
+            text += " " + self.take()  # \det A = 2
         text = SYNONYMS.get(text.casefold(), text)
         if NOTHING.fullmatch(text.casefold()):
             return ("set",)
@@ -654,10 +684,13 @@ class Parser:
         if self.accept("%"):
             powers["%"] = 1
         while not self.in_condition:
+            if self.accept_word("is", "are"):  # n is even
+                continue
             if self.word and self.word not in STOPS:
                 word = self.word if len(self.text) > 1 else self.text
                 unit = unit_of(self.take())
                 changes = {word, word.removesuffix("s")} & CHANGERS or OTHER_PARTS.search(word)
+                changes = changes and not (last and len(word) == 1)  # J/(kg K)
                 require(unit in ("square", "cubic") or not changes)
                 if unit in POWERS and last:
                     powers[last] *= POWERS[unit]
@@ -829,7 +862,7 @@ class Parser:
         return ("set", *(("tuple", *row) for row in rows))
 
     def with_subscript(self, value):
-        if value[0] == "call" and value[1] in ACCENTS and self.operator == "_":
+        if kind_of(value) == "expression" and value[0] == "call" and value[1] in ACCENTS and self.operator == "_":
             return ("call", value[1], self.with_subscript(value[2]))
         subscript = self.subscript()
         require(not subscript or (isinstance(value, tuple) and value[0] == "symbol"))
@@ -913,6 +946,9 @@ class Parser:
         if kind_of(head) == "relation":  # x \in \mathbb{R}
             conditions, head = join_relations([head, *conditions], {"and"}), head[2]
         conditions = join_relations(conditions, {"or"}, head)
+        first, *rest = conditions[0][1:] if kind_of(conditions[0]) == "where" else conditions
+        if kind_of(first) == "relation" and first[1] == ("=",) and first[2] == head:  # {x | x = 2k, k in Z}
+            return ("set", ("builder", first[3], *rest) if rest else first[3])
         name, solution = kind_of(conditions[0]) == "relation" and solution_of(conditions[0]) or (None, None)
         if len(conditions) == 1 and name == head and kind_of(solution) in SETS:
             return solution

@@ -32,13 +32,15 @@ NEGATIONS = words("""not no never except isn false wrong incorrect impossible un
 CHANGERS = words("""without excluding untrue none nothing doubtful hardly fail otherwise else unless versus least most if or
     pair couple score gross triple quadruple doubled tripled halved time fold more less fewer plus minus positive below
     above under over than root inverse reciprocal opposite complement conjugate factorial mod modulo remainder recurring
-    repeating bar base point square quintupled minimum negated BC ago as the sum choose power cube by to out through divided multiplied off loss probability percentile basis
+    repeating bar base point square quintupled minimum negated bc ago trio as the sum choose power cube by to out through divided multiplied off loss probability percentile basis
     mille ppm lakh crore quadrillion googol myriad mln mil bn k K M i e x n alpha beta gamma theta tau phi omega""")
 CHANGERS |= NEGATIONS | set(SCALES) | set(NUMBERS)
 OTHER_PARTS = re.compile("(teen|tie|twelf|eleven|illion|^n)ths?$|^tens$")
 QUALIFIERS = {"for", "where", "with"}
 STOPS = QUALIFIERS | {"if", "when", "otherwise", "else", "and", "or"}
-FILLERS = words("all any every each some real number value of is are i be a an the arbitrary constant")
+FILLERS = words(
+    "all any every each some real number value of is are i be a an the arbitrary constant fixed integration"
+)
 RESTRICTIONS = words("positive negative nonnegative nonzero integer natural whole rational complex even odd prime")
 
 # ---- Sets in words -----------------------------------------------------------------------------------------------------
@@ -46,7 +48,7 @@ SYNONYMS = {"dne": "does not exist", "else": "otherwise"}
 NOTHING = re.compile("(there (is|are) )?no (real )?(solutions?|roots?)( exists?)?|(the )?empty set|none")
 REAL_NUMBERS = re.compile(
     "(the )?(set of )?(all |any |every )?(?P<sign>positive |negative |non-?negative |non-?zero )?"
-    "(reals|real (numbers?|values?))(?P<but> (except|but|excluding|other than)( for)?)?"
+    "(reals|real (numbers?|values?)|real numbers numbers)(?P<but> (except|but|excluding|other than)( for)?)?"
 )
 SIGNED = {
     "": REALS,
