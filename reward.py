@@ -29,7 +29,6 @@ from support.values import (
     SETS,
     add,
     has_symbol,
-    is_name,
     kind_of,
     negative,
     require,
@@ -309,7 +308,9 @@ def one_name(a, b) -> dict | None:
         return None
     if kinds != {"call"}:
         return {}
-    old, new = ([part[1] for part in call[2:] if kind_of(part) == "expression" and is_name(part)] for call in (a, b))
+    old, new = (
+        [part[1] for part in call[2:] if kind_of(part) == "expression" and part[0] == "symbol"] for call in (a, b)
+    )
     renamed = a[1] not in values.FUNCTIONS | values.ACCENTS and len(old) == len(a) - 2 == len(set(new)) == len(b) - 2
     return dict(zip(old, new, strict=True)) if renamed and not {"e", "i"} & {*old, *new} else None
 

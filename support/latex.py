@@ -421,7 +421,12 @@ def join_relations(items: list, separators: set, head=None) -> list:
 
     Equations are joined only where they are about `head`.
     """
-    if items and kind_of(items[0]) == "relation" and items[0][1] == ("≠",) and {*map(kind_of, items[1:])} <= SCALARS:
+    if (
+        len(items) > 1
+        and kind_of(items[0]) == "relation"
+        and items[0][1] == ("≠",)
+        and {*map(kind_of, items[1:])} <= SCALARS
+    ):
         return [("relation", ("∉",), items[0][2], ("set", items[0][3], *items[1:]))]  # x ≠ 1, 2
     if len(items) < 2 or any(kind_of(item) != "relation" for item in items):
         require(not separators & {"∧", "∨"})  # of statements as such

@@ -249,6 +249,8 @@ def solution_of(relation):
             value = members[-1]
             return members[0], ("union", value) if operators[-1] == "∈" and kind_of(value) == "pair" else value
         return (members[1], members[0]) if operators == ("=",) and is_name(members[1]) else None
+    if operators == ("≠",) and is_name(members[1]) and not is_name(members[0]):
+        members = members[::-1]
     if operators in (("≠",), ("∉",)) and is_name(members[0]):
         return members[0], ("without", REALS, ("set", members[1]) if operators == ("≠",) else members[1])
     if len(members) == 2 and (solution := solution_of_absolute(*members, operators[0])):

@@ -6,7 +6,6 @@ pytest tests/test_reward.py -m slow         20,000 examples
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
+from answers import page, pairs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -46,6 +46,11 @@ EXTRACTED = [
     (r"\boxed{x = \boxed{42}}", r"x = \boxed{42}"), (r"\boxed{\{1, 2\}}", r"\{1, 2\}"), (r"\boxed{41 no \boxed{42}", "42"),
     (r"\boxed{41} then \boxed{42", None),  # the last box is never closed: no answer, not the earlier one
     (r"stray } and { before \boxed{42}", "42"), ("#### 42", "42"), ("#### 41\nthen\n#### 42\nbye", "42"),
+    (r"so $\boxed{3}, \boxed{5}, \boxed{7}$.", "3, 5, 7"), (r"$x=\boxed{1}$ and $x=\boxed{-2}$.", "x=1 and x=-2"),
+    (r"\boxed{3} or $\boxed{5}$", "3 or 5"), (r"\[\boxed{3}\] \text{and} \[\boxed{5}\]", "3 and 5"),
+    (r"\boxed{42}, \boxed{42}", "42"), (r"\boxed{41}. \boxed{42}", "42"), (r"\boxed{41} and so \boxed{42}", "42"),
+    (r"\boxed{41}, and \fbox{42}", "42"), (r"n=\boxed{5}", "5"), (r"so \boxed 42.", "42."), (r"$\boxed x$", "x"),
+    (r"in a \boxed format. #### 42", "42"), (r"\theta=\boxed{1},\ \theta=\boxed{2}", r"\theta=1, \theta=2"),
     ("#### 42<|im_end|>", "42"), ("#### 41\n#### ", None), (r"\boxed{42} #### 41", "42"), (r"\boxed{}", None),
     (r"\boxed{ }", None), ("the answer is 42", None), ("", None), (r"\boxed5", None), (None, None),
 ]  # fmt: skip
@@ -63,107 +68,19 @@ def test_without_a_text_to_compare_the_verdict_is_false():
     assert not equivalent("42", 42)
 
 
-# ---- Every kind of answer: what is equal to the first of each group, and what isn't ---------------------------------
+# ---- Every kind of answer: tests/answers.py has the cases ------------------------------------------------------------
 
-BIG = "7" * 5000
-EQUAL = r"""
-integer: 42 ~ 42 ~ +42 ~ 042 ~ 42.00 ~ --42 ;; -0 ~ 0
-thousands: 1234 ~ 1,234 ~ 1{,}234 ~ 1\,234 ~ 1 234 ;; 12,\! 345 ~ 12345
-decimal: 1,000.0 ~ 1000 ;; 1.22 ~ 1,22 ;; 0.1\overline{6} ~ 1/6 ;; 0.5 ~ 0.50
-percent: 50\% ~ 50% ;; 50\% ~ 0.5 ;; 28 percent ~ 28\% ;; 12.5 pct ~ 1/8
-money: \$42.50 ~ 42.5 ;; \$1,234 ~ 1234 ;; 42 dollars ~ \$42 ;; 50¢ ~ 50 ;; ₹500 ~ 500
-scientific: 1200 ~ 1.2 \times 10^{3} ~ 1.2e3 ;; 10^{20} ~ 100000000000000000000 ;; 5e-1 ~ 1/2
-fraction: \frac3{3} ~ 1 ;; -1/2 ~ \frac{1}{-2} ;; {1 \over 2} ~ 1/2 ;; 5⁄6 ~ 5/6
-mixed: 5/2 ~ 2\frac{1}{2} ~ 2½ ;; 1 1/2 ~ 3/2 ;; -2\frac12 ~ -2.5 ;; 2\frac{3}{2} ~ 3
-sqrt: \sqrt{8} ~ 2\sqrt{2} ;; \sqrt2 ~ √2 ;; sqrt(2) ~ 2^{1/2} ;; \sqrt[3]{-8} ~ -2 ;;
-    \frac{1}{\sqrt{2}} ~ \frac{\sqrt2}{2} ;; \sqrt{3+2\sqrt2} ~ 1+\sqrt2 ;; \sqrt{\frac{4}{9}} ~ 2/3
-constant: x**2 ~ x^2 ;; 2\pi ~ 2π ;; \frac{\pi}{2} ~ pi/2 ;; e^{2} ~ \exp(2) ;; -1 ~ i^2 ~ e^{i\pi} ;;
-    (1+i)^2 ~ 2i ;; \infty ~ ∞ ;; -\infty ~ -∞ ;; i^{2023} ~ -i
-function: \sin 30^\circ ~ 1/2 ;; 3 ~ \log_2 8 ~ \lceil 2.5 \rceil ~ |-3| ;; 1 ~ \ln e ~ \sin^2 x + \cos^2 x ;;
-    5! ~ 120 ;; 10 ~ \binom{5}{2} ~ {5 \choose 2} ;; \lfloor 2.5 \rfloor ~ 2 ;; \sin^{-1} 1 ~ \frac{\pi}{2} ;;
-    \sin 2x ~ 2\sin x\cos x ;; \cos(\pi/5) ~ \frac{1+\sqrt5}{4} ;; \frac{10!}{5!5!} ~ 252 ;;
-    \sinh x ~ \frac{e^x-e^{-x}}{2} ;; n! ~ n\cdot(n-1)!
-expression: (x-1)^2 ~ x^2-2x+1 ;; 2x ~ 2 \cdot x ;; xy ~ y x ;; x/2 ~ \frac12 x ;; \frac{x^2-1}{x-1} ~ x+1 ;;
-    x^{-1} ~ 1/x ;; \sqrt{x^2} ~ |x| ;; n ~ n ;; -(x-y) ~ y-x
-opaque: \sum_{k=0}^{n-1} F_{n-k-1} F_k ~ \sum_{k=0}^{n-1} F_k F_{n-k-1} ;; f(2)+1 ~ 1+f(2) ;;
-    10^{10^{10}} ~ 10^{10000000000}
-tuple: \left(\frac12, 3\right) ~ (0.5,3) ;; (p,q)=(3,2) ~ (3,2) ;; 1,2 ~ (1,2) ;; \langle 1,2,3 \rangle ~ (1,2,3)
-set: \{1,2\} ~ \{2,1\} ;; \{1,2\} ~ \{1,2,2\} ~ x=1, x=2 ;; \pm 2 ~ \{-2,2\} ;; 1 \text{ and } 2 ~ 1,2 ;;
-    21, 36, and 82 ~ 82, 36, 21 ;; 1 or 2 ~ 2 or 1 ;; \emptyset ~ \{\} ;; x = 1 \pm \sqrt2 ~ 1+\sqrt2, 1-\sqrt2 ;;
-    \pm\frac12 ~ \frac12, -\frac12 ;; p=5,q=2;p=7,q=2 ~ (5,2),(7,2) ;; a_3=2, b=1 ~ b=1, a_{3}=2 ;;
-    (1,2),(3,4) ~ (3,4),(1,2) ;; n=1, 2, 3 ~ 1,2,3 ;; \{1,2\}\cup\{3\} ~ \{1,2,3\} ;; \{0, \pm 1\} ~ -1, 0, 1
-interval: [0,1) ~ [0, 1) ;; (1,2] ~ x \in (1,2] ~ 1<x<=2 ;; (1, +\infty) ~ (1,\infty) ;;
-    (-\infty,1)\cup(2,3] ~ (2,3] \cup (-\infty,1) ;; x>3 ~ (3,\infty) ;; \mathbb{R} ~ (-\infty,\infty) ;;
-    x ∈ ℝ ~ \mathbb R
-matrix: \begin{pmatrix} 0 & 3 \\ 0 & -1 \end{pmatrix} ~ \begin{bmatrix}0&3\\0&-1\end{bmatrix} ;;
-    \begin{pmatrix}1\\2\end{pmatrix} ~ (1,2)
-equation: 42 ~ x = 42 ~ x = y = 42 ~ 42 = x ;; x \approx 11 ~ 11 ;; x=1/3\approx0.3 ~ 1/3 ;; 2x-y+1=0 ~ y=2x+1 ;;
-    y=2x+1 ~ 2x+1 ;; x-2y=0 ~ 2y-x=0 ;; 5 ~ AB = 5 ~ f(2)=5 ;; \frac{x^2}{9}+\frac{y^2}{4}=1 ~ 4x^2+9y^2=36
-inequality: 5 \leq x ~ x \geq 5 ;; -x >= -1 ~ x <= 1 ;; x \leqslant 3 ~ x\le 3 ;; x != 5 ~ x \ne 5 ;;
-    3 > x > 1 ~ 1 < x < 3 ;; 2x<6 ~ x<3
-ratio: 11:21 ~ V_1:V_2=11:21 ;; 1:2 ~ 2:4 ;; 1:2:3 ~ 2:4:6 ;; A:B:C = 1:2:3 ~ 1:2:3
-units: 42 ~ 42\text{ cm} ~ 42 apples ~ 42nd ~ 42^{\text{nd}} ;; 90^\circ ~ 90 ;; 90 degrees ~ 90° ;; 5 km/h ~ 5 ;;
-    15\mbox{ cm}^2 ~ 15 square centimeters ;; 12\pi\text{ m} ~ 12\pi ;; 42 kilometers per hour ~ 42 km/h ;;
-    20^\circ\text{C} ~ 20 ;; 12 ~ 12 m/s ~ 12 years old ;; 5 m ~ 5 meters ;; 15 cm² ~ 15 square centimetres ;;
-    7 million people ~ 7,000,000 ;; 5\text{ units}^2 ~ 5 square units ;; 2\text{ mol}^{-1} ~ 2
-text: \text{Evelyn} ~ Evelyn ;; yes ~ Yes ;; B ~ \text{(B)} ;; B ~ (B) ~ (B) 42 ;; E. ~ E ;;
-    \text{No solution} ~ no solution ;; red, blue ~ blue, red ;; \textbf{(B)}\ 42 ~ 42 ;; A) 5 ~ A ;; A: 5 ~ 5
-style: 42 ~ \mathbf{42} ~ $42$ ~ \(42\) ~ **42** ~ 42, ~ \,42\, ~ 42\\ ~ \underline{42} ~ \color{red}{42} ~
-    \textcolor{blue}{42} ~ \left. 42 \right. ~ \Large{42} ~ = 42 ~ \approx 42 ;; \displaystyle \frac{1}{2} ~ 1/2 ;;
-    \left(1,\,2\right) ~ (1,2) ;; \\frac{1}{2} ~ \frac{1}{2}
-unicode: −5 ~ -5 ;; 42 ~ ４２ ~ ٤٢ ~ 42。 ;; x² ~ x^2 ;; x₁ ~ x_1 ;; 3×4 ~ 12 ;; 90° ~ 90 ;; ½ ~ 0.5 ;; α ~ \alpha ;;
-    2≤x ~ x\ge 2 ;; （1，2） ~ (1,2) ;; ∛8 ~ 2"""
-
-DIFFERENT = r"""
-integer: 42 ~ -42 ~ 0.42 ~ 4 2 ;; 9007199254740992 ~ 9007199254740993 ;; 1\,234 ~ 235 ;; 42 ~ 4.2
-thousands: 1,234 ~ 1.234 ;; 1,234 ~ 234 ;; 1{,}234 ~ 1, 234 ;; 12,34 ~ 1234
-decimal: 0.333 ~ 1/3 ;; 0.99 ~ 1 ;; 0.0000000002 ~ 0.0000000001 ;; 1e-400 ~ 0 ;; 3.14 ~ \pi ;;
-    0.\overline{3} ~ 0.3 ;; 0.333... ~ 0.333
-percent: 50\% ~ 5 ;; 50\% ~ 51% ;; 50\% ~ 0.05
-money: \$42.50 ~ 42 ;; \$4 ~ 40
-scientific: 1.2 \times 10^{3} ~ 120 ;; 1e5 ~ 1e6 ;; 2e3 ~ 8
-fraction: \frac{2}{1} ~ \frac{1}{2} ;; \frac12 ~ -\frac12 ;; 11/2 ~ 1 1/2 ;; 1/0 ~ 42 ;; \frac{1}{0} ~ 0
-mixed: 2\frac{1}{2} ~ 1 ;; 2½ ~ 21/2 ;; 1 1/2 ~ 11/2 ;; -2\frac12 ~ -1.5
-sqrt: \sqrt[3]{2} ~ 3\sqrt{2} ;; \frac{1+\sqrt{5}}{2} ~ 2 ;; \sqrt{2} ~ 1.4142135623730951 ;; √2 ~ √3
-constant: \pi ~ 3 ~ e ;; i ~ 1 ;; \infty ~ -\infty ;; \infty ~ 42 ;; 22/7 ~ π
-function: \sin(10^{22})-0.85 ~ 0 ;; 5! ~ 24 ;; 10!! ~ 3628800 ;; \sin x ~ \cos x ;; \log_2 8 ~ 8
-expression: (x-1)^2 ~ x^2+2x+1 ;; x+1 ~ x+2n+1 ;; x ~ |x| ~ \sqrt{x^2} ;; x ~ X ;; x^2 ~ 2x ;; f(x) ~ f(y) ;;
-    1/2x ~ 1/(2x)
-tuple: (1,2,3) ~ (1,2) ;; (1,2) ~ (2,1) ;; (1,2) ~ \{1,2\} ;; (1,2) ~ 12
-set: \{1,2\} ~ \{1,2,3\} ;; \pm 2 ~ 2 ;; \pm\frac12 ~ 2, -2 ;; n=1,2,3 ~ n=2,3,4 ;; x=1,y=2 ~ x=2,y=1 ;;
-    21, 36, and 82 ~ 19, 46, and 82
-interval: (1,2) ~ (1,2] ;; (1,2) ~ [1,2] ~ (1,2)\cup(3,4) ;; D=(0,1.5) ~ D=(0,1) ;; (1,2] ~ 1,2 ;;
-    (-\infty,1)\cup(1,\infty) ~ \mathbb{R}
-matrix: \begin{pmatrix}1&2\end{pmatrix} ~ \begin{pmatrix}1\\2\end{pmatrix} ;;
-    \begin{pmatrix}1&2\\3&4\end{pmatrix} ~ \begin{pmatrix}1&2\\3&5\end{pmatrix}
-equation: 42 ~ 2x = 42 ~ x+1=42 ~ -x=42 ~ 41=42 ;; 0=0 ~ x+y=1 ;; x=5 ~ y=5 ;; 1/x=5 ~ 5 ;; 5 m ~ 5 s ;;
-    y=2x+1 ~ y=2x-1
-inequality: x<3 ~ x\le3 ;; 2\le x<5 ~ 2<x<5 ;; -x<1 ~ x<-1 ;; |x|<1 ~ x<1 ;; x<3 ~ y<3
-ratio: 11:21 ~ 21:11 ;; 1:2:4 ~ 1:2:3 ~ A:B:C = 1:2:3
-units: 42 ~ 41\text{ cm} ~ 42\text{ hours }30\text{ minutes} ~ 42 apples 43 ;; 42 cm ~ 42 m ;; 7 million ~ 7
-text: Evelyn ~ Carla ;; listen ~ silent ;; True ~ 1 ;; (B) 42 ~ 43 ;; A) 5 ~ B
-hedge: 42 ~ 41 \text{ or } 42 ~ \{41,42\} ~ \emptyset ~ .* ~ {answer} ~ 41 \neq 42 ~ 42 \pm 1 ~ 7 \text{ (not } 42) ~
-    42 not ~ 41 to 42 ~ x = 41 = 42 ~ x \in \{41, 42\} ~ 42 - 1 ~ 41 \approx 42 ~ x ~ \text{not } 42 ;;
-    B ~ (A) \text{(B)} ~ (A) 41, (B) 42
-malformed: 42 ~ I don't know. ~ . ~ - ~ $ ~ { ~ zoo ;; \frac{1} ~ 1 ;; (1,2 ~ (1,2)x ;; 2 ~ ² ~ ^2 ;; 1..2 ~ 1.2"""
-
-PAIRS = [  # those that a line of text can't hold
-    ("bignum", True, BIG, BIG), ("bignum", True, "0" + BIG, BIG), ("bignum", True, BIG + ".0", BIG),
-    ("bignum", False, BIG + "7", BIG), ("bignum", False, "-" + BIG, BIG), ("bignum", False, BIG + ".5", BIG),
-    ("bignum", True, rf"\frac{{{BIG}}}{{2}}", rf"\frac{{{BIG}}}{{2}}"), ("bignum", False, rf"\frac{{{BIG}}}{{2}}", "1/2"),
-    ("unicode", True, "1\u00a0234", "1234"), ("unicode", False, "\u202e24", "42"), ("malformed", False, "4\x002", "42"),
-    ("malformed", False, "", "0"), ("malformed", False, "", ""),
-]  # fmt: skip
-for table, equal in ((EQUAL, True), (DIFFERENT, False)):
-    for row in re.split(r"\n(?=\w)", table.strip()):
-        kind, groups = row.split(":", 1)
-        for first, *others in (re.split(r"\s~\s", group.strip()) for group in groups.split(";;")):
-            PAIRS += [(kind, equal, first, other) for other in others]
+PAIRS = pairs()
 
 
 @pytest.mark.parametrize("kind, equal, a, b", PAIRS)
 def test_pairs(kind, equal, a, b):
     assert equivalent(a, b) is equivalent(b, a) is equal
+
+
+def test_the_documentation_has_these_cases():
+    """python tests/answers.py > support/answers.md"""
+    assert (REWARD.parent / "support" / "answers.md").read_text(encoding="utf-8") == page() + "\n"
 
 
 # ---- Hostile input: never an exception, never late, never run --------------------------------------------------------
@@ -569,9 +486,12 @@ def test_command_line(tmp_path):
     path = tmp_path / "rows.jsonl"
     path.write_text('{"response": "#### 42", "answer": "42"}\n\n{"response": "none", "answer": "1"}\n')
     done = run("--file", str(path))
-    rows = [{"correct": True, "extracted": "42"}, {"correct": False, "extracted": None}]
+    rows = [
+        {"response": "#### 42", "answer": "42", "correct": True, "extracted": "42"},
+        {"response": "none", "answer": "1", "correct": False, "extracted": None},
+    ]
     assert done.returncode == 0 and [json.loads(line) for line in done.stdout.splitlines()] == rows
-    assert done.stderr == "1 of 2 correct\n"
+    assert done.stderr == "2 pairs: 1 correct, 1 without an answer\n"
     assert run(f"--file={path}").stdout == done.stdout
 
 
@@ -583,6 +503,8 @@ def test_command_line_errors_are_one_line(tmp_path):
         done = run("--file", str(path))
         assert done.returncode == 2 and done.stdout == ""
         assert done.stderr.count("\n") == 1 and "rows.jsonl" in done.stderr
+    path.write_text('{"response": "x", "answer": "1"}\n\n{"response": "x"}\n')
+    assert "rows.jsonl, line 3: expected" in run("--file", str(path)).stderr
     for arguments in ((), ("one",), ("a", "b", "c"), ("--unknown", "x")):
         done = run(*arguments)
         assert done.returncode == 2 and done.stderr.count("\n") == 1 and "--help" in done.stderr
