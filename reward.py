@@ -312,7 +312,7 @@ def one_name(a, b) -> dict | None:
         [part[1] for part in call[2:] if kind_of(part) == "expression" and part[0] == "symbol"] for call in (a, b)
     )
     renamed = a[1] not in values.FUNCTIONS | values.ACCENTS and len(old) == len(a) - 2 == len(set(new)) == len(b) - 2
-    return dict(zip(old, new, strict=True)) if renamed and not {"e", "i"} & {*old, *new} else None
+    return dict(zip(old, new, strict=True)) if renamed and not {"e", "i", "pi"} & {*old, *new} else None
 
 
 def as_call(value):

@@ -45,6 +45,7 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import product
 
+from support import words
 from support.values import (
     ACCENTS,
     INFINITY,
@@ -67,28 +68,6 @@ from support.values import (
     solution_of,
     substitute,
 )
-from support.words import (
-    CHANGERS,
-    CURRENCIES,
-    FILLERS,
-    NEGATIONS,
-    NOTHING,
-    NUMBERS,
-    OTHER_PARTS,
-    POWERS,
-    QUALIFIERS,
-    REAL_NUMBERS,
-    RESTRICTIONS,
-    SCALES,
-    SHORT_UNITS,
-    SHORT_WORDS,
-    SIGNED,
-    STOPS,
-    SYNONYMS,
-    UNITS,
-    table,
-    unit_of,
-)
 
 WORD_COMMANDS = {word: word for word in "gcd deg dim max min det Pr arg Re Im ker".split()} | {"forall": "for"}
 MAX_TEXT = 10_000  # characters
@@ -98,13 +77,16 @@ MAX_DEPTH = 40  # brackets, functions and exponents inside one another
 MAX_SIGNS = 4  # ± in one statement
 
 
-def read(text: str) -> tuple[str, list]:
-    """The text's key for comparison as text, and its readings: none if it can't be read, several if it is ambiguous."""
+def read(text: str, inside: bool = False) -> tuple[str, list]:
+    """The text's key for comparison as text, and its readings: none if it can't be read, several if it is ambiguous.
+
+    `inside` a choice, where no further one begins.
+    """
     text = normalize(text)
     spellings = [text]
     if DECIMAL_COMMA.fullmatch(text):
         spellings.append(text.replace(",", "."))
-    if (unit := SHORT_UNIT.fullmatch(text)) and unit["name"] in UNITS:
+    if (unit := SHORT_UNIT.fullmatch(text)) and unit["name"] in words.UNITS:
         spellings.append(f"{unit['number']} \\text{{{unit['name']}{unit['power']}}}")
     key, readings = None, []
     for spelling in spellings:
@@ -112,21 +94,21 @@ def read(text: str) -> tuple[str, list]:
         key = text_key(tokens) if key is None else key
         with suppress(Unreadable, RecursionError):
             readings.append(parse(tokens))
-    if choice := CHOICE.fullmatch(text):
-        wrapped = choice["open"] and not choice["close"]
-        content, values = read(choice["content"].replace("}", "", 1) if wrapped else choice["content"])
-        readings = [("choice", choice["letter"], value) for value in values or [("word", content)]]
-        readings = [] if HEDGE.search(choice["content"]) else readings
+    if not inside and (choice := CHOICE.fullmatch(text)):
+        content = choice["content"].replace("}", "", 1) if choice["open"] and not choice["close"] else choice["content"]
+        content_key, values = read(content, inside=True)
+        readings = [("choice", choice["letter"], value) for value in values or [("word", content_key)]]
+        readings = [] if HEDGE.search(content) else readings
     return key, readings
 
 
 def is_sentence(text: str) -> bool:
     """Is this a text of many words and no value, which no response would equal?"""
-    words = re.findall(r"(?<![\\A-Za-z])[A-Za-z]{2,}", text)
+    found = re.findall(r"(?<![\\A-Za-z])[A-Za-z]{2,}", text)
     readings = []
     with suppress(Unreadable):
         _, readings = read(text)
-    return len(words) > 6 and all(kind_of(value) in ("word", "unit") for value in readings)
+    return len(found) > 6 and all(kind_of(value) in ("word", "unit") for value in readings)
 
 
 read_reference = lru_cache(maxsize=512)(read)  # all responses of a group are held against one answer
@@ -188,7 +170,7 @@ REWRITES = [  # in this order, each where its first text occurs
     (" ", r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d/.]| \d| ?\\[dtc]?frac)", lambda match: match[0].replace(" ", "")),
 ]  # fmt: skip
 REWRITES = [(occurs, re.compile(pattern), new) for occurs, pattern, new in REWRITES]
-CHARACTERS = table("- − – — ‒ ⁻; ' ′ ’; * × · ⋅ ∙ ∗ ⁢; + ⁤; / ÷ ∕ ⁄; ≤ ⩽; ≥ ⩾; ≈ ≃; ° º; . 。; Z ℤ; N ℕ")
+CHARACTERS = words.table("- − – — ‒ ⁻; ' ′ ’; * × · ⋅ ∙ ∗ ⁢; + ⁤; / ÷ ∕ ⁄; ≤ ⩽; ≥ ⩾; ≈ ≃; ° º; . 。; Z ℤ; N ℕ")
 CHARACTERS |= {"√": "\\sqrt ", "∛": "\\sqrt[3]", "ℝ": "\\mathbb{R}", "…": "...", "⋯": "..."}
 
 
@@ -265,27 +247,27 @@ def plain_number(text: str) -> str | None:
 
 
 # ---- Tokenize: (kind, text, is there space before it) with kinds number, name, function, word, currency, op ----------
-SYMBOLS = table("^ **; = == :=; ≤ <= =<; ≥ >=; ≠ !=; ≈ ~=; ± +-")
-COMMANDS = table(r"""* cdot times ast; / div; = equiv; < lt; > gt; ≤ le leq leqslant leqq; ≥ ge geq geqslant geqq;
+SYMBOLS = words.table("^ **; = == :=; ≤ <= =<; ≥ >=; ≠ !=; ≈ ~=; ± +-")
+COMMANDS = words.table(r"""* cdot times ast; / div; = equiv; < lt; > gt; ≤ le leq leqslant leqq; ≥ ge geq geqslant geqq;
     ≠ ne neq; ≈ approx simeq doteq; → to rightarrow; ± pm; ∓ mp; ∪ cup bigcup; ∩ cap bigcap; ∖ setminus smallsetminus backslash;
     ∈ in; ∉ notin; ∅ emptyset varnothing; ∞ infty; … ldots dots cdots dotsc dotsb dotsm dotso hdots; | lvert rvert vert mid; : colon;
     ∨ lor vee; ∧ land wedge; and &; ⟨ langle; ⟩ rangle; [ lbrack; ] rbrack; ⌊ lfloor; ⌋ rfloor; ⌈ lceil; ⌉ rceil; \{ { lbrace; \} } rbrace;
     frac dfrac tfrac cfrac; binom dbinom tbinom; sqrt; over; choose; sum; prod; int; lim; %; bar overline; hat widehat;
     tilde widetilde; vec overrightarrow; dot; ddot; R""")
-FUNCTIONS = table("""sin; cos; tan; cot; sec; csc; asin arcsin; acos arccos; atan arctan; sinh; cosh; tanh; log ln; lg;
+FUNCTIONS = words.table("""sin; cos; tan; cot; sec; csc; asin arcsin; acos arccos; atan arctan; sinh; cosh; tanh; log ln; lg;
     exp; abs; floor; ceil ceiling; factorial; binomial""")
-NAMES = table("""alpha; beta; gamma; delta; epsilon varepsilon; zeta; eta; theta vartheta; iota; kappa; lambda; mu; nu;
+NAMES = words.table("""alpha; beta; gamma; delta; epsilon varepsilon; zeta; eta; theta vartheta; iota; kappa; lambda; mu; nu;
     xi; pi; rho; sigma; tau; upsilon; phi varphi; chi; psi; omega; Gamma; Delta; Theta; Lambda; Xi; Pi; Sigma; Phi; Psi;
     Omega; ell; hbar""")
-PLAIN = table("and AND; or OR; sqrt; ∞ infinity inf oo")
+PLAIN = words.table("and AND; or OR; sqrt; ∞ infinity inf oo")
 OPERATORS = {"symbol": SYMBOLS, "command": COMMANDS, "letters": PLAIN}
-IGNORED = set(
-    """left right middle big Big bigg Bigg bigl bigr Bigl Bigr large Large displaystyle textstyle limits quad
-    qquad boxed fbox mathbf mathit mathsf mathcal mathbb boldsymbol bm text textbf textit mathrm rm bf underline angle
-    triangle ensuremath hline measuredangle mathtt texttt textsf emph pmb strut mathstrut smash hfill noindent newline nonumber
-    notag enskip negmedspace relax hfil centering par mathbin mathord mathop scriptscriptstyle footnotesize normalsize bold
-    framebox qed allowbreak nobreak bigskip smallskip scriptstyle LARGE huge Huge small tiny thinspace enspace medspace thickspace negthinspace space null""".split()
-)
+IGNORED = words.words("""left right middle big Big bigg Bigg bigl bigr Bigl Bigr large Large LARGE huge Huge small tiny normalsize
+    footnotesize displaystyle textstyle scriptstyle scriptscriptstyle limits quad qquad thinspace enspace enskip medspace
+    thickspace negthinspace negmedspace space null relax boxed fbox framebox mathbf mathit mathsf mathtt mathcal mathbb
+    boldsymbol bm pmb bold text textbf textit texttt textsf emph mathrm rm bf mathbin mathord mathop underline angle
+    measuredangle triangle ensuremath hline strut mathstrut smash hfil hfill centering par noindent newline allowbreak
+    nobreak bigskip smallskip nonumber notag qed""")
+QUANTITY_STYLE = re.compile(r"\s|\\left|\\right|\\(?:text|mathrm|operatorname)\*?|[{}]")
 DECIMAL_DOTS = re.compile(r"\s?\\[lc]?dots")
 TOKEN = re.compile(r"""(?xs)  # verbose; "." is also a line break
     (?P<space>\s+|~|\\[,;:!>\ ()\[\]]|\\(?:left|right)\s?\.|\\(?:text)?color\s?\{(?!white)\w+\}
@@ -317,13 +299,11 @@ def tokenize(text: str, prose: bool = False) -> list[tuple[str, str, bool]]:
         elif kind == "number":
             tokens.append((kind, DECIMAL_DOTS.sub("…", value), spaced))
         elif kind == "quantity":
-            tokens.append(
-                ("word", re.sub(r"\s|\\left|\\right|\\(?:text|mathrm|operatorname)\*?|[{}]", "", value), spaced)
-            )
+            tokens.append(("word", QUANTITY_STYLE.sub("", value), spaced))
         elif kind == "environment":
             tokens.append(("op", f"{match['edge']} {value}", spaced))
-        elif kind in ("symbol", "command") and value in CURRENCIES:
-            tokens.append(("currency", CURRENCIES[value], spaced))
+        elif kind in ("symbol", "command") and value in words.CURRENCIES:
+            tokens.append(("currency", words.CURRENCIES[value], spaced))
         elif kind == "symbol" and value == "." and (prose or after_word):
             continue  # sq. ft.
         elif kind == "symbol" or value in OPERATORS[kind]:
@@ -349,11 +329,11 @@ def tokenize(text: str, prose: bool = False) -> list[tuple[str, str, bool]]:
 def is_word(letters: str, tokens: list, spaced: bool) -> bool:
     """Others of up to three letters, or at a number, are products of variables."""
     before, text, _ = tokens[-1] if tokens else ("", "", False)
-    if letters in SHORT_UNITS:
+    if letters in words.SHORT_UNITS:
         return before in ("number", "word") or text in ("/", "}", ")")
     if len(letters) > 3 or not letters.isascii():
-        return before != "number" or spaced or unit_of(letters) in UNITS.values()
-    return len(letters) > 1 and (letters in SHORT_WORDS or before == "word")
+        return before != "number" or spaced or words.unit_of(letters) in words.UNITS.values()
+    return len(letters) > 1 and (letters in words.SHORT_WORDS or before == "word")
 
 
 def text_key(tokens) -> str:
@@ -421,14 +401,10 @@ def join_relations(items: list, separators: set, head=None) -> list:
 
     Equations are joined only where they are about `head`.
     """
-    if (
-        len(items) > 1
-        and kind_of(items[0]) == "relation"
-        and items[0][1] == ("≠",)
-        and {*map(kind_of, items[1:])} <= SCALARS
-    ):
-        return [("relation", ("∉",), items[0][2], ("set", items[0][3], *items[1:]))]  # x ≠ 1, 2
-    if len(items) < 2 or any(kind_of(item) != "relation" for item in items):
+    kinds = [kind_of(item) for item in items]
+    if kinds[:1] == ["relation"] and items[0][1] == ("≠",) and kinds[1:] and set(kinds[1:]) <= SCALARS:  # x ≠ 1, 2
+        return [("relation", ("∉",), items[0][2], ("set", items[0][3], *items[1:]))]
+    if len(items) < 2 or set(kinds) != {"relation"}:
         require(not separators & {"∧", "∨"})  # of statements as such
         return items
     joint = "or" if separators & {"or", "∨"} else "and" if separators & {"and", "∧"} else "comma"
@@ -436,10 +412,9 @@ def join_relations(items: list, separators: set, head=None) -> list:
     names = {name for name, _ in solutions}
     equations = all(item[1] == ("=",) for item in items)
     if len(names) == 1 and None not in names and (not equations or names == {head}):
-        sets = [
-            ("set", value) if item[1] == ("=",) else value for item, (_, value) in zip(items, solutions, strict=True)
-        ]
-        if all(value[0] in SETS for value in sets):
+        pairs = zip(items, solutions, strict=True)
+        sets = [("set", value) if item[1] == ("=",) else value for item, (_, value) in pairs]
+        if all(kind_of(value) in SETS for value in sets):
             require(len(separators - {",", ";"}) < 2)
             return [("relation", ("∈",), *names, ("union" if joint == "or" else joint, *sets))]
     return [("or", *items)] if joint == "or" and not (equations and len(names) == 1) else items
@@ -461,11 +436,7 @@ class Parser:
         self.tokens = [*tokens, ("end", "", False)]
         self.depth = self.bars = self.angles = self.nesting = 0  # open powers, |, trigonometric functions and sums
         self.in_set = self.in_condition = False
-        self.choice, self.signs, self.tied = (
-            (),
-            0,
-            False,
-        )  # which ± of this statement are minus, their number, is there a ∓
+        self.choice, self.signs, self.tied = (), 0, False  # which ± of a statement are minus; how many; is there a ∓?
         self.sign = ""  # ° or a currency that was seen in this member
         self.steps, self.text = 0, ""
         self.move(0)
@@ -507,8 +478,10 @@ class Parser:
                     groups.append([])
             if self.kind == "end" or self.operator in closers or self.word in closers:
                 break
-            bracket = self.operator == "(" and self.tokens[self.at + 1][1].casefold() in QUALIFIERS and self.take()
-            if groups[-1] and self.word in QUALIFIERS:
+            bracket = (
+                self.operator == "(" and self.tokens[self.at + 1][1].casefold() in words.QUALIFIERS and self.take()
+            )
+            if groups[-1] and self.word in words.QUALIFIERS:
                 conditions = self.conditions(groups[-1])
                 require(not bracket or self.accept(")"))
                 break
@@ -533,8 +506,8 @@ class Parser:
             if word := self.word.removesuffix("s"):
                 self.take()
                 variable = len(word) == 1 and all(may_depend(value, ("symbol", word)) for value in values)
-                require(variable or word in FILLERS | RESTRICTIONS | QUALIFIERS)
-                found += [("word", word)] if word in RESTRICTIONS else []
+                require(variable or word in words.FILLERS | words.RESTRICTIONS | words.QUALIFIERS)
+                found += [("word", word)] if word in words.RESTRICTIONS else []
             elif not self.accept(*SEPARATORS):
                 statement = self.statement()
                 relation = kind_of(statement) == "relation"
@@ -543,9 +516,7 @@ class Parser:
                 require(all(may_depend(value, name) for value in values))
                 found += [statement] if relation else []
         require(
-            not found
-            or all(kind_of(value) not in SETS - {"pair"} or value == REALS for value in values)
-            and REALS not in values
+            not found or not any(kind_of(value) in SETS and (value[0] != "pair" or value == REALS) for value in values)
         )
         self.in_condition = False
         return found
@@ -583,7 +554,7 @@ class Parser:
             if self.operator == ":" or (label[-1] in ("is", "are", "equals") and not self.word and self.kind != "end"):
                 operators.append("=")  # Area: 42, the area is 42
                 members.append(self.member() if self.operator != ":" or self.take() else None)
-            require(not NEGATIONS & set(label) or not (operators or self.operator == "="))
+            require(not words.NEGATIONS & set(label) or not (operators or self.operator == "="))
         while self.operator in RELATIONS:
             operators.append(self.operator)
             self.take()
@@ -599,22 +570,26 @@ class Parser:
 
     def member(self):
         outer, self.sign = self.sign, ""
-        if self.word in ("minus", "negative") and (
-            self.tokens[self.at + 1][0] == "number" or self.next_word() in NUMBERS
-        ):
-            self.take()
+        number_next = (
+            self.tokens[min(self.at + 1, len(self.tokens) - 1)][0] == "number" or self.next_word() in words.NUMBERS
+        )
+        if number_next and self.accept_word("minus", "negative"):
             return negative(self.member())
-        self.accept_word(*(("a", "an") if self.next_word() in SCALES else ()))
-        if self.word in NUMBERS or self.word in SCALES:
+        self.accept_word(*(("a", "an") if self.next_word() in words.SCALES else ()))
+        if self.word in words.NUMBERS or self.word in words.SCALES:
             value = self.number_word()
-        elif self.word and self.text not in CURRENCIES:
+        elif self.word and self.text not in words.CURRENCIES:
             self.sign = outer
             return self.phrase()
         else:
             value = self.operations()
-        while self.word.removesuffix("s") in SCALES or self.word in POWERS:
+        while self.word.removesuffix("s") in words.SCALES or self.word in words.POWERS:
             word = self.take().casefold()
-            value = power(value, POWERS[word]) if word in POWERS else multiply(value, SCALES[word.removesuffix("s")])
+            value = (
+                power(value, words.POWERS[word])
+                if word in words.POWERS
+                else multiply(value, words.SCALES[word.removesuffix("s")])
+            )
         if self.kind == "currency":  # 5 €
             self.mark(self.take())
         unit, self.sign = self.unit(), outer
@@ -634,43 +609,40 @@ class Parser:
 
     def number_word(self):
         """two hundred and twenty-five"""
-        total, value = Fraction(0), NUMBERS[self.take().casefold()] if self.word in NUMBERS else Fraction(1)
+        total, value = Fraction(0), words.NUMBERS[self.take().casefold()] if self.word in words.NUMBERS else Fraction(1)
         while True:
             hyphen = self.operator == "-" and not self.tokens[self.at][2] and not self.tokens[self.at + 1][2]
-            if (hyphen or self.operator == "and") and self.next_word() in NUMBERS | SCALES:
+            if (hyphen or self.operator == "and") and self.next_word() in words.NUMBERS | words.SCALES:
                 self.take()
-            if self.word in NUMBERS:
-                number = NUMBERS[self.take().casefold()]
+            if self.word in words.NUMBERS:
+                number = words.NUMBERS[self.take().casefold()]
                 require(value % (10 if number < 10 else 100) == 0 and (value or total))
                 value += number
             elif self.word == "hundred":
-                value *= SCALES[self.take().casefold()]
+                value *= words.SCALES[self.take().casefold()]
             elif self.word in ("thousand", "million", "billion", "trillion"):
-                total, value = total + value * SCALES[self.take().casefold()], Fraction(0)
+                total, value = total + value * words.SCALES[self.take().casefold()], Fraction(0)
             else:
                 return total + value
 
     def phrase(self):
         text = self.take()
-        while self.word and (self.word not in STOPS or text.casefold().endswith((" except", " excluding"))):
+        while self.word and (self.word not in words.STOPS or text.casefold().endswith((" except", " excluding"))):
             text += " " + self.take()
-        if self.kind == "name" and REAL_NUMBERS.fullmatch(text.casefold() + " numbers"):  # all real x except 2
+        if self.kind == "name" and words.REAL_NUMBERS.fullmatch(text.casefold() + " numbers"):  # all real x except 2
             if self.tokens[self.at + 1][1] in RELATIONS:
                 return self.statement()
             self.take()
             text += " numbers" + ("" if not self.word else " " + self.take())
-        if (
-            self.kind == "name"
-            and self.tokens[self.at + 1][1] == "="
-            and not text.endswith(("except", "for", "excluding"))
-        ):
-            text += " " + self.take()  # \det A = 2
-        text = SYNONYMS.get(text.casefold(), text)
-        if NOTHING.fullmatch(text.casefold()):
+        excludes = text.endswith(("except", "for", "excluding"))
+        if self.kind == "name" and self.tokens[self.at + 1][1] == "=" and not excludes:  # \det A = 2
+            text += " " + self.take()
+        text = words.SYNONYMS.get(text.casefold(), text)
+        if words.NOTHING.fullmatch(text.casefold()):
             return ("set",)
-        if match := REAL_NUMBERS.fullmatch(text.casefold()):
+        if match := words.REAL_NUMBERS.fullmatch(text.casefold()):
             require(not match["but"] or self.kind != "end")
-            value = SIGNED[(match["sign"] or "").strip().replace("-", "")]
+            value = words.SIGNED[(match["sign"] or "").strip().replace("-", "")]
             while match["but"] and (self.accept(*SEPARATORS) or self.kind != "end"):
                 excluded = self.statement()
                 excluded = excluded[3] if kind_of(excluded) == "relation" and excluded[1] == ("=",) else excluded
@@ -691,14 +663,14 @@ class Parser:
         while not self.in_condition:
             if self.accept_word("is", "are"):  # n is even
                 continue
-            if self.word and self.word not in STOPS:
+            if self.word and self.word not in words.STOPS:
                 word = self.word if len(self.text) > 1 else self.text
-                unit = unit_of(self.take())
-                changes = {word, word.removesuffix("s")} & CHANGERS or OTHER_PARTS.search(word)
+                unit = words.unit_of(self.take())
+                changes = {word, word.removesuffix("s")} & words.CHANGERS or words.OTHER_PARTS.search(word)
                 changes = changes and not (last and len(word) == 1)  # J/(kg K)
                 require(unit in ("square", "cubic") or not changes)
-                if unit in POWERS and last:
-                    powers[last] *= POWERS[unit]
+                if unit in words.POWERS and last:
+                    powers[last] *= words.POWERS[unit]
                 elif unit in ("square", "cubic"):
                     ahead = 2 if unit == "square" else 3
                 elif unit == "per":
@@ -706,7 +678,7 @@ class Parser:
                 else:
                     for i, last in enumerate(unit.split("/")):
                         powers[last] = powers.get(last, 0) + (-ahead if below or i else ahead)
-                        powers[last] = 1 if last in CURRENCIES else powers[last]  # \$5 USD
+                        powers[last] = 1 if last in words.CURRENCIES else powers[last]  # \$5 USD
                     ahead, below = 1, below and deep > 0
             elif last and self.accept("^"):
                 exponent = self.factor()
@@ -760,11 +732,11 @@ class Parser:
 
     def factor(self):
         minus = False
-        while self.operator in SIGNS or self.kind == "currency" or (self.word and self.text in CURRENCIES):
+        while self.operator in SIGNS or self.kind == "currency" or (self.word and self.text in words.CURRENCIES):
             if self.operator in SIGNS:
                 minus ^= self.minus()
             else:
-                self.mark(CURRENCIES[self.take()])
+                self.mark(words.CURRENCIES[self.take()])
         value = self.power()
         return negative(value) if minus else value
 

@@ -235,7 +235,7 @@ rollout {base}/run --json                            | --json --benchmark
 rollout {base}/run --temperature -1                  | --temperature
 reward                                               | RESPONSE ANSWER
 reward --file {base}/absent.jsonl                    | absent.jsonl can't read
-reward --file {base}/broken.jsonl                    | broken.jsonl row 1
+reward --file {base}/broken.jsonl                    | broken.jsonl line 1
 """.strip().splitlines()
 ROWS += [f"train --{wrong} | --{wrong.split('=')[0]}" for wrong in WRONG]
 ROWS += [f"train --data {{base}}/{name}.jsonl | {words}" for name, (_, words) in DATA.items()]

@@ -99,6 +99,11 @@ HOSTILE = [
     r"\tan(\tan(\tan(\tan(\tan(x^{7}+y^{9})))))-\tan(y)", r"\cos(x)^{99}\sin(y)^{77}+\tan(x+y)^{55}",
     "(x-x+10^9)!", "2^{x-x+10^9}", r"e^{10^9\ln 2}", r"3^{\frac{10^9\ln 5}{\ln 3}}", "(((2^{400}x)^{500})^{500})^{500}",
     r"\binom{x}{10^8}", r"\binom{10^9}{x}", r"\sin(e^{e^{20}})", r"\lfloor (1+\sqrt2)^{499} \rfloor", "e^{e^{e^{30}}}",
+    r"\phantom{" * 1000, "]a," * 3000, "1 x " * 2500, r"\begin{aligned}" * 600, r"\left\{\begin{array}" * 400, "(I) " * 2500,
+    r"\{x | " * 1500, r"x>0\text{ and }" * 600 + "x>1", "x \\ne 1, " * 1000, r"\pm" * 4000, r"(\pm1)" * 4 + r"\{\pm1," * 30,
+    "one " * 2400, "minus " * 1600, r"5\text{ m" + "(" * 2000 + "s", "0." + "12" * 2000 + r"\ldots", r"\mathbb{R}\setminus" * 500,
+    "f(" * 3000 + ")" * 3000 + "=1", r"\bar" * 2500 + "x", r"\sum_{i=1}^n" * 700 + "i", r"x\in" * 2000 + "(0,1)", "¤" * 9000,
+    "(" * 30 + "1,000" + ")" * 30 + ", 1" * 3000, "x^{1000000000}+" * 500 + "1", "(1+x)^{9999}(1-x)^{9999}-1", r"\text{Answer: }" * 600,
     r"\binom{e^{\lfloor 2^{400}\rfloor}}{(\ln\pi)^{40}}-499^{500}", r"\sin(\ln(1/7)\lfloor 2^{400}\rfloor)",
 ]  # fmt: skip
 INJECTIONS = [
@@ -345,7 +350,10 @@ def test_batch():
 ALPHABET = ["\\frac", "\\sqrt", "{", "}", "(", ")", "[", "]", "^", "_", "+", "-", "*", "/", "!", "|", ",", ";", "=", "<", ">",
             "1", "2", "10", "0", "1.5", "x", "y", "e", "i", "\\pi", "\\pm", "\\sin", "\\log", "\\infty", "\\cup", "\\in",
             "\\text{ cm}", " and ", "%", "\\{", "\\}", "\\%", "$", " ", "\\begin{pmatrix}", "\\end{pmatrix}", "\\\\", "&", "°",
-            "\\binom", "\\lfloor", "\\rfloor", ":", "\\approx", "²", "½", "apples", "\\sum", "99999999999", "'", "."]  # fmt: skip
+            "\\binom", "\\lfloor", "\\rfloor", ":", "\\approx", "²", "½", "apples", "\\sum", "99999999999", "'", ".",
+            "\\cap", "\\setminus", "\\mid", " or ", " for all ", " where ", " if ", "\\dots", "\\bar", "\\mathbb{R}", "\\ne",
+            "≥", "\\text{ is }", "\\begin{cases}", "\\end{cases}", "f(", "P(", "k", "\\$", "€", "\\text{ m/s}", "half", "two",
+            "hundred", "minus ", "(A) ", "A: ", "\\mp", "\\text{all real numbers except }", "squared", "\\circ", "dx"]  # fmt: skip
 token_soup = st.lists(st.sampled_from(ALPHABET), max_size=30).map("".join)
 raw_text = st.text(max_size=60)
 
