@@ -6,7 +6,7 @@ r"""The verifier: is the final answer of a response right?  In RL this is the re
 How it decides. `extract` takes the last balanced \boxed{...} (or \fbox), else the last `#### x`. `equivalent` is a
 ladder from cheap to dear: plain numbers as text, the same text, the same value, a proof by sympy. support/latex.py
 reads texts into values, and lists the kinds it reads; support/prover.py runs sympy. This is exact mathematics, without
-tolerance: 0.333 is not 1/3. A text that can't be read equals only the same text.
+tolerance: 0.333 is not 1/3. A text that can't be read equals only the same text. support/answers.md has examples.
 
 How it is bounded. The text is model output, so it may be hostile. It is never evaluated: a tokenizer and a recursive
 descent build values, and check limits on length, depth and number size before they compute anything. sympy can't be
@@ -22,7 +22,7 @@ from fractions import Fraction
 
 from tqdm import tqdm
 
-from support import latex, prover, values
+from support import latex, prover, spelling, values
 from support.values import (
     INFINITY,
     SCALARS,
@@ -82,7 +82,7 @@ def extract(response: str) -> str | None:
 
 
 def one_answer(response: str, boxes: list) -> str:
-    """The last box's content; or if it belongs to boxes before it, that of all, each with the name on its left: x=1, x=2."""
+    """The last box's content; or if others before it belong to it, that of all, with the names on their left: x=1, x=2."""
     parts, joiner = [], ", "
     for i in reversed(range(len(boxes))):
         start, _, content = boxes[i]
@@ -108,12 +108,12 @@ def equivalent(prediction: str, answer: str) -> bool:
 def climb(prediction: str, answer: str) -> bool:
     """The ladder from cheap to dear; it stops at the first step that knows."""
     # 1. Plain numbers, as text of any length: 1,000.0 is 1000. This is nearly all the traffic, and takes microseconds.
-    number, answer_number = latex.plain_number(prediction), latex.plain_number(answer)
+    number, answer_number = spelling.plain_number(prediction), spelling.plain_number(answer)
     if number is not None and answer_number is not None:
         return number == answer_number
 
     # 2. The same text, first as it stands, then with spacing and style aside.
-    if prediction == answer or max(len(prediction), len(answer)) > latex.MAX_TEXT:
+    if prediction == answer or max(len(prediction), len(answer)) > spelling.MAX_TEXT:
         return prediction == answer != ""
     key, readings = latex.read(prediction)
     answer_key, answer_readings = latex.read_reference(answer)
@@ -299,7 +299,7 @@ def same_relation(a, b, budget) -> bool:
 
 
 def one_name(a, b) -> dict | None:
-    """The names to change in the one so that it is the other's: x for t if they are f(t) and f(x). E is E(x, 0). Or None."""
+    """The names to change in the one to make it the other: x for t if they are f(t) and f(x). E is E(x, 0). Or None."""
     if a == b or not isinstance(a, tuple) or not isinstance(b, tuple):
         return {} if a == b else None
     a, b = map(as_call, (a, b))
@@ -330,7 +330,7 @@ def same_choice(a, b, budget) -> bool:
 
 
 def same_where(a, b, kinds, budget) -> bool:
-    """2k for k in Z is 2n for n in Z; and 2k, since a condition that only one side has makes no difference but in a set."""
+    """2k for k in Z is 2n for n in Z; and 2k, as a condition that only one side has makes no difference but in a set."""
     (x, *conditions), (y, *others) = (
         value[1:] if kind_of(value) in ("where", "builder") else [value] for value in (a, b)
     )
@@ -348,8 +348,8 @@ USAGE = """usage: python reward.py RESPONSE ANSWER
        python reward.py --file PAIRS.jsonl > GRADED.jsonl
 
 Prints `correct` or `incorrect`, and the final answer that was extracted from RESPONSE.
-With --file, reads a JSON object with "response" and "answer" a line, and writes it with "correct" and "extracted" added;
-a progress bar and the totals go to stderr. Exit code 0, or 2 if the arguments or the file can't be used."""
+With --file, reads a JSON object with "response" and "answer" a line, and writes it with "correct" and "extracted"; a
+progress bar and the totals go to stderr. Exit code 0, or 2 if the arguments or the file can't be used."""
 
 
 def main(arguments: list[str]) -> int:

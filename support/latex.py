@@ -21,31 +21,36 @@ How each kind of answer is read. Anything else, and 1/0, which has no value, is 
     repeating  0.1\overline{6} 0.1\dot6 0.1(6) 0.166… are 1/6; other decimals with dots are only compared as text
     words      seven, twenty-five, half, 5 dozen, 5 tenths, 3 million, 5 squared are numbers
     mixed      2\frac{1}{2}, 2 1/2 and 2½ are 5/2, but 2\frac{3}{2} is a product
-    units      42\text{ cm}, 42 apples, 90^\circ, \$42 and 42nd have a unit, which is never converted; 50\% has the unit %
+    units      42\text{ cm}, 42 apples, 90^\circ, \$42, 42nd have a unit, which is never converted; 50\% has the unit %;
+               5 m/s, 5 meters per second and 5\frac{m}{s} one unit; 5 pairs, 5 more, 5 not are not read
     functions  e and i are the constants; \log without a base is natural; in a sine or its like ° is π/180
     \sum       and \prod, \int, \lim have parts, and are never carried out; their variable may have any name
     letters    one to three are a product of variables, more are a word; x and X, z and \bar z differ, Yes and yes don't
     sequences  (1,2), \langle 1,2\rangle and a column matrix; "," binds more tightly than ";" if both occur
     sets       \{1,2\} is a set; 1, 2 and "1 and 2" are lists; \pm 2 is the list 2, -2
     signs      several ± are independent of each other; beside a ∓ all are tied
-    intervals  (1,2] ]1,2] are pairs; x < 3, |x| < 3, x ≠ 3 and x \in (1,2] are relations with a set of numbers as solution
+    intervals  (1,2] ]1,2] are pairs; x < 3, |x| < 3, x ≠ 3, x \in (1,2] have a set of numbers as solution
     and, or    of relations are the intersection and the union of their solutions
     ratios     1:2 is 1/2, and 1:2:4 is the tuple 1/4, 1/2, 1
-    choices    (B) 42 and B: 42 are B, and also 42; but (A) 42 isn't (B) 42
+    choices    (B) 42 and B: 42 are B, and also 42; but (A) 42 isn't (B) 42, and (A) B is not read
+    names      x=42, f(2)=42, P(X=2)=42, Area: 42, the area is 42 are 42; f(x)=2x is f(t)=2t
+    conditions 2^n for all n > 0, 2k where k \in Z, \{2k : k \in Z\}: beside a plain value the condition doesn't matter
+    accents    \bar z, \vec z make another name; \phantom{5}, \hspace{5cm}, \tag{5} are nothing
     cases      rows of a value and its condition in any order; rows of one entry are a list
 
 An ambiguous text has several readings: 1,22 is a list or 1.22; 5 m is 5 metres or 5·m.
 A pair in brackets of one kind, (1,2) or [1,2], may be an interval, a tuple or a list: reward.py compares it as any.
+support/answers.md has examples of all this, and of right answers that aren't found.
 """
 
 import re
-import unicodedata
 from contextlib import suppress
 from fractions import Fraction
 from functools import lru_cache
 from itertools import product
 
 from support import words
+from support.spelling import MIXED_NUMBER, mixed_number, normalize
 from support.values import (
     ACCENTS,
     INFINITY,
@@ -68,13 +73,26 @@ from support.values import (
     solution_of,
     substitute,
 )
+from support.words import table
 
 WORD_COMMANDS = {word: word for word in "gcd deg dim max min det Pr arg Re Im ker".split()} | {"forall": "for"}
-MAX_TEXT = 10_000  # characters
 MAX_TOKENS = 2_000
 MAX_STEPS = 20_000  # tokens taken, those that are read again with another sign included
 MAX_DEPTH = 40  # brackets, functions and exponents inside one another
 MAX_SIGNS = 4  # ± in one statement
+
+# ---- Several readings ------------------------------------------------------------------------------------------------
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+[^\d,;(\[{]*")  # 1,22
+SHORT_UNIT = re.compile(r"""(?x)  # 12 m/s
+    (?P<number>[+-]?[\d.,/]+(?:\s?(?:\*|\\times|\\cdot)\s?10\^\{?-?\d+\}?)?)\ (?P<name>[A-Za-z]{1,3})
+    (?P<power>[/^{}A-Za-z\d]{0,9})""")
+CHOICE = re.compile(r"""(?xs)  # (B) 42  B: 42  \textbf{(B)}\ 42  C. Paris, but neither E. coli nor A: B
+    \s?(?P<open>\\[a-z]{4,6}\s?\{\s?)?\(?(?:\\[a-z]{4,6}\s?\{)?(?P<letter>[A-J])\}?\s?
+    (?:\)|\.(?=\s*(?:\}|[A-Z\d\\¤]|\w\W|\w+\ \w+\ \w+))|:(?=[\s\d¤\\])|[-–—]\ (?=[A-Z][a-z]))
+    (?P<close>\s?\})?[.:]?\s?(?P<content>(?!\s?[A-J]\W*$).+)""")
+HEDGE = re.compile(r"""(?x)  # in a choice: another letter, or a change of mind
+    (?<![A-Za-z\\])(?:[B-HJ]|A(?!\ [a-z]))(?![A-Za-z'])
+    |(?i:\b(?:or|not|no)\s*(?:$|\}|,|this)|wrong|incorrect|actually|instead|isn't|\b(?:is|are)\ (?:not|false|right))""")
 
 
 def read(text: str, inside: bool = False) -> tuple[str, list]:
@@ -113,158 +131,25 @@ def is_sentence(text: str) -> bool:
 
 read_reference = lru_cache(maxsize=512)(read)  # all responses of a group are held against one answer
 
-# ---- Normalize: one character for every way to write it --------------------------------------------------------------
-PLAIN_NUMBER = re.compile(r"([+-]?)(?:\\?\$)?([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.([0-9]*))?")  # +1,050.50
-COMMA_GROUP = re.compile(r"(?<![\d.])(?<!\d,)[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)")  # 1,234
-DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+[^\d,;(\[{]*")  # 1,22
-SHORT_UNIT = re.compile(
-    r"(?P<number>[+-]?[\d.,/]+(?:\s?(?:\*|\\times|\\cdot)\s?10\^\{?-?\d+\}?)?) (?P<name>[A-Za-z]{1,3})(?P<power>[/^{}A-Za-z\d]{0,9})"
-)  # 12 m/s
-LABEL = re.compile(  # Answer: 5  \text{The answer is }5  \text{Choice (D)}
-    r"(?P<open>\\(?:text|math)(?:bf|it|rm)?\s?\{)?\s?(?:(?:the )?(?:final |correct |best )?(?:answer choice|answer|choice|option|solution|result)"
-    r"(?: is)?(?:\s?[:=]\s?|\s(?=\W|.\W*$|[A-J][).:]))|(?:so|thus|hence|therefore)\b,?\s?|\\(?:therefore|implies|Rightarrow)\b)"
-    r"(?P<close>\s?\})?\s?(?=.)", re.IGNORECASE)  # fmt: skip
-CHOICE = re.compile(  # (B) 42  B: 42  \textbf{(B)}\ 42  C. Paris, but not E. coli and not A: B
-    r"(?s)\s?(?P<open>\\[a-z]{4,6}\s?\{\s?)?\(?(?:\\[a-z]{4,6}\s?\{)?(?P<letter>[A-J])\}?\s?"
-    r"(?:\)|\.(?=\s*(?:\}|[A-Z\d\\¤]|\w\W|\w+ \w+ \w+))|:(?=[\s\d¤\\])|[-–—] (?=[A-Z][a-z]))(?P<close>\s?\})?[.:]?\s?(?P<content>(?!\s?[A-J]\W*$).+)"
-)
-HEDGE = re.compile(  # another letter, or a change of mind
-    r"(?<![A-Za-z\\])(?:[B-HJ]|A(?! [a-z]))(?![A-Za-z'])|(?i:\b(?:or|wrong|incorrect|actually|not|no)\s*(?:$|\}|,|this)|wrong|actually|isn't"
-    r"|\b(?:is|are) (?:not|false|right|incorrect)|incorrect|instead)"
-)
-MIXED_NUMBER = re.compile(  # 2\frac{1}{2}, 2\frac12, 2 1/2, but neither an exponent nor an argument
-    r"(?<![\d.^_}\]])(?<!frac|sqrt)(?<!binom)(\d+)(?:(?:[ ~]|\\[,;! ]){0,3}"
-    r"\\[dtc]?frac ?(?:\{ ?(\d+) ?\}|(\d)) ?(?:\{ ?(\d+) ?\}|(\d)(?!\d))|(?:[ ~]|\\[,;! ]){1,3}(\d+) ?/ ?(\d+))"
-)
-GROUP = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
-ENDS = r"([^][(){},;]+(?<!\\)[,;][^][(){},;]+)"
-REWRITES = [  # in this order, each where its first text occurs
-    ("$", r"\\\$", "¤"),  # a currency, as is a single $ that no other closes
-    ("$", r"^([^$]*)\$([^$]*)$", r"\1¤\2"), ("$", r"\$", " "), ("Rs", r"\bRs\.? ?(?=\d)", "₹"),
-    ("S", r"\\(?:text|mathrm)\s?\{US ?\}\s?(?=¤)|\b(?:US|U\.S\.) ?(?=¤|dollar)", ""),
-    ("\\begin", r"\\\\\s?\[[-\d.]+ ?\w\w\]", r"\\\\"),  # \\[4pt]
-    *[("\\begin", rf"(?s)\\begin\s*\{{\s*({names})\*?\s*\}}(?:\[t\])?(.*)\\end\s*\{{\s*\1\*?\s*\}}",
-       lambda match: one_line(match[2])) for names in ("equation|multline|displaymath|math|center", "aligned|align|flalign|split|gathered|gather|eqnarray")],
-    ("\\begin", r"(?s)\\left\s?\\\{\s*\\begin\s*\{(array|matrix)\}(?:\{[lcr|\s]*\})?(.*)\\end\s*\{\1\}\s*\\right\s?\.",
-     r"\\begin{cases}\2\\end{cases}"),
-    ("\\", rf"\\(?:[hv]?phantom|[hv]space\*?|tag|label)\s?{GROUP}|\\(?:kern|[hm]skip|mkern)\s?-?[\d.]+\s?[a-z]+", " "),
-    ("\\", r"\^\s?(?:\{\s?(?:\\circ|\\degree)\s?\}|\\circ|\\degree)|\\degree", "°"),
-    ("\\", r"\^\s?(?:\{\s?\\prime\s?\}|\\prime\b)", "'"), ("\\not", r"\\not\s?=", r"\\ne "), ("\\not", r"\\not\s?\\in\b", r"\\notin "),
-    ("\\", r"\\mu\s?\\(?:text|mathrm)\s?\{\s?(?=[mgsLF]\b)", r"\\text{u"),  # 5\,\mu\text{m}
-    ("\\O", r"(?<=\d)(?:\s|\\[,; ])*\\Omega\b", r"\\text{ ohm}"),
-    ("bb", r"\\(?:mathbb|Bbb)\s?(?:\{\s?R\s?\}|R)\s?(?:-|\\backslash|\\)\s?(?=\\?\{)", r"\\R\\setminus "),  # ℝ - {0}
-    ("bb", r"\\(?:mathbb|Bbb)\s?(?:\{\s?R\s?\}|R)\s?\^\s?(?:\{\s?\+\s?\}|\+)", r"(0,\\infty)"),
-    ("bb", r"(?<=\\mathbb\{[A-Z]\})\^\s?\{?([+*])\}?", r"_\1"),
-    ("bb", r"\\(?:mathbb|Bbb)\s?(?:\{\s?R\s?\}|R\b)", r"\\R "),
-    ("{", r"\\(?:math(?:bb|cal|bf|it|frak|scr)|Bbb|boldsymbol|bm|mathrm(?=\{.\}\s?_))\s?\{\s?([A-Za-z])\s?\}", r" \1 "),
-    ("{}", r"(?<!\\)\{\}", ""), ("per cent", "per cent", "percent"), ("non-", "non-", "non"), ("...", r"\.\.\.", r"\\ldots "),
-    ("\\pounds", r"\\pounds\b", "£"), ("U", r"(?<=[)\]])\s?(?:\\text\s?\{\s?U\s?\}|U)\s?(?=[(\[])", r"\\cup "),
-    ("{", r"\\(?:mathrm|text|rm)\s?\{\s?d\s?\}\s?(?=[a-zA-Z])", "d"),
-    (")", r"(?:\\?\s)?\(\s?(?=[a-zA-Z]\s?\\text\s?\{[^{}]*constant\s?\})([^()]*)\)$", r" \\text{ where } \1"),
-    ("+/-", r"\+/-", r"\\pm "),
-    ("[", rf"\]{ENDS}\[", r"(\1)"), ("]", rf"\]{ENDS}\]", r"(\1]"), ("[", rf"\[{ENDS}\[", r"[\1)"),  # ]1, 2[
-    (")", r"(?:\\?\s)?\(\s?([a-zA-Z]\s?(?:\\in\b|\\[gl]eq?\b|[<>]|∈)[^()]*)\)$", r", \1"),  # 2\pi k (k \in Z)
-    (")", r"^([A-J])\)$", r"\1"), (" ", r"(?<=\d) [xX] (?=\d)", "*"),
-    ("10", r"(?<=\d)(?<!(?<![\d.])0)(?:\s|~|\\[,; ]|\\(?:text|mathrm)\s?\{)*[xX](?:\s|~|\\[,; ]|\})*(?=\{?10\b)", "*"),  # 3.0x10^8
-    ("", r"(?<=\d)(?:\{,\}|,\\!\s{0,9}|\\[,;:! ]|~)(?=\d{3}(?!\d))", ""),  # 1{,}234  1\,234
-    (" ", r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d/.]| \d| ?\\[dtc]?frac)", lambda match: match[0].replace(" ", "")),
-]  # fmt: skip
-REWRITES = [(occurs, re.compile(pattern), new) for occurs, pattern, new in REWRITES]
-CHARACTERS = words.table("- − – — ‒ ⁻; ' ′ ’; * × · ⋅ ∙ ∗ ⁢; + ⁤; / ÷ ∕ ⁄; ≤ ⩽; ≥ ⩾; ≈ ≃; ° º; . 。; Z ℤ; N ℕ")
-CHARACTERS |= {"√": "\\sqrt ", "∛": "\\sqrt[3]", "ℝ": "\\mathbb{R}", "…": "...", "⋯": "..."}
-
-
-def normalize(text: str) -> str:
-    if not text.isascii():
-        text = re.sub("[⁰¹²³⁴-⁹⁺⁻ⁿ]+", r"^{\g<0>}", text)
-        text = re.sub("[₀-₉]+", r"_{\g<0>}", text)
-        text = re.sub(r"[µμ](?=[mgsLF]\b)", "u", text)
-        text = "".join(char if char.isascii() else fold_character(char) for char in text)
-        require(len(text) <= MAX_TEXT)  # one character can stand for eighteen
-    if "\\\\" in text and "\\begin" not in text:
-        text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)  # \\frac, from a source that was escaped twice
-    text = text.lstrip(" \t\r\n*`").rstrip(" \t\r\n*`.,;:\\") if text[-3:] != "..." else text.lstrip(" \t\r\n*`")
-    if label := LABEL.match(text):
-        rest = text[label.end() :].lstrip(" *")
-        text = (rest.replace("}", "", 1) if label["open"] and not label["close"] else rest).rstrip(" .")
-    for occurs, pattern, new in REWRITES:
-        if occurs in text:
-            text = pattern.sub(new, text)
-    return COMMA_GROUP.sub(comma_group, text.strip()) if "," in text else text.strip()
-
-
-def one_line(lines: str) -> str:
-    """The lines of an aligned environment are a list, but one that begins with = continues the line before."""
-    if "\\begin" in lines:
-        return lines
-    lines = [line.replace("&", " ").strip(" .") for line in lines.split("\\\\")]
-    return "".join((" " if line[:1] in "=<>+" else ", ") + line for line in lines if line).lstrip(" ,")
-
-
-def comma_group(match) -> str:
-    r"""1,234 is a number, but (1,234) a pair, unless of 1 and 000, or where other commas have spaces: \{1,000, 2,345\}."""
-    before = match.string[: match.start()]
-    inside = any(before.count(opening) > before.count(closing) for opening, closing in ("()", "[]", ("\\{", "\\}")))
-    return match[0] if inside and ",0" not in match[0] and ", " not in match.string else match[0].replace(",", "")
-
-
-@lru_cache(maxsize=1024)
-def fold_character(char: str) -> str:
-    """Greek letters by name, vulgar fractions as \\frac, digits of any script and full-width forms as ASCII."""
-    if char in CHARACTERS:
-        return CHARACTERS[char]
-    if char.isdecimal():
-        return str(int(char))
-    if (category := unicodedata.category(char)) in ("Zs", "Cf", "Sc"):  # a space, a mark without width, a currency
-        return {"Zs": " ", "Cf": "", "Sc": char}[category]
-    if greek := re.fullmatch("GREEK (SMALL|CAPITAL) LETTER ([A-Z]+)", unicodedata.name(char, "")):
-        name = greek[2].replace("LAMDA", "LAMBDA")
-        return f"\\{name.lower() if greek[1] == 'SMALL' else name.capitalize()} "
-    form, normal = unicodedata.decomposition(char).partition(">")[0], unicodedata.normalize("NFKC", char)
-    if form == "<circle" or (form in ("<super", "<sub") and normal.isalpha() and char != "ⁿ"):
-        return {"<super": f"^{{{normal}}}", "<sub": f"_{{{normal}}}", "<circle": char}[form]
-    numerator, slash, denominator = normal.partition("⁄")
-    return f"\\frac{{{numerator}}}{{{denominator}}}" if slash else numerator
-
-
-def mixed_number(match) -> str:
-    """As a sum; but 2\\frac{3}{2} is a product, as it stands."""
-    whole, numerator, denominator = filter(None, match.groups())
-    if len(match[0]) < 300 and 0 < int(numerator) < int(denominator):
-        return rf"({whole}+\frac{{{numerator}}}{{{denominator}}})"
-    return match[0]
-
-
-def plain_number(text: str) -> str | None:
-    """The canonical text of an integer or decimal of any length ("+1,050.50" -> "1050.5"), None for anything else."""
-    if (match := PLAIN_NUMBER.fullmatch(text)) is None:
-        return None
-    sign, whole, decimals = match.groups("")
-    whole = whole.replace(",", "").lstrip("0")
-    decimals = decimals.rstrip("0")
-    number = f"{whole}.{decimals}" if decimals else whole or "0"
-    return "-" + number if sign == "-" and number != "0" else number
-
-
 # ---- Tokenize: (kind, text, is there space before it) with kinds number, name, function, word, currency, op ----------
-SYMBOLS = words.table("^ **; = == :=; ≤ <= =<; ≥ >=; ≠ !=; ≈ ~=; ± +-")
-COMMANDS = words.table(r"""* cdot times ast; / div; = equiv; < lt; > gt; ≤ le leq leqslant leqq; ≥ ge geq geqslant geqq;
-    ≠ ne neq; ≈ approx simeq doteq; → to rightarrow; ± pm; ∓ mp; ∪ cup bigcup; ∩ cap bigcap; ∖ setminus smallsetminus backslash;
-    ∈ in; ∉ notin; ∅ emptyset varnothing; ∞ infty; … ldots dots cdots dotsc dotsb dotsm dotso hdots; | lvert rvert vert mid; : colon;
-    ∨ lor vee; ∧ land wedge; and &; ⟨ langle; ⟩ rangle; [ lbrack; ] rbrack; ⌊ lfloor; ⌋ rfloor; ⌈ lceil; ⌉ rceil; \{ { lbrace; \} } rbrace;
-    frac dfrac tfrac cfrac; binom dbinom tbinom; sqrt; over; choose; sum; prod; int; lim; %; bar overline; hat widehat;
-    tilde widetilde; vec overrightarrow; dot; ddot; R""")
-FUNCTIONS = words.table("""sin; cos; tan; cot; sec; csc; asin arcsin; acos arccos; atan arctan; sinh; cosh; tanh; log ln; lg;
+SYMBOLS = table("^ **; = == :=; ≤ <= =<; ≥ >=; ≠ !=; ≈ ~=; ± +-")
+COMMANDS = table(r"""* cdot times ast; / div; = equiv; < lt; > gt; ≤ le leq leqslant leqq; ≥ ge geq geqslant geqq;
+    ≠ ne neq; ≈ approx simeq doteq; → to rightarrow; ± pm; ∓ mp; ∪ cup bigcup; ∩ cap bigcap; ∈ in; ∉ notin;
+    ∖ setminus smallsetminus backslash; ∅ emptyset varnothing; ∞ infty; … ldots dots cdots dotsc dotsb dotsm dotso hdots;
+    | lvert rvert vert mid; : colon; ∨ lor vee; ∧ land wedge; and &; ⟨ langle; ⟩ rangle; [ lbrack; ] rbrack; ⌊ lfloor;
+    ⌋ rfloor; ⌈ lceil; ⌉ rceil; \{ { lbrace; \} } rbrace; frac dfrac tfrac cfrac; binom dbinom tbinom; sqrt; over; choose;
+    sum; prod; int; lim; %; R; bar overline; hat widehat; tilde widetilde; vec overrightarrow; dot; ddot""")
+FUNCTIONS = table("""sin; cos; tan; cot; sec; csc; asin arcsin; acos arccos; atan arctan; sinh; cosh; tanh; log ln; lg;
     exp; abs; floor; ceil ceiling; factorial; binomial""")
-NAMES = words.table("""alpha; beta; gamma; delta; epsilon varepsilon; zeta; eta; theta vartheta; iota; kappa; lambda; mu; nu;
+NAMES = table("""alpha; beta; gamma; delta; epsilon varepsilon; zeta; eta; theta vartheta; iota; kappa; lambda; mu; nu;
     xi; pi; rho; sigma; tau; upsilon; phi varphi; chi; psi; omega; Gamma; Delta; Theta; Lambda; Xi; Pi; Sigma; Phi; Psi;
     Omega; ell; hbar""")
-PLAIN = words.table("and AND; or OR; sqrt; ∞ infinity inf oo")
+PLAIN = table("and AND; or OR; sqrt; ∞ infinity inf oo")
 OPERATORS = {"symbol": SYMBOLS, "command": COMMANDS, "letters": PLAIN}
-IGNORED = words.words("""left right middle big Big bigg Bigg bigl bigr Bigl Bigr large Large LARGE huge Huge small tiny normalsize
-    footnotesize displaystyle textstyle scriptstyle scriptscriptstyle limits quad qquad thinspace enspace enskip medspace
-    thickspace negthinspace negmedspace space null relax boxed fbox framebox mathbf mathit mathsf mathtt mathcal mathbb
-    boldsymbol bm pmb bold text textbf textit texttt textsf emph mathrm rm bf mathbin mathord mathop underline angle
+IGNORED = words.words("""left right middle big Big bigg Bigg bigl bigr Bigl Bigr large Large LARGE huge Huge small tiny
+    normalsize footnotesize displaystyle textstyle scriptstyle scriptscriptstyle limits quad qquad thinspace enspace enskip
+    medspace thickspace negthinspace negmedspace space null relax boxed fbox framebox mathbf mathit mathsf mathtt mathcal
+    mathbb boldsymbol bm pmb bold text textbf textit texttt textsf emph mathrm rm bf mathbin mathord mathop underline angle
     measuredangle triangle ensuremath hline strut mathstrut smash hfil hfill centering par noindent newline allowbreak
     nobreak bigskip smallskip nonumber notag qed""")
 QUANTITY_STYLE = re.compile(r"\s|\\left|\\right|\\(?:text|mathrm|operatorname)\*?|[{}]")
@@ -277,7 +162,8 @@ TOKEN = re.compile(r"""(?xs)  # verbose; "." is also a line break
             |[a-zA-Z]\^\{-1\}(?=\()|\([a-z]\s?\\circ\s?[a-z]\)
             |[A-Za-z](?=(?:_\w|_\{\w+\})?\s?(?:\[|\(\s?\w+\s?\)|\([^()]*(?:[,=<>|]|\\(?:ca|cu|[gl]e|mid)))))
         (?:_\w|_\{\w+\})?\s?(?:\\left\s?)?[(\[](?:[^()\[\]]|\([^()]*\))*[)\]](?=\s?(?:=|\\approx)))  # P(X = 2) =
-    | \\(?:text|textbf|textit|textrm|textnormal|mbox|hbox|mathrm|operatorname)\*?\s?\{(?P<text>(?:[^{}\\]|\\(?:cdot|times|[,; %$#&])|\^\{-?\d\})*)\}
+    | \\(?:text|textbf|textit|textrm|textnormal|mbox|hbox|mathrm|operatorname)\*?\s?
+        \{(?P<text>(?:[^{}\\]|\\(?:cdot|times|[,; %$#&])|\^\{-?\d\})*)\}
     | \\(?P<edge>begin|end)\s*\{\s*(?P<environment>\w+)\*?\s*\}(?:\s*\{[lcr|\s]*\})?
     | (?P<number>\d*\.\d*(?:\\(?:overline|bar|dot)\s?(?:\d|\{\d+\})(?:\d*\\dot\s?(?:\d|\{\d\}))?|\(\d+\))
         |\d*\.\d+\s?\\[lc]?dots\b|(?:\d+(?:\.\d+)?|\.\d+)(?:[eE][+-]?\d+)?)
@@ -421,7 +307,7 @@ def join_relations(items: list, separators: set, head=None) -> list:
 
 
 def is_condition(last, items) -> bool:
-    r"""2\pi k, k \in Z: an inequality or a membership of a variable that the others use, and don't restrict themselves."""
+    r"""2\pi k, k \in Z: an inequality or membership of a variable that the others use and don't restrict themselves."""
     name, _ = kind_of(last) == "relation" and last[1] != ("=",) and solution_of(last) or (None, None)
     return name is not None and all(may_depend(item, name) for item in items)
 

@@ -1,10 +1,10 @@
-"""The values that an answer can have, and exact arithmetic with them: support/latex.py reads them, reward.py compares them.
+"""The values that an answer can have, and exact arithmetic: support/latex.py reads values, reward.py compares them.
 
 A value is a Fraction, or a tuple that begins with its kind:
 
     expressions   ("symbol", name)  ("+", terms...)  ("*", factors...)  ("^", base, exponent)  ("call", name, args...)
     containers    ("tuple", items...)  ("list", items...)  ("matrix", rows...)
-                  ("pair", left, right, brackets): an interval, or if both brackets are of a kind perhaps a tuple or list
+                  ("pair", left, right, brackets): an interval, or if both brackets are of a kind perhaps a tuple
     sets          ("set", items...)  ("union", sets...)  ("and", sets...)  ("without", set, set)  a pair
     statements    ("relation", operators, members...)  ("or", relations...)
                   ("where", value, conditions...)  ("builder", value, conditions...)
@@ -51,7 +51,7 @@ def bits(value: Fraction) -> int:
 
 
 def combine(operator: str, *values):
-    """A sum or product: nested ones of its kind flattened, the rationals computed, equal bases joined, the rest sorted."""
+    """A sum or product: nested ones flattened, the rationals computed, equal bases joined, the rest sorted."""
     identity = Fraction(1 if operator == "*" else 0)
     constant, rest = identity, []
     for value in values:
@@ -202,7 +202,7 @@ def is_interval(value) -> bool:
 
 
 def contains(value, rank: int, ranks: dict) -> bool:
-    """Is this point in the set? An end has an odd rank, the numbers between two ends have the even rank between theirs."""
+    """Is this point in the set? An end has an odd rank, the numbers between two ends the even rank between theirs."""
     kind, *parts = value if isinstance(value, tuple) and value[0] in SETS else ("set", value)
     if kind == "set":
         return any(ranks[part] == rank for part in parts)
@@ -217,7 +217,7 @@ def contains(value, rank: int, ranks: dict) -> bool:
 
 
 def points(value, ranks: dict) -> list[bool]:
-    """Which ends of intervals, and which numbers between them, are in the set? x < 1, x > 5 is "or", as none is in both."""
+    """Which ends of intervals and numbers between them are in the set? x < 1, x > 5 is "or", as none is in both."""
     inside = [contains(value, rank, ranks) for rank in range(2 * len(ranks) + 1)]
     return points(("union", *value[1:]), ranks) if value[0] == "comma" and not any(inside) else inside
 
@@ -242,7 +242,7 @@ def is_name(value, inner: bool = False) -> bool:
 
 
 def solution_of(relation):
-    """(name, value) for x = 42, 42 = x, x = y = 42; (name, set) for x < 3, 1 < x ≤ 2, |x| < 3, x ≠ 3, x ∈ (1, 2); or None."""
+    """(name, value) for x = 42, 42 = x, x = y = 42; (name, set) for x < 3, 1 < x ≤ 2, |x| < 3, x ≠ 3, x ∈ (1, 2)."""
     _, operators, *members = relation
     if set(operators) <= {"=", "∈"}:
         if all(is_name(member) or member == members[-1] for member in members[:-1]):

@@ -52,7 +52,8 @@ def cube_root(x):
 
 APPLY = {  # 0^0 has no value here
     "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b,
-    "^": lambda a, b: a ** int(b) if a or b > 0 else 1 / a, "sqrt": mpmath.sqrt, "abs": abs, "negative": lambda a: -a, "sin": mpmath.sin,
+    "^": lambda a, b: a ** int(b) if a or b > 0 else 1 / a, "sqrt": mpmath.sqrt, "abs": abs, "negative": lambda a: -a,
+    "sin": mpmath.sin,
     "cos": mpmath.cos, "exp": mpmath.exp, "ln": mpmath.log, "!": mpmath.factorial, "binom": mpmath.binomial,
     "cbrt": cube_root,
 }  # fmt: skip

@@ -18,7 +18,7 @@ MAY_IMPORT = {  # a module, or the folder that it is in, and where its imports o
     "tandem": {"data"},
     "model": {"data"},
     "rollout": METHOD,
-    "reward": {"support.latex", "support.values", "support.prover"},
+    "reward": {"support.latex", "support.spelling", "support.values", "support.prover"},
     "evaluate": METHOD | {"rollout", "reward", "support"},
     "train": METHOD | {"rollout", "reward", "evaluate", "support"},
     "support": METHOD | {"rollout", "reward", "evaluate", "support"},
