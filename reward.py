@@ -82,7 +82,7 @@ def extract(response: str) -> str | None:
 
 
 def one_answer(response: str, boxes: list) -> str:
-    """The last box's content; or if others before it belong to it, that of all, with the names on their left: x=1, x=2."""
+    """The last box's content; or of all boxes that belong together, with the names on their left: x=1, x=2."""
     parts, joiner = [], ", "
     for i in reversed(range(len(boxes))):
         start, _, content = boxes[i]
@@ -330,7 +330,7 @@ def same_choice(a, b, budget) -> bool:
 
 
 def same_where(a, b, kinds, budget) -> bool:
-    """2k for k in Z is 2n for n in Z; and 2k, as a condition that only one side has makes no difference but in a set."""
+    """2k for k in Z is 2n for n in Z; and 2k: a condition that only one side has makes no difference, but in a set."""
     (x, *conditions), (y, *others) = (
         value[1:] if kind_of(value) in ("where", "builder") else [value] for value in (a, b)
     )

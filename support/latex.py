@@ -134,11 +134,12 @@ read_reference = lru_cache(maxsize=512)(read)  # all responses of a group are he
 # ---- Tokenize: (kind, text, is there space before it) with kinds number, name, function, word, currency, op ----------
 SYMBOLS = table("^ **; = == :=; ≤ <= =<; ≥ >=; ≠ !=; ≈ ~=; ± +-")
 COMMANDS = table(r"""* cdot times ast; / div; = equiv; < lt; > gt; ≤ le leq leqslant leqq; ≥ ge geq geqslant geqq;
-    ≠ ne neq; ≈ approx simeq doteq; → to rightarrow; ± pm; ∓ mp; ∪ cup bigcup; ∩ cap bigcap; ∈ in; ∉ notin;
-    ∖ setminus smallsetminus backslash; ∅ emptyset varnothing; ∞ infty; … ldots dots cdots dotsc dotsb dotsm dotso hdots;
-    | lvert rvert vert mid; : colon; ∨ lor vee; ∧ land wedge; and &; ⟨ langle; ⟩ rangle; [ lbrack; ] rbrack; ⌊ lfloor;
-    ⌋ rfloor; ⌈ lceil; ⌉ rceil; \{ { lbrace; \} } rbrace; frac dfrac tfrac cfrac; binom dbinom tbinom; sqrt; over; choose;
-    sum; prod; int; lim; %; R; bar overline; hat widehat; tilde widetilde; vec overrightarrow; dot; ddot""")
+    ≠ ne neq; ≈ approx simeq doteq; → to rightarrow; ± pm; ∓ mp; ∪ cup bigcup; ∩ cap bigcap; ∈ in; ∉ notin; ∖
+    setminus smallsetminus backslash; ∅ emptyset varnothing; ∞ infty; … ldots dots cdots dotsc dotsb dotsm dotso
+    hdots; | lvert rvert vert mid; : colon; ∨ lor vee; ∧ land wedge; and &; ⟨ langle; ⟩ rangle; [ lbrack; ] rbrack;
+    ⌊ lfloor; ⌋ rfloor; ⌈ lceil; ⌉ rceil; \{ { lbrace; \} } rbrace; frac dfrac tfrac cfrac; binom dbinom tbinom;
+    sqrt; over; choose; sum; prod; int; lim; %; R; bar overline; hat widehat; tilde widetilde; vec overrightarrow;
+    dot; ddot""")
 FUNCTIONS = table("""sin; cos; tan; cot; sec; csc; asin arcsin; acos arccos; atan arctan; sinh; cosh; tanh; log ln; lg;
     exp; abs; floor; ceil ceiling; factorial; binomial""")
 NAMES = table("""alpha; beta; gamma; delta; epsilon varepsilon; zeta; eta; theta vartheta; iota; kappa; lambda; mu; nu;
@@ -146,12 +147,12 @@ NAMES = table("""alpha; beta; gamma; delta; epsilon varepsilon; zeta; eta; theta
     Omega; ell; hbar""")
 PLAIN = table("and AND; or OR; sqrt; ∞ infinity inf oo")
 OPERATORS = {"symbol": SYMBOLS, "command": COMMANDS, "letters": PLAIN}
-IGNORED = words.words("""left right middle big Big bigg Bigg bigl bigr Bigl Bigr large Large LARGE huge Huge small tiny
-    normalsize footnotesize displaystyle textstyle scriptstyle scriptscriptstyle limits quad qquad thinspace enspace enskip
-    medspace thickspace negthinspace negmedspace space null relax boxed fbox framebox mathbf mathit mathsf mathtt mathcal
-    mathbb boldsymbol bm pmb bold text textbf textit texttt textsf emph mathrm rm bf mathbin mathord mathop underline angle
-    measuredangle triangle ensuremath hline strut mathstrut smash hfil hfill centering par noindent newline allowbreak
-    nobreak bigskip smallskip nonumber notag qed""")
+IGNORED = words.words("""left right middle big Big bigg Bigg bigl bigr Bigl Bigr large Large LARGE huge Huge small
+    tiny normalsize footnotesize displaystyle textstyle scriptstyle scriptscriptstyle limits quad qquad thinspace
+    enspace enskip medspace thickspace negthinspace negmedspace space null relax boxed fbox framebox mathbf mathit
+    mathsf mathtt mathcal mathbb boldsymbol bm pmb bold text textbf textit texttt textsf emph mathrm rm bf mathbin
+    mathord mathop underline angle measuredangle triangle ensuremath hline strut mathstrut smash hfil hfill
+    centering par noindent newline allowbreak nobreak bigskip smallskip nonumber notag qed""")
 QUANTITY_STYLE = re.compile(r"\s|\\left|\\right|\\(?:text|mathrm|operatorname)\*?|[{}]")
 DECIMAL_DOTS = re.compile(r"\s?\\[lc]?dots")
 TOKEN = re.compile(r"""(?xs)  # verbose; "." is also a line break

@@ -29,12 +29,12 @@ POWERS = {"squared": Fraction(2), "cubed": Fraction(3)}
 # ---- Words that aren't units: 5 pairs isn't 5 -----------------------------------------------------------------------
 NEGATIONS = words("""not no never except isn false wrong incorrect impossible unlikely maybe cannot neither nor rejected
     extraneous invalid excluded previous twice double half negative square anything""")
-CHANGERS = words("""without excluding untrue none nothing doubtful hardly fail otherwise else unless versus least most
-    minimum if or bc ago as the sum pair couple trio score gross triple quadruple quintupled doubled tripled halved negated
-    time fold more less fewer plus minus positive below above under over than root inverse reciprocal opposite complement
-    conjugate factorial mod modulo remainder recurring repeating bar base point choose power cube by to out through divided
-    multiplied off loss probability percentile basis mille ppm lakh crore quadrillion googol myriad mln mil bn k K M i e x n
-    alpha beta gamma theta tau phi omega""")
+CHANGERS = words("""without excluding untrue none nothing doubtful hardly fail otherwise else unless versus least
+    most minimum if or bc ago as the sum pair couple trio score gross triple quadruple quintupled doubled tripled
+    halved negated time fold more less fewer plus minus positive below above under over than root inverse reciprocal
+    opposite complement conjugate factorial mod modulo remainder recurring repeating bar base point choose power
+    cube by to out through divided multiplied off loss probability percentile basis mille ppm lakh crore quadrillion
+    googol myriad mln mil bn k K M i e x n alpha beta gamma theta tau phi omega""")
 CHANGERS |= NEGATIONS | set(SCALES) | set(NUMBERS)
 OTHER_PARTS = re.compile("(teen|tie|twelf|eleven|illion|^n)ths?$|^tens$")
 QUALIFIERS = {"for", "where", "with"}
@@ -61,12 +61,14 @@ SIGNED |= {"nonnegative": ("pair", Fraction(0), INFINITY, "[)"), "nonzero": ("wi
 # ---- Units and currencies -------------------------------------------------------------------------------------------
 CURRENCIES = table("""$ ¤ dollar dollars USD textdollar mathdollar; € euro EUR texteuro; £ GBP textsterling; ¥ yen JPY;
     ₹ rupee INR Rs; ¢ cent textcent; ₩ won KRW; CAD; AUD; CHF; CNY yuan""")
-UNITS = table("""% percent pct percentage; degree deg; celsius; fahrenheit; inch in inches; ft foot feet; yd yard; lb pound;
-    mi mile; oz ounce; gal gallon; qt quart; pt pint; tbsp tablespoon; tsp teaspoon; min minute; h hr hour; d day; wk week;
-    mo month; yr year; rad radian; ha hectare; km/h kph kmh kmph; mi/h mph; square sq; cubic cu""")
+UNITS = table("""% percent pct percentage; degree deg; celsius; fahrenheit; inch in inches; ft foot feet; yd yard;
+    lb pound; mi mile; oz ounce; gal gallon; qt quart; pt pint; tbsp tablespoon; tsp teaspoon; min minute; h hr
+    hour; d day; wk week; mo month; yr year; rad radian; ha hectare; km/h kph kmh kmph; mi/h mph; square sq; cubic
+    cu""")
 UNITS |= CURRENCIES
-BASES = """m meter metre; g gram gramme; s second sec; N newton; J joule; W watt; V volt; A ampere amp; Hz hertz; T tesla;
-    Pa pascal; K kelvin; mol mole; C coulomb; F farad; L l liter litre; eV electronvolt; cal calorie; ohm; B byte; bit; Wh"""
+BASES = """m meter metre; g gram gramme; s second sec; N newton; J joule; W watt; V volt; A ampere amp; Hz hertz; T
+    tesla; Pa pascal; K kelvin; mol mole; C coulomb; F farad; L l liter litre; eV electronvolt; cal calorie; ohm; B
+    byte; bit; Wh"""
 PREFIXES = "k kilo; M mega; G giga; T tera; h hecto; d deci; c centi; m milli; u micro; n nano; p pico"
 for unit, symbol in table(BASES).items():  # kN kilonewton
     UNITS.setdefault(unit, symbol)
