@@ -49,6 +49,8 @@ REWRITES = [  # (a text without which nothing is to do, pattern, replacement), i
     ("bb", REALS + r"(?![a-zA-Z])", r"\\R "),
     ("{", r"\\(?:math(?:bb|cal|bf|it|frak|scr)|Bbb|boldsymbol|bm|mathrm(?=\{.\}\s?_))\s?\{\s?([A-Za-z])\s?\}", r" \1 "),
     ("{", r"\\(?:mathrm|text|rm)\s?\{\s?d\s?\}\s?(?=[a-zA-Z])", "d"),
+    ("_", r"[(\[]\s?([0-9A-F]+(?:\.[0-9A-F]+)?)\s?[)\]]\s?(?=_\s?(?:\{\s?)?\d)", r"\1"),  # (101.1)_2
+    ("base", r"^([0-9A-F]+)\s*(?:\\text\s?\{)?\s?\(?(?:in )?base\s?\}?\s?(\d+)\s?\)?\s?\}?$", r"\1_{\2}"),
     ("{}", r"(?<!\\)\{\}", ""),
     ("per cent", "per cent", "percent"),
     ("non-", "non-", "non"),
