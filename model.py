@@ -326,6 +326,14 @@ class GPT(nn.Module):
         """Where the weights are."""
         return self.embedding.weight.device
 
+    def drop_ids(self, vocab_size: int) -> None:
+        """Keep so many rows of the embedding and the head: other ids can be neither read nor written, nor weigh in KL."""
+        for layer in {self.embedding, self.head}:
+            layer.weight = nn.Parameter(layer.weight.detach()[:vocab_size].clone())
+        if self.config.tie_embeddings:
+            self.head.weight = self.embedding.weight
+        self.config.vocab_size = vocab_size
+
     def forward(self, tokens: Tensor, context: KVCache | SharedPrompts | None = None) -> Tensor:
         """Tokens (B, T) -> logits (B, T, V)."""
         return self.head(self.hidden(tokens, context))

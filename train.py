@@ -209,7 +209,9 @@ def update(senior, junior, optimizer, rollout, A: Tensor, gate: Tensor, step: in
                 own = token_logprobs(senior, states, tokens, config.temperature)  # (m,), with grad
                 logprobs = put_back(own, trained)  # (n, T)
                 loss, part_stats = policy_loss(logprobs, micro.senior_logprobs, A[part], gate[part], config.clip, total)
-                if config.kl_coef:  # the kl_reg control: its tokens' KL(senior‖junior), averaged like the loss
+                if (
+                    config.kl_coef
+                ):  # the kl_reg control: KL(senior‖junior) of the senior's tokens, averaged like the loss
                     with torch.no_grad():
                         junior_states = response_states(junior, micro, trained)  # (m, C)
                     if config.kl_estimator == "exact":
@@ -217,7 +219,7 @@ def update(senior, junior, optimizer, rollout, A: Tensor, gate: Tensor, step: in
                         kl = in_chunks(full, senior.config.vocab_size, states, junior_states)  # (m,)
                     else:
                         kl = kl_k3(own, token_logprobs(junior, junior_states, tokens, config.temperature))  # (m,)
-                    loss = loss + config.kl_coef * (gate[part][trained] * kl).sum() / total
+                    loss = loss + config.kl_coef * (micro.authorship[trained] * kl).sum() / total
             loss.backward()
             parts.append(part_stats | {"loss": loss.detach()})
         ranks.sum_gradients(senior)

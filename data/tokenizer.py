@@ -42,6 +42,12 @@ class Tokenizer:
         """Ids that a model reads before it answers: `template` with the question in it, and a blank line."""
         return self.encode(template.replace("{question}", question) + "\n\n")
 
+    def drop_unused(self) -> int:
+        """Forget the ids behind the last one with text or a name, of which a model may have more; how many are left."""
+        last = max(*self.special.values(), *(i for i, token in enumerate(self.tokens) if token))
+        del self.tokens[last + 1 :]
+        return self.vocab_size
+
     def same_as(self, other: "Tokenizer") -> bool:
         """Whether an id stands for the same text in both, and both cut a sample of text alike."""
         same_ids = (self.tokens, self.special) == (other.tokens, other.special)

@@ -23,7 +23,7 @@ def check_config(config) -> None:
         for name in names.split():
             value = getattr(config, name)
             if value is not None and not least <= value < 2**63:
-                raise ValueError(f"{option(name)} is {value}; it must be a number, at least {least}")
+                raise ValueError(f"{option(name)} is {value}; it must be a number from {least} to 2^63")
     if config.p_senior > 1:
         raise ValueError(f"--p-senior is {config.p_senior}; a probability is at most 1")
     if config.clip is not None and not 0 < config.clip < 1:

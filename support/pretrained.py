@@ -60,11 +60,28 @@ def load_pretrained(path: str | Path) -> tuple[GPT, Tokenizer | None]:
     Its tokenizer, of as many tokens, is None if it isn't byte-level BPE (Llama 2's). UserError if anything doesn't fit.
     """
     path = _smollm2() if str(path) == "smollm2" else Path(path)
-    if path.is_dir():
-        return _load_directory(path)
-    if path.is_file() and path.suffix == ".gguf":
-        return _load_gguf(path)
-    raise UserError(f"{path} is neither a Hugging Face directory nor a .gguf file; give one, or smollm2")
+    _refuse_others(path)
+    return _load_directory(path) if path.is_dir() else _load_gguf(path)
+
+
+def _refuse_others(path: Path) -> None:
+    """UserError with the remedy for what people give in place of a directory or a GGUF file."""
+    if path.suffix == ".safetensors":
+        raise UserError(f"{path} holds weights alone; give its directory, {path.parent}")
+    if re.search(r"-\d{5}-of-\d{5}\.gguf$", path.name):
+        raise UserError(
+            f"{path} is a part of a split GGUF; join the parts first: llama-gguf-split --merge {path} ONE.gguf"
+        )
+    if path.suffix == ".gguf" and path.is_file():
+        return
+    if not path.is_dir():
+        if not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)):
+            fetch = f"hf download {path} --local-dir DIR"
+            raise UserError(f"{path} isn't here, and nothing is downloaded; fetch it by {fetch}, and give DIR")
+        raise UserError(f"{path} is neither a Hugging Face directory nor a .gguf file; give one, or smollm2")
+    if (path / "adapter_config.json").exists() and not (path / "config.json").exists():
+        merge = "peft's merge_and_unload().save_pretrained(DIR)"
+        raise UserError(f"{path} is an adapter, not a model; merge it into its base first, by {merge}")
 
 
 def save_pretrained(model: GPT, tokenizer: Tokenizer | None, directory: str | Path) -> None:

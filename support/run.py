@@ -346,10 +346,12 @@ def load_any(path: str | Path) -> tuple[GPT, Tokenizer]:
     path = Path(path)
     if (path / "checkpoint.pt").exists():
         raise UserError(f"{path} is a run of train.py; give its {path / 'checkpoint.pt'}")
-    if str(path) == "smollm2" or path.suffix == ".gguf" or path.is_dir():
+    if path.suffix != ".pt":
         found, tokenizer = load_pretrained(path)
         if tokenizer is None:
             raise UserError(f"{path} has no tokenizer of byte-level BPE; give a model that has")
+        size = tokenizer.drop_unused()  # Qwen2.5's sizes have one tokenizer, and rows for 151,936 or 152,064 ids
+        found.drop_ids(size)
         return found, tokenizer
     try:
         found = load_model(path)

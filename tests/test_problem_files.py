@@ -69,6 +69,28 @@ def test_a_line_that_is_no_problem_is_named_with_its_mistake(tmp_path, tokenizer
     assert mistake in str(error.value)
 
 
+def test_a_json_array_is_named_with_what_to_do(tmp_path, tokenizer):
+    for text in ('[\n{"question": "1?", "answer": 1}\n]', '[{"question": "1?", "answer": 1}]'):
+        with pytest.raises(UserError, match="line 1: it is a JSON array; write a problem a line"):
+            read_problems(written(tmp_path / "some.jsonl", text), tokenizer, "{question}", 1000)
+
+
+def test_a_long_mistake_is_shown_in_part(tmp_path, tokenizer):
+    path = written(tmp_path / "some.jsonl", {"question": " " * 1_000_000, "answer": 1})
+    with pytest.raises(UserError, match='"question" is "   .* …; expected text') as error:
+        read_problems(path, tokenizer, "{question}", 1000)
+    assert len(str(error.value)) < 500
+
+
+def test_problems_to_measure_are_drawn_from_the_whole_file(tmp_path, tokenizer):
+    """Files are often sorted, by difficulty or source. A smaller draw is a part of a larger one, the same for all runs."""
+    rows = [{"question": f"What is {i} + {i}?", "answer": 2 * i} for i in range(200)]
+    path = written(tmp_path / "some.jsonl", *rows)
+    drawn = [load(tokenizer, n, data=path, test_data=path)[1] for n in (10, 30, 30, 200)]
+    assert drawn[0] == drawn[1][:10] == drawn[3][:10] and drawn[1] == drawn[2]
+    assert sum(int(p.answer) > 200 for p in drawn[1]) > 8 and len({p.question for p in drawn[3]}) == 200
+
+
 def test_a_file_is_split_by_its_questions_alone_into_what_is_trained_on_and_what_is_held_out(tmp_path, tokenizer):
     rows = [{"question": f"What is {i} + {i}?", "answer": 2 * i} for i in range(200)]
     path = written(tmp_path / "some.jsonl", *rows, rows[0])
