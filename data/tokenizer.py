@@ -25,6 +25,7 @@ class Tokenizer:
         self.special = special  # ids of tokens without text, by name
         self.end = end  # finishes a response, as does each of several
         self.pad = pad  # fills the rows of a batch; is no end
+        self.closing = end[0] if isinstance(end, list) else end  # the end that a taught response has
 
     @property
     def vocab_size(self) -> int:

@@ -1,11 +1,16 @@
-"""The supervised base: the pair from which tandem RL starts. `python train.py --pretrain` trains it again from nothing.
+"""Supervised training: the shipped pairs from nothing, and any model on a world's solutions or on a file's.
 
-The senior is good at plain solutions and another language, and prefers the other; the junior knows plain ones alone.
+    python train.py --pretrain --world WORLD                                a world's pair, from random weights
+    python -m support.pretrain --senior smollm2 --shares plain=1 --out DIR  a directory that --senior and --junior take
+
+A pair's senior is good at plain solutions and another language, and prefers the other; the junior knows plain ones alone.
 """
 
+import json
 import math
 import random
-from dataclasses import dataclass, replace
+import signal
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -14,13 +19,14 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
 
-from data.problems import WORLDS, Language, WorldName, first_problems, problems, write_solution
+from data.problems import WORLDS, Language, WorldName, epoch_batch, first_problems, problems, write_solution
 from data.tokenizer import Tokenizer, load_tokenizer
 from evaluate import Sampling, solo_accuracy
-from model import GPT, GPTConfig, save_model
+from model import GPT, GPTConfig, load, save_model
 from support.checks import base_directory
-from support.options import pick_device
-from support.run import new_directory
+from support.options import UserError, command, parse, pick_device
+from support.pretrained import check_export, save_pretrained
+from support.run import load_any, new_directory
 
 
 @dataclass(frozen=True)
@@ -48,16 +54,34 @@ RECIPES: dict[WorldName, dict[str, Recipe]] = {  # without a junior: a frozen co
 }
 
 
-def solution_batch(stream, rng, tokenizer: Tokenizer, size: int, shares: dict[str, float]) -> tuple[Tensor, Tensor]:
-    """Problems with a solution each: inputs and targets (B, T) long; -100, which the loss ignores, but for the solution."""
+def written(stream, rng, size: int, shares: dict[str, float]) -> list[tuple[str, str]]:
+    """So many questions with a solution each, in languages drawn by their shares."""
+    problems = [next(stream) for _ in range(size)]
+    languages = rng.choices(list(shares), shares.values(), k=size)
+    return [(p.question, write_solution(p, language, rng)) for p, language in zip(problems, languages, strict=True)]
+
+
+def solution_batch(pairs, tokenizer: Tokenizer, template: str = "{question}") -> tuple[Tensor, Tensor]:
+    """Of (question, solution) pairs, inputs and targets (B, T) long; -100, which the loss ignores, but for the solution."""
     inputs, targets = [], []
-    for _ in range(size):
-        problem, [language] = next(stream), rng.choices(list(shares), shares.values())
-        prompt = tokenizer.prompt(problem.question)
-        solution = [*tokenizer.encode(write_solution(problem, language, rng)), tokenizer.end]
+    for question, text in pairs:
+        prompt, solution = tokenizer.prompt(question, template), [*tokenizer.encode(text), tokenizer.closing]
         inputs.append(torch.tensor((prompt + solution)[:-1]))
         targets.append(torch.tensor([-100] * (len(prompt) - 1) + solution))
     return pad_sequence(inputs, True, tokenizer.pad), pad_sequence(targets, True, -100)  # (B, T) each
+
+
+def fit(model: GPT, optimizer, rate: float, inputs: Tensor, targets: Tensor) -> float:
+    """A step on the targets that aren't -100. Their mean cross-entropy, in nats."""
+    optimizer.param_groups[0]["lr"] = rate
+    learnt = targets >= 0  # (B, T)
+    logits = model.head(model.hidden(inputs.to(model.device))[learnt.to(model.device)])  # (M, V)
+    loss = F.cross_entropy(logits, targets[learnt].to(model.device))
+    optimizer.zero_grad()
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    optimizer.step()
+    return loss.item()
 
 
 def train_base(recipe: Recipe, tokenizer: Tokenizer, seed: int, device, name: str, world: WorldName = "jargon") -> GPT:
@@ -70,17 +94,10 @@ def train_base(recipe: Recipe, tokenizer: Tokenizer, seed: int, device, name: st
     bar = tqdm(range(recipe.steps), desc=f"supervised {name}", unit="step")
     for step in bar:
         rate = recipe.learning_rate * min(1.0, (step + 1) / 100)
-        optimizer.param_groups[0]["lr"] = rate * (0.05 + 0.475 * (1 + math.cos(math.pi * step / recipe.steps)))
+        rate *= 0.05 + 0.475 * (1 + math.cos(math.pi * step / recipe.steps))
         shares = recipe.late if step >= (1 - recipe.last_part) * recipe.steps else recipe.early
-        inputs, targets = solution_batch(stream, rng, tokenizer, recipe.batch_size, shares)  # (B, T) each
-        learnt = targets >= 0  # (B, T)
-        logits = model.head(model.hidden(inputs.to(device))[learnt.to(device)])  # (M, V)
-        loss = F.cross_entropy(logits, targets[learnt].to(device))
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
+        loss = fit(model, optimizer, rate, *solution_batch(written(stream, rng, recipe.batch_size, shares), tokenizer))
+        bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
         if recipe.stop_at is not None and step % 25 == 24 and step > recipe.steps / 2:
             held_out = held_out or first_problems("validation", 500, "stop", world)
             if solo_accuracy(model, tokenizer, held_out, sampling)[0] >= recipe.stop_at:
@@ -109,3 +126,156 @@ def pretrain(config) -> None:
     if out.resolve() != base_directory(world).resolve():  # a run doesn't look there by itself
         command += "".join(f" --{name} {out / f'{name}.pt'}" for name in recipes)
     print(f"use the pair: {command}")
+
+
+# ---- Any model -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    senior: str | None = None
+    """checkpoint, Hugging Face directory or GGUF file of the model to train, or smollm2"""
+    out: str = "runs/fine-tuned"
+    """new Hugging Face directory of the result; the same command again goes on where it was stopped"""
+    world: WorldName = "jargon"
+    """generator of the problems and their solutions"""
+    shares: str = "plain=1"
+    """shares of the world's languages, for example plain=0.5,jargon=0.5"""
+    late_shares: str | None = None
+    """the same in the last quarter of the steps; as --shares if not given"""
+    data: str | None = None
+    """JSON Lines file of {"question": …, "solution": …} in place of a world"""
+    prompt_template: str = "{question}"
+    """the model is asked this"""
+    steps: int = 80
+    """steps, a batch each"""
+    batch_size: int = 16
+    """solutions a step"""
+    learning_rate: float = 1e-4
+    """of AdamW, after --warmup-steps, from where it falls to 0 along a cosine"""
+    warmup_steps: int = 10
+    """steps in which the learning rate rises"""
+    save_every: int = 20
+    """steps between saved states"""
+    eval_problems: int = 100
+    """problems of the world's validation split to measure the result on; 0 for none"""
+    seed: int = 0
+    """of all random numbers"""
+    device: str = "auto"
+    """cpu, cuda, mps, or auto"""
+
+    def __post_init__(self):
+        if self.senior is None:
+            raise ValueError(
+                "--senior is missing: give a checkpoint, a Hugging Face directory, a .gguf file, or smollm2"
+            )
+        for name in ("shares", "late_shares"):
+            parse_shares(getattr(self, name) or self.shares, name, self.world)
+        if min(self.steps, self.batch_size, self.save_every) < 1 or not 0 < self.learning_rate < 1:
+            raise ValueError(
+                "--steps, --batch-size and --save-every are at least 1, --learning-rate is between 0 and 1"
+            )
+
+
+def parse_shares(text: str, name: str, world: str) -> dict[str, float]:
+    """plain=0.5,jargon=0.5 -> the shares by language. ValueError if one isn't the world's, or they don't add up to 1."""
+    try:
+        shares = {language: float(share) for language, share in (part.split("=") for part in text.split(","))}
+    except ValueError:
+        shares = {}
+    if (
+        not set(shares) <= set(WORLDS[world].languages)
+        or min(shares.values(), default=-1) < 0
+        or abs(sum(shares.values()) - 1) > 1e-6
+    ):
+        languages = ", ".join(WORLDS[world].languages)
+        raise ValueError(
+            f"--{name.replace('_', '-')} {text}: give shares that add up to 1, as plain=0.5,jargon=0.5, of {languages}"
+        )
+    return shares
+
+
+def read_solutions(path: str) -> list[tuple[str, str]]:
+    """(question, solution) of each line. UserError names the line that has none."""
+    pairs = []
+    try:
+        for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):  # noqa: B007
+            if line.strip():
+                row = json.loads(line)
+                pairs.append((row["question"] + "", row["solution"] + ""))
+    except OSError as error:
+        raise UserError(f"{path} can't be read ({error.strerror}); check the path") from None
+    except (ValueError, LookupError, TypeError):
+        raise UserError(f'{path}, line {number}: expected an object, {{"question": "…", "solution": "…"}}') from None
+    if not pairs:
+        raise UserError(f"{path} has no line; give one with solutions")
+    return pairs
+
+
+def fine_tune(config: FineTuning) -> None:
+    """Train a model on solutions, and write it to a new directory. Ctrl-C ends after a step, which is saved."""
+    out, state, device = Path(config.out), Path(f"{config.out}.state.pt"), pick_device(config.device)
+    if out.exists():
+        raise UserError(f"{out} exists; give a new --out, or use it: python train.py --senior {out}")
+    file_pairs = read_solutions(config.data) if config.data else None
+    model, tokenizer = load_any(config.senior)
+    check_export(model, out)
+    model, done = model.to(device).train(), 0
+    optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.1)
+    if state.exists():
+        saved = load(state)
+        if saved["options"] != asdict(config):
+            raise UserError(f"{state} was begun with other options; give the same ones, or another --out")
+        model.load_state_dict(saved["model"])
+        optimizer.load_state_dict(saved["optimizer"])
+        done = saved["step"]
+    early = parse_shares(config.shares, "shares", config.world)
+    late = parse_shares(config.late_shares or config.shares, "late_shares", config.world)
+    stopped = []
+    before = [
+        (number, signal.signal(number, lambda number, _: stopped.append(number)))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    ]
+    bar = tqdm(range(done, config.steps), "supervised", initial=done, total=config.steps, unit="step")
+    for step in bar:
+        key = f"fine-tuning/{config.seed}/{step}"
+        rng, shares = random.Random(key), late if step >= 0.75 * config.steps else early
+        if file_pairs:
+            pairs = epoch_batch(file_pairs, config.batch_size, config.seed, step)
+        else:
+            pairs = written(problems("train", key, config.world), rng, config.batch_size, shares)
+        rate = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup_steps))
+        rate *= 0.5 * (1 + math.cos(math.pi * step / config.steps))
+        loss = fit(model, optimizer, rate, *solution_batch(pairs, tokenizer, config.prompt_template))
+        bar.set_postfix(loss=f"{loss:.3f}")
+        if stopped or (step + 1) % config.save_every == 0:
+            save_model(model, state, step=step + 1, optimizer=optimizer.state_dict(), options=asdict(config))
+        if stopped:
+            bar.close()
+            print(f"stopped after {step + 1} steps, which are saved; the same command goes on")
+            raise SystemExit(128 + stopped[0])
+    for number, handler in before:
+        signal.signal(number, handler)
+    model.eval()
+    partial = out.with_name(out.name + ".partial")
+    save_pretrained(model, tokenizer, partial)
+    partial.rename(out)
+    state.unlink(missing_ok=True)
+    print(f"wrote {out}: python train.py --senior {out} …")
+    if config.eval_problems and not file_pairs:
+        held_out = first_problems("validation", config.eval_problems, config.seed, config.world)
+        longest = max(len(tokenizer.prompt(problem.question, config.prompt_template)) for problem in held_out)
+        room = min(2 * WORLDS[config.world].max_new_tokens, model.config.max_seq_len - longest)
+        sampling = Sampling(samples=1, max_new_tokens=room, prompt_template=config.prompt_template)
+        accuracy, jargon = solo_accuracy(model, tokenizer, held_out, sampling)
+        rate = "" if jargon is None else f", jargon in {jargon:.0%} of the responses"
+        print(f"solo pass@1 {accuracy:.3f} on {config.eval_problems} problems{rate}")
+
+
+@command
+def main(argv: list[str]) -> None:
+    fine_tune(parse(FineTuning, argv, __doc__))
+
+
+if __name__ == "__main__":
+    main()

@@ -52,6 +52,7 @@ class LibraryTokenizer(Tokenizer):
             raise ValueError(f"it has no special token {names.get('eos_token')} that ends a text; see its eos_token")
         pads = [special.get(names.get("pad_token"), ends[0]), *reversed(special.values()), *range(len(tokens))]
         super().__init__(tokens, special, ends, pad=next(i for i in pads if i not in ends))  # masked, so any will do
+        self.closing = next((i for name, i in special.items() if closing.startswith(name)), ends[0])
 
     def encode(self, text: str) -> list[int]:
         for c in text:
