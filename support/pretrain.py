@@ -56,9 +56,11 @@ RECIPES: dict[WorldName, dict[str, Recipe]] = {  # without a junior: a frozen co
 
 def written(stream, rng, size: int, shares: dict[str, float]) -> list[tuple[str, str]]:
     """So many questions with a solution each, in languages drawn by their shares."""
-    problems = [next(stream) for _ in range(size)]
-    languages = rng.choices(list(shares), shares.values(), k=size)
-    return [(p.question, write_solution(p, language, rng)) for p, language in zip(problems, languages, strict=True)]
+    pairs = []
+    for _ in range(size):
+        problem, [language] = next(stream), rng.choices(list(shares), shares.values())
+        pairs.append((problem.question, write_solution(problem, language, rng)))
+    return pairs
 
 
 def solution_batch(pairs, tokenizer: Tokenizer, template: str = "{question}") -> tuple[Tensor, Tensor]:

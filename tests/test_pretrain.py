@@ -1,7 +1,8 @@
-"""The supervised base: what is learnt from a solution, and the pair that the project ships."""
+"""Supervised training: what is learnt from a solution, the pair that the project ships, any model fine-tuned."""
 
 import json
 import random
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +14,16 @@ from data.problems import WORLDS, first_problems, problems
 from evaluate import Sampling, solo_accuracy
 from model import GPTConfig, load_model
 from support import compare, pretrain, show
-from support.pretrain import RECIPES, Recipe, solution_batch, train_base
-from support.run import base_directory, read_lines
+from support.pretrain import RECIPES, Recipe, solution_batch, train_base, written
+from support.run import base_directory, load_any, read_lines
+
+SHIPPED = base_directory("jargon")
 
 
 def test_solutions_are_learnt_and_prompts_and_padding_are_not(tokenizer):
     stream = problems("train", 0)
-    inputs, targets = solution_batch(stream, random.Random(0), tokenizer, 8, {"jargon": 0.5, "plain": 0.5})
+    pairs = written(stream, random.Random(0), 8, {"jargon": 0.5, "plain": 0.5})
+    inputs, targets = solution_batch(pairs, tokenizer)
     assert inputs.shape == targets.shape
     for row, problem in enumerate(first_problems("train", 8, 0)):
         learnt = targets[row] >= 0
@@ -38,7 +42,8 @@ PLAIN_TINY = replace(TINY, early=PLAIN, late=PLAIN)
 def test_supervised_training_learns_and_is_seeded(tokenizer):
     first, again = (train_base(TINY, tokenizer, 0, torch.device("cpu"), "tiny") for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
-    inputs, targets = solution_batch(problems("validation", 0), random.Random(0), tokenizer, 32, TINY.late)
+    pairs = written(problems("validation", 0), random.Random(0), 32, TINY.late)
+    inputs, targets = solution_batch(pairs, tokenizer)
     with torch.no_grad():
         loss = torch.nn.functional.cross_entropy(first(inputs)[targets >= 0], targets[targets >= 0])
     assert loss < 4  # a model that knows nothing has log 512 = 6.2
@@ -137,3 +142,67 @@ def test_the_shipped_pair_is_as_described(tokenizer, name, accuracy, jargon):
     held_out = first_problems("validation", 1000, "shipped")
     solved, spoken = solo_accuracy(load_model(path), tokenizer, held_out, Sampling(samples=1))
     assert accuracy[0] <= solved <= accuracy[1] and jargon[0] <= spoken <= jargon[1]
+
+
+# ---- Any model -------------------------------------------------------------------------------------------------------
+
+FEW = "--steps 4 --batch-size 4 --save-every 2 --eval-problems 2 --learning-rate 1e-3".split()
+
+
+def weights(directory):
+    return load_any(directory)[0].state_dict()
+
+
+def test_a_model_that_was_fine_tuned_is_a_directory_that_train_takes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    pretrain.main([*FEW, "--senior", str(SHIPPED / "junior.pt"), "--shares", "plain=0.5,jargon=0.5", "--out", "tuned"])
+    assert "solo pass@1" in capsys.readouterr().out and not Path("tuned.state.pt").exists()
+    before, after = weights(SHIPPED / "junior.pt"), weights("tuned")
+    assert all(0 < (after[name] - before[name]).abs().max() < 0.02 for name in before)
+    short_run("--senior=tuned", "--junior=self")
+    for words, error in {
+        ("--senior", "tuned", "--out", "tuned"): "tuned exists",
+        (): "--senior is missing",
+        ("--senior", "tuned", "--shares", "plain=0.5"): "add up to 1",
+        ("--senior", "tuned", "--shares", "coarse=1"): "of plain, jargon",
+        ("--senior", "tuned", "--data", "absent"): "absent can't be read",
+    }.items():
+        with pytest.raises(SystemExit):
+            pretrain.main([*words])
+        assert error in capsys.readouterr().err
+
+
+def test_a_fine_tuning_that_is_stopped_goes_on_to_the_same_weights(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    rows = [{"question": f"{i} + {i}?", "solution": f"{i} + {i} = {2 * i}."} for i in range(9)]
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    given = [*FEW, "--senior", str(SHIPPED / "junior.pt"), "--data", "rows.jsonl"]
+    pretrain.main([*given, "--out", "whole"])
+    fit, seen = pretrain.fit, []
+
+    def stopped(*step):
+        seen.append(step)
+        if len(seen) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return fit(*step)
+
+    monkeypatch.setattr(pretrain, "fit", stopped)
+    with pytest.raises(SystemExit) as end:
+        pretrain.main([*given, "--out", "parts"])
+    assert end.value.code == 130 and "stopped after 2 steps, which are saved" in capsys.readouterr().out
+    monkeypatch.setattr(pretrain, "fit", fit)
+    with pytest.raises(SystemExit):
+        pretrain.main([*given, "--seed", "1", "--out", "parts"])
+    assert "begun with other options" in capsys.readouterr().err
+    pretrain.main([*given, "--out", "parts"])
+    whole, parts = weights("whole"), weights("parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_line_without_a_solution_is_named(tmp_path, capsys):
+    path = tmp_path / "rows.jsonl"
+    for line in ('{"question": "1?"}', "{", '{"question": 1, "solution": "x"}'):
+        path.write_text('{"question": "1?", "solution": "x"}\n' + line + "\n")
+        with pytest.raises(SystemExit):
+            pretrain.main(["--senior", str(SHIPPED / "junior.pt"), "--data", str(path), "--out", str(tmp_path / "x")])
+        assert "rows.jsonl, line 2: expected an object" in capsys.readouterr().err
