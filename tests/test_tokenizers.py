@@ -203,6 +203,17 @@ def test_a_file_of_the_template_wins_and_of_several_the_default(tmp_path):
     assert plain.prompt("1 + 1?") == plain.encode("### user:\n1 + 1?\n\n### assistant:")
 
 
+@pytest.mark.parametrize("template", [CHATML, "{% broken"])
+def test_without_its_chat_template_a_model_is_asked_in_plain_text(template, tmp_path):
+    """Also where the template can't be rendered; and what is saved has none."""
+    made = train("qwen")
+    directory = written(made, tmp_path / "a", chat_template=template, jinja=template)
+    fields = gguf_fields(made, "qwen2", eos_token_id=0) | {"tokenizer.chat_template": template}
+    for ours in (directory_tokenizer(directory, 450, "none"), gguf_tokenizer(tmp_path, fields, 450, "none")):
+        again = directory_tokenizer(saved(ours, tmp_path / f"b{len(list(tmp_path.iterdir()))}"))
+        assert ours.prompt(" 1 + 1?") == again.prompt(" 1 + 1?") == ours.encode(" 1 + 1?\n\n") and ours.closing == 0
+
+
 ENDS = [  # generation_config.json, config.json, tokenizer_config.json, template: ends, pad
     ({"eos_token_id": [2, 0]}, {"eos_token_id": 6}, {}, None, [2, 0], 6),
     ({"eos_token_id": 1}, {"eos_token_id": 6}, {}, CHATML, [1, 2], 6),

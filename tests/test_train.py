@@ -442,6 +442,7 @@ def test_a_run_without_signal_says_so_and_trains_nothing(tokenizer, tmp_path, ca
     hopeless = [*SMALL, "--steps=6", "--max-new-tokens=8", f"--senior={tmp_path / 'senior.pt'}", "--junior=self"]
     assert main(*hopeless, "--out", tmp_path / "run") == 0
     printed = capsys.readouterr().out
+    assert printed.count("were cut off, at --max-new-tokens 8.") == 1  # a random model ends nothing
     assert printed.count("warning: no learning signal") == 1 and "all wrong" in printed and "--group-size" in printed
     assert all(row["skipped_updates"] == 1 and row["zero_advantage_fraction"] == 1 for row in metrics(tmp_path / "run"))
     assert all(math.isfinite(value) for row in metrics(tmp_path / "run") for value in row.values())
