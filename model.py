@@ -446,9 +446,12 @@ def save_model(model: GPT, path: str | Path, **more) -> None:
     save({"config": asdict(model.config), "model": model.state_dict(), **more}, path)
 
 
-def load_model(path: str | Path) -> GPT:
-    """The model in one of our checkpoints, in eval mode, on the CPU. ValueError if there is none; see `load`."""
-    content = load(path)
+def load_model(path: str | Path, content: dict | None = None) -> GPT:
+    """The model in one of our checkpoints, in eval mode, on the CPU. ValueError if there is none; see `load`.
+
+    `content` is that of the file, if it was loaded already.
+    """
+    content = content or load(path)
     try:
         return from_state(GPTConfig(**content["config"]), content["model"])
     except Exception as error:  # noqa: BLE001

@@ -116,6 +116,11 @@ def read_run(directory: Path, options, befores: dict) -> Run:
     return Run(directory.name, config["seed"], kept, curve=curve, along=along, **evaluation)
 
 
+def hash_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # which reads it in parts
+
+
 def measure_again(directory: Path, options, befores: dict) -> dict:
     """What eval.json would have, of a new measurement. Many runs begin with one pair: `befores` has its measurements."""
     run = load_run(directory)
@@ -134,7 +139,7 @@ def measure_again(directory: Path, options, befores: dict) -> dict:
             measurement["handoff_curve"] = handoff_curve(junior, answers["solo"], run.tokenizer, sampling, label)
         return measurement
 
-    pair = [hashlib.sha256((directory / name).read_bytes()).hexdigest() for name in ("senior.pt", "junior.pt")]
+    pair = [hash_of(directory / name) for name in ("senior.pt", "junior.pt")]
     key = repr((pair, sampling, problems))
     befores[key] = befores.get(key) or measure(run.before, "before")
     after = measure(run.senior, directory.name)

@@ -117,8 +117,9 @@ class Run:
         if not saved and any(log.exists() and log.stat().st_size for log in logs):
             raise UserError(f"{self.directory} has lost its checkpoint.pt; restore it, or begin a new run")
         if saved:  # otherwise the run ended before its first step, and begins again
-            senior, junior, tokenizer = load_pair(self.directory / "checkpoint.pt", self.directory / "junior.pt")
-            self.checkpoint = read_checkpoint(self.directory / "checkpoint.pt", config.steps)
+            path = self.directory / "checkpoint.pt"
+            self.checkpoint = read_checkpoint(path, config.steps)
+            senior, junior, tokenizer = load_pair(path, self.directory / "junior.pt", content=self.checkpoint)
             config = replace(config, **own_data(vars(config), self.directory))
         else:
             senior, junior, tokenizer = starting_pair(config)
@@ -290,7 +291,7 @@ def own_data(options: dict, directory: Path) -> dict[str, str]:
 
 def read_checkpoint(path: Path, steps: int) -> dict:
     """A checkpoint to go on from, to `steps`, if the logs hold all that it stands for."""
-    saved = load(path)
+    saved = read_file(path)
     if not {"step", "state", "lengths", "optimizer"} <= saved.keys():
         raise UserError(f"{path} holds no state of a run; begin a new run with --senior {path}")
     if steps < saved["step"]:
@@ -322,10 +323,12 @@ def load_run(directory: str | Path) -> SimpleNamespace:
     directory = Path(directory)
     options = read_json(directory / "config.json", "schedule", "seed", "steps", "data", "test_data", "max_new_tokens")
     config = SimpleNamespace(**options | own_data(options, directory))
-    senior, junior, tokenizer = load_pair(directory / "checkpoint.pt", directory / "junior.pt")
+    path = directory / "checkpoint.pt"
+    content = read_file(path)
+    senior, junior, tokenizer = load_pair(path, directory / "junior.pt", content=content)
     before, _ = load_any(directory / "senior.pt")
-    step = load(directory / "checkpoint.pt").get("step")
-    return SimpleNamespace(config=config, step=step, before=before, senior=senior, junior=junior, tokenizer=tokenizer)
+    pair = dict(before=before, senior=senior, junior=junior, tokenizer=tokenizer)
+    return SimpleNamespace(config=config, step=content.get("step"), **pair)
 
 
 def starting_pair(config) -> tuple[GPT, GPT, Tokenizer]:
@@ -339,16 +342,19 @@ def starting_pair(config) -> tuple[GPT, GPT, Tokenizer]:
     return load_pair(senior, senior if junior == "self" else junior, config.chat_template)
 
 
-def load_pair(senior: str | Path, junior: str | Path, chat_template: str = "own") -> tuple[GPT, GPT, Tokenizer]:
-    """Two models of one vocabulary, and its tokenizer. One file is read twice, or to train one would change both."""
-    first, tokenizer = load_any(senior, chat_template)
+def load_pair(senior, junior, chat_template: str = "own", content: dict | None = None) -> tuple[GPT, GPT, Tokenizer]:
+    """Two models of one vocabulary, and its tokenizer. One file is read twice, or to train one would change both.
+
+    `content` is of the senior's checkpoint, if that was read already.
+    """
+    first, tokenizer = load_any(senior, chat_template, content)
     second, other = load_any(junior, chat_template)
     if not tokenizer.same_as(other):
         raise UserError(f"{senior} and {junior} can't write one text, in two vocabularies; try --junior self")
     return first, second, tokenizer
 
 
-def load_any(path: str | Path, chat_template: str = "own") -> tuple[GPT, Tokenizer]:
+def load_any(path, chat_template: str = "own", content: dict | None = None) -> tuple[GPT, Tokenizer]:
     """A model on the CPU and its tokenizer: of our checkpoint, a Hugging Face directory, a GGUF file, or smollm2."""
     path = Path(path)
     if (path / "checkpoint.pt").exists():
@@ -364,7 +370,7 @@ def load_any(path: str | Path, chat_template: str = "own") -> tuple[GPT, Tokeniz
         found.drop_ids(size)
         return found, tokenizer
     try:
-        found = load_model(path)
+        found = load_model(path, content)
     except ValueError as error:
         raise UserError(str(error)) from None
     tokenizer = directory_tokenizer(path.parent / "tokenizer") or load_tokenizer()
@@ -372,6 +378,13 @@ def load_any(path: str | Path, chat_template: str = "own") -> tuple[GPT, Tokeniz
     if size != known:
         raise UserError(f"{path} has a vocabulary of {size}, the tokenizer one of {known}; give another model")
     return found, tokenizer
+
+
+def read_file(path: Path) -> dict:
+    try:
+        return load(path)
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def read_json(path: Path, *keys: str) -> dict:
