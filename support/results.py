@@ -29,6 +29,7 @@ MEASURES = (
 # Options that don't change what a run computes, apart from rounding. Runs of one group may differ in them.
 IGNORED = ("seed", "out", "resume", "export", "device", "save_every", "eval_every")
 IGNORED += ("rollout_batch_size", "micro_batch_tokens", "checkpoint_activations", "offload_optimizer")
+ADDED = {"chat_template": "own"}  # options that older runs don't name, with their default
 # Student's t: the middle 95% of its distribution end at ±t, for 1, 2 … 10 degrees of freedom. More take the last: wider.
 STUDENT_T = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
 FEWEST = 3  # seeds that an interval needs: of two it would be ±9 standard deviations, which says nothing
@@ -50,6 +51,7 @@ class Run:
     handoff_curve: dict | None = None  # of the trained pair
 
     def __post_init__(self):
+        self.config = ADDED | self.config
         try:
             [look_up(m, path) for m in (self.before, self.after, *self.along) for _, path, _ in MEASURES]
         except (LookupError, TypeError, ValueError) as error:
