@@ -99,7 +99,8 @@ def brute_force(batch: Batch) -> tuple[Tensor, list[Tensor]]:
                 )
                 d = q[token] - p[token]
                 kl = (p.exp() * (p - q)).sum() if config.kl_estimator == "exact" else d.exp() - d - 1
-                loss = loss + weight * (config.kl_coef * kl - batch.A[row].double() * p[token])
+                penalty = config.kl_coef * kl * batch.rollout.authorship[row, t]  # of the senior's tokens alone
+                loss = loss + penalty - weight * batch.A[row].double() * p[token]
                 total += weight
             text.append(token)
     (loss / total).backward()
@@ -114,6 +115,7 @@ def brute_force(batch: Batch) -> tuple[Tensor, list[Tensor]]:
         {"junior_weight": 0.2},
         {"kl_coef": 0.3, "kl_estimator": "exact"},
         {"kl_coef": 0.3, "kl_estimator": "k3"},
+        {"kl_coef": 0.3, "kl_estimator": "k3", "junior_weight": 0.5},
     ],
 )
 def test_the_gradient_is_that_of_a_loop_over_single_tokens(tokenizer, options):
