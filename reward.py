@@ -176,8 +176,8 @@ def same(a, b, budget) -> bool:
         return same_relation(a, b, budget)
     if "relation" in kinds:
         relation, other = (a, b) if kind_of(a) == "relation" else (b, a)
-        solution = solution_of(relation)
-        return solution is not None and same(solution[1], other, budget)
+        name, value = solution_of(relation)
+        return name is not None and same(value, other, budget)
     if "choice" in kinds:
         return same_choice(a, b, budget)
     if kinds & {"where", "builder"}:
@@ -282,11 +282,11 @@ def same_set(a, b, budget) -> bool:
 def same_relation(a, b, budget) -> bool:
     _, operators, *members = a
     _, other_operators, *other_members = b
-    solution, other_solution = solution_of(a), solution_of(b)
-    if solution and other_solution and (names := one_name(solution[0], other_solution[0])) is not None:
-        uses = {name: has_symbol(solution[1], ("symbol", name)) for name in {*names, *names.values()}}
+    (name, value), (other_name, other_value) = solution_of(a), solution_of(b)
+    if name and other_name and (names := one_name(name, other_name)) is not None:
+        uses = {name: has_symbol(value, ("symbol", name)) for name in {*names, *names.values()}}
         free = all(old == new or (uses[old] and (new in names or not uses[new])) for old, new in names.items())
-        return free and same(substitute(solution[1], names), other_solution[1], budget)
+        return free and same(substitute(value, names), other_value, budget)
     if operators != other_operators:
         return False
     if same_row(members, other_members, budget):
@@ -336,9 +336,9 @@ def same_where(a, b, kinds, budget) -> bool:
     )
     if not conditions or not others:
         return "builder" not in kinds and same(x, y, budget)
-    name, other = (kind_of(part) == "relation" and solution_of(part) for part in (conditions[0], others[0]))
-    if name and other and name[0][0] == other[0][0] == "symbol" and not has_symbol(x, other[0]):
-        x, *conditions = (substitute(value, {name[0][1]: other[0][1]}) for value in (x, *conditions))
+    (name, _), (other, _) = solution_of(conditions[0]), solution_of(others[0])
+    if name and other and name[0] == other[0] == "symbol" and not has_symbol(x, other):  # 2k and 2n
+        x, *conditions = (substitute(value, {name[1]: other[1]}) for value in (x, *conditions))
     return same(x, y, budget) and same_items(conditions, others, budget)
 
 

@@ -295,7 +295,7 @@ def join_relations(items: list, separators: set, head=None) -> list:
         require(not separators & {"∧", "∨"})  # of statements as such
         return items
     joint = "or" if separators & {"or", "∨"} else "and" if separators & {"and", "∧"} else "comma"
-    solutions = [solution_of(item) or (None, None) for item in items]
+    solutions = [solution_of(item) for item in items]
     names = {name for name, _ in solutions}
     equations = all(item[1] == ("=",) for item in items)
     if len(names) == 1 and None not in names and (not equations or names == {head}):
@@ -309,13 +309,12 @@ def join_relations(items: list, separators: set, head=None) -> list:
 
 def is_condition(last, items) -> bool:
     r"""2\pi k, k \in Z: an inequality or membership of a variable that the others use and don't restrict themselves."""
-    name, _ = kind_of(last) == "relation" and last[1] != ("=",) and solution_of(last) or (None, None)
-    return name is not None and all(may_depend(item, name) for item in items)
+    name, _ = solution_of(last)
+    return name is not None and last[1] != ("=",) and all(may_depend(item, name) for item in items)
 
 
 def may_depend(value, name) -> bool:
-    solution = kind_of(value) == "relation" and solution_of(value)
-    return kind_of(value) not in SETS - {"pair"} and has_symbol(value, name) and not (solution and solution[0] == name)
+    return kind_of(value) not in SETS - {"pair"} and has_symbol(value, name) and solution_of(value)[0] != name
 
 
 class Parser:
@@ -399,7 +398,7 @@ class Parser:
                 statement = self.statement()
                 relation = kind_of(statement) == "relation"
                 require(is_name(statement) or (relation and "=" not in statement[1]))
-                name, _ = relation and solution_of(statement) or (statement, None)
+                name = solution_of(statement)[0] if relation else statement
                 require(all(may_depend(value, name) for value in values))
                 found += [statement] if relation else []
         require(
@@ -438,9 +437,11 @@ class Parser:
         members, operators = [self.member()], []
         if kind_of(members[0]) == "word" and self.operator != "end":
             label = members[0][1].split()
-            if self.operator == ":" or (label[-1] in ("is", "are", "equals") and not self.word and self.kind != "end"):
-                operators.append("=")  # Area: 42, the area is 42
-                members.append(self.member() if self.operator != ":" or self.take() else None)
+            says = label[-1] in ("is", "are", "equals") and not self.word and self.kind != "end"
+            if says or self.operator == ":":  # Area: 42, the area is 42
+                self.accept(":")
+                operators.append("=")
+                members.append(self.member())
             require(not words.NEGATIONS & set(label) or not (operators or self.operator == "="))
         while self.operator in RELATIONS:
             operators.append(self.operator)
@@ -813,7 +814,7 @@ class Parser:
         first, *rest = conditions[0][1:] if kind_of(conditions[0]) == "where" else conditions
         if kind_of(first) == "relation" and first[1] == ("=",) and first[2] == head:  # {x | x = 2k, k in Z}
             return ("set", ("builder", first[3], *rest) if rest else first[3])
-        name, solution = kind_of(conditions[0]) == "relation" and solution_of(conditions[0]) or (None, None)
+        name, solution = solution_of(conditions[0])
         if len(conditions) == 1 and name == head and kind_of(solution) in SETS:
             return solution
         return ("set", ("builder", head, *conditions))

@@ -241,8 +241,15 @@ def is_name(value, inner: bool = False) -> bool:
     return kind in ("word", "call") or (kind == "symbol" and parts[0] not in ("∞", "pi"))
 
 
-def solution_of(relation):
-    """(name, value) for x = 42, 42 = x, x = y = 42; (name, set) for x < 3, 1 < x ≤ 2, |x| < 3, x ≠ 3, x ∈ (1, 2)."""
+def solution_of(value) -> tuple:
+    """(name, value) of x = 42, 42 = x, x = y = 42; (name, set) of x < 3, 1 < x ≤ 2, |x| < 3, x ≠ 3, x ∈ (1, 2).
+
+    (None, None) of other relations, and of what is no relation.
+    """
+    return (kind_of(value) == "relation" and solve(value)) or (None, None)
+
+
+def solve(relation) -> tuple | None:
     _, operators, *members = relation
     if set(operators) <= {"=", "∈"}:
         if all(is_name(member) or member == members[-1] for member in members[:-1]):
