@@ -37,8 +37,9 @@ def load_problems(config, tokenizer, context: int, n: int, split: str = "test") 
     if not train or not test:
         raise UserError(f"{config.data} has too few problems to hold a tenth out; give more, or --test-data")
     test = random.Random("evaluation").sample(test, len(test))  # a file is often sorted; the same for every run
-    note = f"problems: {len(train)} to train on, {min(n, len(test))} of {len(test)} to measure on, drawn at random"
-    return train, test[:n], f"{note}; {left_out} left out, whose prompts have more than {limit} tokens"
+    note = f"problems: {len(train)} to train on, {min(n, len(test))} of {len(test)} to measure on"
+    note += f"; {left_out} left out, whose prompts have more than {limit} tokens"
+    return train, test[:n], note + ("" if n >= len(test) else "; drawn at random, the same ones for every run")
 
 
 def read_problems(path: str | Path, tokenizer, template: str, max_prompt_tokens: int) -> tuple[list[Problem], int]:

@@ -212,7 +212,7 @@ class Run:
             rows = read_lines(self.directory / "metrics.jsonl", "grad_norm", "truncated_fraction")
             if not any(row["grad_norm"] for row in rows):
                 self.say(NO_SIGNAL.format(metrics["reward"]))
-            if all(row["truncated_fraction"] > 0.9 for row in rows):
+            if sum(row["truncated_fraction"] for row in rows) > 0.9 * len(rows):
                 self.say(CUT_OFF.format(self.config.max_new_tokens))
 
     def show_step(self, rollout: Rollout, rewards: torch.Tensor) -> None:
