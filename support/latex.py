@@ -217,7 +217,7 @@ def is_word(letters: str, tokens: list, spaced: bool) -> bool:
     """Others of up to three letters, or at a number, are products of variables."""
     before, text, _ = tokens[-1] if tokens else ("", "", False)
     if letters in words.SHORT_UNITS:
-        return before in ("number", "word") or text in ("/", "}", ")")
+        return before in ("number", "word") or text in ("/", "}", ")", "(")
     if len(letters) > 3 or not letters.isascii():
         return before != "number" or spaced or words.unit_of(letters) in words.UNITS.values()
     return len(letters) > 1 and (letters in words.SHORT_WORDS or before == "word")
@@ -572,7 +572,7 @@ class Parser:
                 exponent = self.factor()
                 require(isinstance(exponent, Fraction) and abs(exponent) < 100)
                 powers[last] *= exponent
-            elif self.operator in ("/", "*", "(", "{", "frac") and self.leads_to_word():
+            elif self.operator in ("/", "*", "(", "{", "frac") and self.leads_to_word(but=words.QUALIFIERS):
                 below |= self.take() == "/"
                 deep += self.previous in ("(", "{")
             elif deep and self.accept(")", "}"):
@@ -582,12 +582,12 @@ class Parser:
         powers.pop("unit", None)  # square units are a unit that wasn't given
         return " ".join(name if n == 1 else f"{name}^{n}" for name, n in sorted(powers.items()) if n)
 
-    def leads_to_word(self) -> bool:
+    def leads_to_word(self, but=()) -> bool:
         """Is a unit next, behind a sign or a bracket?"""
         at = self.at + 1
         while self.tokens[at][:2] in (("op", "("), ("op", "{")):
             at += 1
-        return self.tokens[at][0] == "word"
+        return self.tokens[at][0] == "word" and self.tokens[at][1].casefold() not in but
 
     def sum(self):
         terms = [self.product()]

@@ -62,6 +62,7 @@ REWRITES = [  # (a text without which nothing is to do, pattern, replacement), i
     ("[", rf"\[{ENDS}\[", r"[\1)"),
     (")", r"(?:\\?\s)?\(\s?(?=[a-zA-Z]\s?\\text\s?\{[^{}]*constant\s?\})([^()]*)\)$", r" \\text{ where } \1"),
     (")", r"(?:\\?\s)?\(\s?([a-zA-Z]\s?(?:\\in\b|\\[gl]eq?\b|[<>]|∈)[^()]*)\)$", r", \1"),  # 2\pi k (k \in Z)
+    (")", r"(?<=\d)\s?\(\s?([A-Za-z]{4,}|[A-Za-z]+ [A-Za-z ]+)\s?\)$", r" \\text{ \1}"),  # 9 (red apples)
     (")", r"^([A-J])\)$", r"\1"),
     (" ", r"(?<=\d) [xX] (?=\d)", "*"),
     ("10", r"(?<=\d)(?<!(?<![\d.])0)(?:\s|~|\\[,; ]|\\(?:text|mathrm)\s?\{)*[xX](?:\s|~|\\[,; ]|\})*(?=\{?10\b)", "*"),

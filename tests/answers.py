@@ -204,7 +204,7 @@ units
       5\text{ mph} ~ 5\text{ miles per hour} ;; 5\text{ MPa} ~ 5\text{ megapascals} ;;
       12\text{ in} ~ 12\text{ inches} ;; 5 lbs ~ 5 pounds ;; 20^\circ\text{C} ~ 20^\circ C ;;
       90^\circ ~ 90\text{ degrees} ;; 7\text{ cubic centimeters} ~ 7\text{ cm}^3 ;; 2\text{ kWh} ~ 2 ;;
-      5\text{ joules} ~ 5\text{ J} ;; 9 (apples) ~ 9 ;; 9\text{ (apples)} ~ 9 apples ;;
+      5\text{ joules} ~ 5\text{ J} ;; 9 (apples) ~ 9 ;; 9 (red apples) ~ 9 ;; 12 (cm) ~ 12 ;; 9\text{ (apples)} ~ 9 apples ;;
       3 \text{ km/h} ~ 3 \text{ kph} ;; 15\text{ N·m} ~ 15\text{ N m} ;; 5\text{ m}/\text{s} ~ 5\text{ m/s} ;;
       1\text{ week} ~ 1\text{ wk} ;; 42\text{ km per hour} ~ 42\text{ km/hr} ;; 5 cm^2 ~ 5\text{ cm}^2 ;;
       5cm ~ 5\text{ cm} ;; 6 \text{ sec} ~ 6 \text{ seconds} ;; 5\text{ square units} ~ 5 ;;
@@ -263,7 +263,7 @@ hedge
 malformed
     / 42 ~ I don't know. ~ . ~ - ~ $ ~ { ~ zoo ;; \frac{1} ~ 1 ;; (1,2 ~ (1,2)x ;; 2 ~ ² ~ ^2 ;; 1..2 ~ 1.2
 conditions
-    = f(x)=0 \text{ for all } x ~ f(x)=0 ;; 2^n\text{ for all }n\ge 1 ~ 2^n ;;
+    = f(x)=0 \text{ for all } x ~ f(x)=0 ;; 2^n\text{ for all }n\ge 1 ~ 2^n ;; x^2 \text{ (for all } x) ~ x^2 ;;
       cx \text{ where } c \text{ is a constant} ~ cx ;; 2^n \text{ for every positive integer } n ~ 2^n ;;
       k\pi,\ k\in\mathbb{Z} ~ k\pi ;; \frac{\pi}{2}+n\pi \ (n\in\mathbb{Z}) ~ \frac{\pi}{2}+n\pi ;;
       f(x)=cx \text{ for some constant } c ~ cx ;; x^2+C, \text{ where } C \text{ is an arbitrary constant} ~ x^2+C ;;
