@@ -211,9 +211,7 @@ def update(senior, junior, optimizer, rollout, A: Tensor, gate: Tensor, step: in
                 own = token_logprobs(senior, states, tokens, config.temperature)  # (m,), with grad
                 logprobs = put_back(own, trained)  # (n, T)
                 loss, part_stats = policy_loss(logprobs, micro.senior_logprobs, A[part], gate[part], config.clip, total)
-                if (
-                    config.kl_coef
-                ):  # the kl_reg control: KL(senior‖junior) of the senior's tokens, averaged like the loss
+                if config.kl_coef:  # the kl_reg control: KL(senior‖junior) of its own tokens, averaged like the loss
                     with torch.no_grad():
                         junior_states = response_states(junior, micro, trained)  # (m, C)
                     if config.kl_estimator == "exact":

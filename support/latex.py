@@ -345,7 +345,7 @@ class Parser:
         return self.word in words and bool(self.take())
 
     def next_word(self) -> str:
-        kind, text, _ = self.tokens[min(self.at + 1, len(self.tokens) - 1)]
+        kind, text, _ = self.tokens[self.at + 1]
         return text.casefold().removesuffix("s") if kind == "word" and len(text) > 3 else text
 
     def accept(self, *operators) -> bool:
@@ -458,12 +458,12 @@ class Parser:
 
     def member(self):
         outer, self.sign = self.sign, ""
-        number_next = (
-            self.tokens[min(self.at + 1, len(self.tokens) - 1)][0] == "number" or self.next_word() in words.NUMBERS
-        )
-        if number_next and self.accept_word("minus", "negative"):
-            return negative(self.member())
-        self.accept_word(*(("a", "an") if self.next_word() in words.SCALES else ()))
+        if self.word in ("minus", "negative"):
+            if self.tokens[self.at + 1][0] == "number" or self.next_word() in words.NUMBERS:
+                self.take()
+                return negative(self.member())
+        elif self.word in ("a", "an") and self.next_word() in words.SCALES:
+            self.take()
         if self.word in words.NUMBERS or self.word in words.SCALES:
             value = self.number_word()
         elif self.word and self.text not in words.CURRENCIES:

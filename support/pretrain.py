@@ -6,10 +6,10 @@
 A pair's senior is good at plain solutions and another language, and prefers the other; the junior knows plain ones alone.
 """
 
+import contextlib
 import json
 import math
 import random
-import signal
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -22,11 +22,11 @@ from tqdm import tqdm
 from data.problems import WORLDS, Language, WorldName, epoch_batch, first_problems, problems, write_solution
 from data.tokenizer import Tokenizer, load_tokenizer
 from evaluate import Sampling, solo_accuracy
-from model import GPT, GPTConfig, load, save_model
+from model import GPT, GPTConfig, save_model
 from support.checks import base_directory
 from support.options import UserError, command, parse, pick_device
 from support.pretrained import check_export, save_pretrained
-from support.run import load_any, new_directory
+from support.run import load_any, new_directory, on_signals, read_file
 
 
 @dataclass(frozen=True)
@@ -224,8 +224,9 @@ def fine_tune(config: FineTuning) -> None:
     check_export(model, out)
     model, done = model.to(device).train(), 0
     optimizer = torch.optim.AdamW(model.parameters(), betas=(0.9, 0.95), weight_decay=0.1)
+    out.parent.mkdir(parents=True, exist_ok=True)
     if state.exists():
-        saved = load(state)
+        saved = read_file(state)
         if saved["options"] != asdict(config):
             raise UserError(f"{state} was begun with other options; give the same ones, or another --out")
         model.load_state_dict(saved["model"])
@@ -234,30 +235,26 @@ def fine_tune(config: FineTuning) -> None:
     early = parse_shares(config.shares, "shares", config.world)
     late = parse_shares(config.late_shares or config.shares, "late_shares", config.world)
     stopped = []
-    before = [
-        (number, signal.signal(number, lambda number, _: stopped.append(number)))
-        for number in (signal.SIGINT, signal.SIGTERM)
-    ]
-    bar = tqdm(range(done, config.steps), "supervised", initial=done, total=config.steps, unit="step")
-    for step in bar:
-        key = f"fine-tuning/{config.seed}/{step}"
-        rng, shares = random.Random(key), late if step >= 0.75 * config.steps else early
-        if file_pairs:
-            pairs = epoch_batch(file_pairs, config.batch_size, config.seed, step)
-        else:
-            pairs = written(problems("train", key, config.world), rng, config.batch_size, shares)
-        rate = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup_steps))
-        rate *= 0.5 * (1 + math.cos(math.pi * step / config.steps))
-        loss = fit(model, optimizer, rate, *solution_batch(pairs, tokenizer, config.prompt_template))
-        bar.set_postfix(loss=f"{loss:.3f}")
-        if stopped or (step + 1) % config.save_every == 0:
-            save_model(model, state, step=step + 1, optimizer=optimizer.state_dict(), options=asdict(config))
-        if stopped:
-            bar.close()
-            print(f"stopped after {step + 1} steps, which are saved; the same command goes on")
-            raise SystemExit(128 + stopped[0])
-    for number, handler in before:
-        signal.signal(number, handler)
+    with contextlib.ExitStack() as held:
+        on_signals(held, lambda number, _: stopped.append(number))
+        bar = tqdm(range(done, config.steps), "supervised", initial=done, total=config.steps, unit="step")
+        for step in bar:
+            key = f"fine-tuning/{config.seed}/{step}"
+            rng, shares = random.Random(key), late if step >= 0.75 * config.steps else early
+            if file_pairs:
+                pairs = epoch_batch(file_pairs, config.batch_size, config.seed, step)
+            else:
+                pairs = written(problems("train", key, config.world), rng, config.batch_size, shares)
+            rate = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup_steps))
+            rate *= 0.5 * (1 + math.cos(math.pi * step / config.steps))
+            loss = fit(model, optimizer, rate, *solution_batch(pairs, tokenizer, config.prompt_template))
+            bar.set_postfix(loss=f"{loss:.3f}")
+            if stopped or (step + 1) % config.save_every == 0:
+                save_model(model, state, step=step + 1, optimizer=optimizer.state_dict(), options=asdict(config))
+            if stopped:
+                bar.close()
+                print(f"stopped after {step + 1} steps, which are saved; the same command goes on")
+                raise SystemExit(128 + stopped[0])
     model.eval()
     partial = out.with_name(out.name + ".partial")
     save_pretrained(model, tokenizer, partial)

@@ -68,9 +68,7 @@ class Run:
 
     def __enter__(self):
         tqdm.get_lock()  # a signal while tqdm makes its lock would end in tqdm
-        with contextlib.suppress(ValueError):  # beside the main thread there are no signals
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self.held.callback(signal.signal, number, signal.signal(number, self.stop))
+        on_signals(self.held, self.stop)
         return self
 
     def __exit__(self, kind, error, trace) -> None:
@@ -262,6 +260,13 @@ class Run:
         if self.config.export:  # before eval.json, which says that all is done
             save_pretrained(senior, self.tokenizer, self.config.export)
         write_json(self.directory / "eval.json", result)
+
+
+def on_signals(held: contextlib.ExitStack, handler) -> None:
+    """Call `handler` on Ctrl-C and SIGTERM until `held` is closed, which puts the handlers back that were there."""
+    with contextlib.suppress(ValueError):  # beside the main thread there are no signals
+        for number in (signal.SIGINT, signal.SIGTERM):
+            held.callback(signal.signal, number, signal.signal(number, handler))
 
 
 def new_directory(given: str | Path | None, default: Path, keep: tuple[str, ...] = ()) -> Path:

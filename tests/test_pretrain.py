@@ -178,7 +178,7 @@ def test_a_fine_tuning_that_is_stopped_goes_on_to_the_same_weights(tmp_path, mon
     Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     given = [*FEW, "--senior", str(SHIPPED / "junior.pt"), "--data", "rows.jsonl"]
     pretrain.main([*given, "--out", "whole"])
-    fit, seen = pretrain.fit, []
+    fit, seen, handler = pretrain.fit, [], signal.getsignal(signal.SIGINT)
 
     def stopped(*step):
         seen.append(step)
@@ -188,14 +188,15 @@ def test_a_fine_tuning_that_is_stopped_goes_on_to_the_same_weights(tmp_path, mon
 
     monkeypatch.setattr(pretrain, "fit", stopped)
     with pytest.raises(SystemExit) as end:
-        pretrain.main([*given, "--out", "parts"])
+        pretrain.main([*given, "--out", "new/parts"])
+    assert signal.getsignal(signal.SIGINT) == handler
     assert end.value.code == 130 and "stopped after 2 steps, which are saved" in capsys.readouterr().out
     monkeypatch.setattr(pretrain, "fit", fit)
     with pytest.raises(SystemExit):
-        pretrain.main([*given, "--seed", "1", "--out", "parts"])
+        pretrain.main([*given, "--seed", "1", "--out", "new/parts"])
     assert "begun with other options" in capsys.readouterr().err
-    pretrain.main([*given, "--out", "parts"])
-    whole, parts = weights("whole"), weights("parts")
+    pretrain.main([*given, "--out", "new/parts"])
+    whole, parts = weights("whole"), weights("new/parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 

@@ -179,6 +179,7 @@ def test_a_prompt_and_its_ends_are_the_models_own_and_so_are_an_exports(case, so
         for question in QUESTIONS:
             assert ours.prompt(question) == again.prompt(question) == ids_of_chat(fast, question)
     assert ours.end == again.end == [0] + [end] * (end is not None) and ours.pad == again.pad not in ours.end
+    assert ours.closing == again.closing == (0 if end is None else end)
     assert ours.tokens[made.token_to_id("<think>")] == b"<think>"
 
 
