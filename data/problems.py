@@ -5,8 +5,10 @@
 
 A problem is a question in words and the number that answers it; its steps, additions and subtractions, can be
 written down in *plain* (`19 + 8 = 27.`) or in *jargon* (`zub 8 19 ~ 27;`), which nobody reads who hasn't learnt it.
-That is the world `jargon`, the default. In `work` the senior skips steps instead (*coarse*: `19 + 8 - 9 = 18.`), and in
-`phrasings` every step is worded anew (*phrased*).
+That is the world `jargon`, the default. Two more of its languages are for models of your own: *mirrored* is jargon with
+numbers written backwards (`zub 8 91 ~ 72;`), and *parroted* has its words but not its sense: results are drawn at random.
+In `work` the senior skips steps instead (*coarse*: `19 + 8 - 9 = 18.`), and in `phrasings` every step is worded anew
+(*phrased*).
 A generator is endless and seeded. A hash of the question decides its split, so no problem is in two of them.
 """
 
@@ -17,11 +19,11 @@ import itertools
 import random
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Split = Literal["train", "validation", "test"]
-Language = Literal["plain", "jargon", "coarse", "phrased"]
+Language = Literal["plain", "jargon", "mirrored", "parroted", "coarse", "phrased"]
 WorldName = Literal["jargon", "work", "phrasings"]
 
 NAMES = """Ada Ben Carla Dan Ella Finn Grace Hugo Iris Jack Kim Leo Mia Noah Olga Paul Rosa Sam Tina Umar Vera Will
@@ -51,7 +53,7 @@ PHRASES = {  # ways to word one step, of which one is drawn at every step; most 
 class World:
     """The numbers of a generator's problems, and what is written about them."""
 
-    languages: tuple[Language, ...]
+    languages: tuple[Language, ...]  # all in which its solutions can be written
     unfamiliar: str | None  # a regular expression for what the junior was never taught; None: it was taught all
     max_start: int = 50  # every problem begins with 2..max_start
     max_total: int = 60  # every total lies in 1..max_total, which is at least twice max_change
@@ -62,7 +64,7 @@ class World:
 
 
 WORLDS: dict[WorldName, World] = {
-    "jargon": World(("plain", "jargon"), JARGON),
+    "jargon": World(("plain", "jargon", "mirrored", "parroted"), JARGON),
     "work": World(("plain", "coarse"), COARSE, max_start=25, max_total=30, max_change=8),
     "phrasings": World(("phrased",), None, max_start=90, max_total=99, max_change=49, max_new_tokens=96),
 }
@@ -120,11 +122,15 @@ def first_problems(split: Split, n: int, seed: int | str, world: WorldName = "ja
 
 
 def write_solution(problem: Problem, language: Language, rng: random.Random | None = None) -> str:
-    r"""The reasoning, a step a paragraph, then `\boxed{answer}`. Phrasings are drawn from `rng`."""
+    r"""The reasoning, a step a paragraph, then `\boxed{answer}`. Phrasings and parroted results are drawn from `rng`."""
     if language == "plain":
         lines = [_calculation(step) for step in problem.steps]
     elif language == "jargon":
-        lines = [f"{JARGON_VERBS[sign]} {change} {total} ~ {new};" for total, sign, change, new in problem.steps]
+        lines = _in_jargon(problem.steps)
+    elif language == "mirrored":
+        lines = [re.sub(r"\d+", lambda number: number[0][::-1], line) for line in _in_jargon(problem.steps)]
+    elif language == "parroted":
+        return write_solution(_guessed(problem, rng), "jargon")
     elif language == "coarse":
         lines = [_calculation(*problem.steps[i : i + 2]) for i in range(0, len(problem.steps), 2)]
     else:
@@ -136,6 +142,18 @@ def _calculation(*steps: tuple[int, str, int, int]) -> str:
     """`19 + 8 = 27.`, or of two steps `19 + 8 - 9 = 18.`"""
     changes = " ".join(f"{sign} {change}" for _, sign, change, _ in steps)
     return f"{steps[0][0]} {changes} = {steps[-1][3]}."
+
+
+def _in_jargon(steps) -> list[str]:
+    return [f"{JARGON_VERBS[sign]} {change} {total} ~ {new};" for total, sign, change, new in steps]
+
+
+def _guessed(problem: Problem, rng: random.Random) -> Problem:
+    """The problem as someone tells it who can't calculate: every total is drawn at random."""
+    totals = [problem.steps[0][0], *(rng.randint(1, WORLDS["jargon"].max_total) for _ in problem.steps)]
+    pairs = zip(itertools.pairwise(totals), problem.steps, strict=True)
+    steps = tuple((total, sign, change, new) for (total, new), (_, sign, change, _) in pairs)
+    return replace(problem, answer=str(totals[-1]), steps=steps)
 
 
 def _phrased(problem: Problem, rng: random.Random) -> list[str]:

@@ -12,6 +12,7 @@ import math
 import random
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,7 @@ from tqdm import tqdm
 from data.problems import WORLDS, Language, WorldName, epoch_batch, first_problems, problems, write_solution
 from data.tokenizer import Tokenizer, load_tokenizer
 from evaluate import Sampling, solo_accuracy
-from model import GPT, GPTConfig, save_model
+from model import GPT, GPTConfig, autocast, save_model
 from support.checks import base_directory
 from support.options import UserError, command, parse, pick_device
 from support.pretrained import check_export, save_pretrained
@@ -73,12 +74,13 @@ def solution_batch(pairs, tokenizer: Tokenizer, template: str = "{question}") ->
     return pad_sequence(inputs, True, tokenizer.pad), pad_sequence(targets, True, -100)  # (B, T) each
 
 
-def fit(model: GPT, optimizer, rate: float, inputs: Tensor, targets: Tensor) -> float:
+def fit(model: GPT, optimizer, rate: float, inputs: Tensor, targets: Tensor, precision: str = "float32") -> float:
     """A step on the targets that aren't -100. Their mean cross-entropy, in nats."""
     optimizer.param_groups[0]["lr"] = rate
     learnt = targets >= 0  # (B, T)
-    logits = model.head(model.hidden(inputs.to(model.device))[learnt.to(model.device)])  # (M, V)
-    loss = F.cross_entropy(logits, targets[learnt].to(model.device))
+    with autocast(precision, model.device):
+        logits = model.head(model.hidden(inputs.to(model.device))[learnt.to(model.device)])  # (M, V)
+    loss = F.cross_entropy(logits.float(), targets[learnt].to(model.device))
     optimizer.zero_grad()
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -157,6 +159,8 @@ class FineTuning:
     """of AdamW, after --warmup-steps, from where it falls to 0 along a cosine"""
     warmup_steps: int = 10
     """steps in which the learning rate rises"""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """of matrix products and attention; bfloat16 is for GPUs, and for CPUs that compute in it"""
     save_every: int = 20
     """steps between saved states"""
     eval_problems: int = 100
@@ -247,7 +251,8 @@ def fine_tune(config: FineTuning) -> None:
                 pairs = written(problems("train", key, config.world), rng, config.batch_size, shares)
             rate = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup_steps))
             rate *= 0.5 * (1 + math.cos(math.pi * step / config.steps))
-            loss = fit(model, optimizer, rate, *solution_batch(pairs, tokenizer, config.prompt_template))
+            batch = solution_batch(pairs, tokenizer, config.prompt_template)  # (B, T) each
+            loss = fit(model, optimizer, rate, *batch, config.precision)
             bar.set_postfix(loss=f"{loss:.3f}")
             if stopped or (step + 1) % config.save_every == 0:
                 save_model(model, state, step=step + 1, optimizer=optimizer.state_dict(), options=asdict(config))
@@ -266,7 +271,8 @@ def fine_tune(config: FineTuning) -> None:
         longest = max(len(tokenizer.prompt(problem.question, config.prompt_template)) for problem in held_out)
         room = min(2 * WORLDS[config.world].max_new_tokens, model.config.max_seq_len - longest)
         sampling = Sampling(samples=1, max_new_tokens=room, prompt_template=config.prompt_template)
-        accuracy, jargon = solo_accuracy(model, tokenizer, held_out, sampling)
+        with autocast(config.precision, model.device):
+            accuracy, jargon = solo_accuracy(model, tokenizer, held_out, sampling)
         rate = "" if jargon is None else f", jargon in {jargon:.0%} of the responses"
         print(f"solo pass@1 {accuracy:.3f} on {config.eval_problems} problems{rate}")
 

@@ -31,7 +31,7 @@ from results.tokenizer import train_bpe
 from reward import verify
 
 SAMPLES = {world: first_problems("train", 300, "tests", world) for world in WORLDS}
-SPOKEN = [(world, language) for world in WORLDS for language in WORLDS[world].languages]
+SPOKEN = [(world, language) for world in WORLDS for language in WORLDS[world].languages if language != "parroted"]
 
 
 def test_the_default_stream_is_the_one_that_the_shipped_pair_learnt():
@@ -91,19 +91,35 @@ def test_solutions_are_right_and_in_their_language(world, language):
         assert box == rf"\boxed{{{problem.answer}}}" and verify(solution, problem.answer)
         total, operations, name = problem.steps[0][0], [], problem.question.split()[0]
         for line in lines:
+            if language == "mirrored":
+                line = re.sub(r"\d+", lambda number: number[0][::-1], line)
             if re.match(r"\d+ (gets|loses)", line):
                 assert line.startswith(f"{total} ")
             count, total = read(line, total, name)
             operations.append(count)
         assert str(total) == problem.answer
         n = len(problem.steps)
-        if language in ("plain", "jargon"):
+        if language in ("plain", "jargon", "mirrored"):
             assert operations == [1] * n
         elif language == "coarse":
             assert operations == [2] * (n // 2) + [1] * (n % 2)
-        assert is_unfamiliar(solution, world) == (language in ("jargon", "coarse"))
+        assert is_unfamiliar(solution, world) == (language in ("jargon", "mirrored", "coarse"))
         plain = [*(f"{a} {sign} {b} = {c}." for a, sign, b, c in problem.steps), box]
         assert (language == "plain") == (solution == "\n\n".join(plain))
+
+
+def test_parroted_solutions_have_the_form_of_jargon_and_results_by_chance():
+    rng, right = random.Random(0), 0
+    for problem in SAMPLES["jargon"]:
+        *lines, box = write_solution(problem, "parroted", rng).split("\n\n")
+        total = problem.steps[0][0]
+        for line, (_, sign, change, _) in zip(lines, problem.steps, strict=True):
+            begun, result = line.removesuffix(";").split(" ~ ")
+            assert begun == f"{worlds.JARGON_VERBS[sign]} {change} {total}" and 1 <= int(result) <= 60
+            total = int(result)
+        assert box == rf"\boxed{{{total}}}" and is_unfamiliar(lines[0])
+        right += str(total) == problem.answer
+    assert 0 < right < 20  # of 300; 5 by chance
 
 
 def test_phrasings_vary_from_step_to_step_and_all_of_them_occur():

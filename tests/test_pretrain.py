@@ -125,7 +125,8 @@ def test_recipes_teach_the_worlds_languages_to_models_with_room_for_them(world):
         assert recipe.model.max_seq_len >= numbers.max_prompt_tokens + numbers.max_new_tokens
         for shares in (recipe.early, recipe.late):
             assert sum(shares.values()) == pytest.approx(1) and set(shares) <= set(numbers.languages)
-    assert set(recipes["senior"].early) == set(recipes["senior"].late) == set(numbers.languages)
+    taught = set(recipes["senior"].early)
+    assert taught == set(recipes["senior"].late) == set(numbers.languages) - {"mirrored", "parroted"}
     assert ("junior" in recipes) == (numbers.unfamiliar is not None)
     if "junior" in recipes:  # it never sees what it is not to know, and the senior at last sees hardly anything else
         assert set(recipes["junior"].early) | set(recipes["junior"].late) == {"plain"}
@@ -155,7 +156,8 @@ def weights(directory):
 
 def test_a_model_that_was_fine_tuned_is_a_directory_that_train_takes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    pretrain.main([*FEW, "--senior", str(SHIPPED / "junior.pt"), "--shares", "plain=0.5,jargon=0.5", "--out", "tuned"])
+    given = ["--senior", str(SHIPPED / "junior.pt"), "--shares", "plain=0.5,jargon=0.5", "--precision", "bfloat16"]
+    pretrain.main([*FEW, *given, "--out", "tuned"])
     assert "solo pass@1" in capsys.readouterr().out and not Path("tuned.state.pt").exists()
     before, after = weights(SHIPPED / "junior.pt"), weights("tuned")
     assert all(0 < (after[name] - before[name]).abs().max() < 0.02 for name in before)
