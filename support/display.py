@@ -19,9 +19,14 @@ def pieces(rollout: Rollout, row: int, tokenizer) -> list[tuple[str, bool]]:
     return found
 
 
+def author_styles(color: bool) -> tuple[str, str]:
+    """How the senior's words are shown, and the partner's."""
+    return ("\x1b[36m{}\x1b[0m", "\x1b[33m{}\x1b[0m") if color else ("{}", "⟦{}⟧")
+
+
 def render(rollout: Rollout, row: int, tokenizer, color: bool) -> str:
     """A response with its authors: colours for a terminal, else the junior's words in ⟦brackets⟧."""
-    senior_style, junior_style = ("\x1b[36m{}\x1b[0m", "\x1b[33m{}\x1b[0m") if color else ("{}", "⟦{}⟧")
+    senior_style, junior_style = author_styles(color)
     styled = ""
     for text, by_senior in pieces(rollout, row, tokenizer):
         styled += (senior_style if by_senior else junior_style).format(text)

@@ -1,4 +1,4 @@
-"""The command `python rollout.py`: co-written responses of a run, coloured by author, or the benchmark."""
+"""The command `python rollout.py`: co-written responses of a run, coloured by author; a person's turn; the benchmark."""
 
 import json
 import sys
@@ -11,6 +11,7 @@ from data.tokenizer import load_tokenizer
 from support.benchmark import benchmark, draw, table
 from support.display import legend, render
 from support.options import UserError, command, parse, pick_device
+from support.people.play import play
 from support.problem_files import load_problems
 from support.run import load_run
 from tandem import Schedule
@@ -24,12 +25,16 @@ class Options:
     """a question of your own; test problems if not given"""
     samples: int = 3
     """responses to show"""
-    schedule: Schedule = "word"
-    """who writes the next token"""
+    schedule: Schedule | None = None
+    """who writes the next token; word if not given, step with --human"""
     temperature: float = 0.7
     """of both models"""
     seed: int = 0
     """of the draws"""
+    human: bool = False
+    """take the junior's turns yourself; what you two write is kept in the run's human.jsonl"""
+    problems: int = 3
+    """problems to solve with --human"""
     benchmark: bool = False
     """measure the speed on a fixed work instead; needs no run"""
     json: bool = False
@@ -46,6 +51,13 @@ class Options:
             raise ValueError("give the directory of a run that train.py wrote, or --benchmark")
         if (self.json or self.figure) and not self.benchmark:
             raise ValueError("--json and --figure belong to --benchmark; leave them out")
+        self.schedule = self.schedule or ("step" if self.human else "word")
+        if self.human and self.schedule == "solo":
+            raise ValueError(
+                "--schedule solo never hands over to --human; leave it out, and a turn is a reasoning step"
+            )
+        if self.problems < 1:
+            raise ValueError("--problems must be at least 1")
 
 
 @command
@@ -66,9 +78,10 @@ def main(argv: list[str]) -> None:
     run = load_run(options.run)
     config, senior, junior, tokenizer = run.config, run.senior.to(device), run.junior.to(device), run.tokenizer
     context = min(senior.config.max_seq_len, junior.config.max_seq_len)
-    problems = [Problem(options.prompt or "", "")] * options.samples
+    count = options.problems if options.human else options.samples
+    problems = [Problem(options.prompt or "", "")] * (1 if options.human else count)
     if options.prompt is None:
-        _, problems, _ = load_problems(config, tokenizer, context, options.samples)
+        _, problems, _ = load_problems(config, tokenizer, context, count)
     try:
         prompts = [tokenizer.prompt(problem.question, config.prompt_template) for problem in problems]
     except ValueError as error:  # a character that the tokenizer lacks
@@ -76,6 +89,8 @@ def main(argv: list[str]) -> None:
     room, longest = context - config.max_new_tokens, max(map(len, prompts))
     if longest > room:
         raise UserError(f"--prompt has {longest} tokens; {room} fit into the context: shorten it")
+    if options.human:
+        return play(problems, senior, tokenizer, config, options)
     handoff = rollout.make_handoff(options.schedule, tokenizer, senior, config)
     writers = (senior, None if options.schedule == "solo" else junior)
     limits = {"end": tokenizer.end, "pad": tokenizer.pad, "max_new_tokens": config.max_new_tokens}
