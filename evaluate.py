@@ -5,6 +5,7 @@
     python evaluate.py runs/word --problems 500 --samples 8         # measure again, on more problems
     python evaluate.py runs/word --handoff-curve                    # and where the junior takes over for good
     python evaluate.py runs/* --json > results.json                 # python evaluate.py results.json shows it again
+    python evaluate.py --transcripts FILE.jsonl --junior smollm2    # how well a junior follows any system's responses
 
 solo        the senior alone: pass@k
 handoff     the two take turns, a reasoning step each (`step`; also under `word`): pass@k of the team
@@ -13,6 +14,7 @@ legibility  on the same: the junior's cross-entropy a token, given the prompt
 """
 
 import math
+import sys
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -220,6 +222,9 @@ def taken_over(junior, solo: Answers, tenth: int, tokenizer, sampling: Sampling,
 
 
 if __name__ == "__main__":
-    from support.compare import main
+    if any(word.startswith("--transcripts") for word in sys.argv[1:]):
+        from support.transcripts import main
+    else:
+        from support.compare import main
 
     main()
