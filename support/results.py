@@ -106,7 +106,9 @@ def read_run(directory: Path, options, befores: dict) -> Run:
     if options.measure_again:
         evaluation = measure_again(directory, options, befores)
     else:
-        evaluation = read_json(directory / "eval.json", "before", "after", "problems", "samples", "config")
+        names = ("before", "after", "problems", "samples", "config")
+        found = read_json(directory / "eval.json", *names)
+        evaluation = {name: found[name] for name in names}  # another version may have written more
     config = {"eval_split": "test", "eval_top_p": None, "eval_top_k": None} | evaluation.pop("config")
     kept = {name: value for name, value in config.items() if name not in IGNORED}
     steps, path = read_lines(directory / "metrics.jsonl", "reward", "jargon_rate"), directory / "evals.jsonl"
@@ -144,7 +146,7 @@ def measure_again(directory: Path, options, befores: dict) -> dict:
     pair = [hash_of(directory / name) for name in ("senior.pt", "junior.pt")]
     key = repr((pair, sampling, problems))
     befores[key] = befores.get(key) or measure(run.before, "before")
-    after = measure(run.senior, directory.name)
+    after = measure(run.senior, directory.name) if run.step else dict(befores[key])  # of no steps it is the same
     config = read_json(directory / "config.json", "seed") | {"eval_split": split, "eval_problems": count}
     config["steps"] = run.step  # of an unfinished run, fewer than asked for
     config |= {f"eval_{name}": getattr(sampling, name) for name in ("samples", "temperature", "top_p", "top_k")}

@@ -129,7 +129,7 @@ class Run:
         device = ranks.device(config.device)
         if self.first:
             self.write_own_files(senior, junior)
-        self.say(f"device: {device}, {torch.get_num_threads()} CPU threads", sys.stderr)
+        self.say(f"device: {device}, {torch.get_num_threads()} CPU threads{crowded()}", sys.stderr)
         if device.type == "cuda":
             self.say(memory.summary(senior.config, junior.config, config), sys.stderr)
         self.say(f"{note}\n{legend(self.color)}; ¶ is a blank line")
@@ -260,6 +260,16 @@ class Run:
         if self.config.export:  # before eval.json, which says that all is done
             save_pretrained(senior, self.tokenizer, self.config.export)
         write_json(self.directory / "eval.json", result)
+
+
+def crowded() -> str:
+    """What to do where other programs keep the cores busy: threads that wait for each other spin, and all get slow."""
+    threads, cores = torch.get_num_threads(), os.cpu_count() or 1
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # of the last minute; Windows doesn't say
+    if threads == 1 or load + threads < 1.5 * cores:
+        return ""
+    remedy = "two runs at once are several times faster with OMP_NUM_THREADS=1 each"
+    return f" (other programs keep {load:.1f} of {cores} cores busy: {remedy})"
 
 
 def on_signals(held: contextlib.ExitStack, handler) -> None:

@@ -5,11 +5,13 @@ import dataclasses
 import importlib
 import inspect
 import itertools
+import json
 import math
+import os
 import re
-import shlex
 import statistics
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,8 @@ from support import compare
 from support.compare import cells, difference_table, results_table
 from support.figure import draw_comparison
 from support.options import parse
-from support.pretrain import PLAIN_JUNIOR, train_base
+from support.people import machine, page, score, study
+from support.pretrain import PLAIN_JUNIOR, FineTuning, train_base
 from support.results import IGNORED, MEASURES, STUDENT_T, Run, group_runs, interval, is_plain_rl, look_up, read_results
 from train import Config
 
@@ -279,42 +282,66 @@ def test_the_numbers_of_the_first_page_are_recomputed():
     assert not [phrase for phrase in phrases if phrase not in " ".join(FIRST_PAGE.split())]
 
 
-VARIABLES = {"seed": "0", "schedule": "word", "rate": "1e-4", "coef": "0.1", "senior": "x", "data": "x", "options": ""}
-
-
-def commands(script: Path, program: str) -> list[list[str]]:
-    """The words after `python …program` in each such command of a script."""
-    text = script.read_text(encoding="utf-8").replace("\\\n", " ")
-    found = []
-    for line in text.splitlines():
-        match = re.match(rf'\s*python [^ ]*{re.escape(program)}"? (.*)', line)
-        if match:
-            words = shlex.split(match[1].split(">")[0], comments=True)
-            words = [re.sub(r"\$(\w+)", lambda name: VARIABLES.get(name[1], "x"), word) for word in words]
-            found.append([word for word in words if word and word != "${@:3}"])  # more options of the caller's
-    return found
-
-
-COMMANDS = {  # of train.py and evaluate.py
-    "ablations": (1, 2), "jargon": (2, 2), "paper": (1, 0), "phrasings": (9, 4), "smollm2": (1, 0), "work": (6, 3)
+PARSERS = {"train.py": Config, "evaluate.py": compare.Options, "support.pretrain": FineTuning}
+PEOPLE = {"make": study.Options, "machine": machine.Options, "score": score.Options, "page": page.Options}
+COMMANDS = {  # that a script runs, by program
+    "ablations": (80, 2, 0), "closeness": (35, 1, 1), "jargon": (10, 2, 0), "paper": (1, 0, 0), "people": (2, 0, 0), "phrasings": (32, 4, 0),
+    "smollm2": (1, 0, 2), "smollm2-arms": (25, 6, 3), "work": (22, 3, 0)
 }  # fmt: skip
+FAKE = """#!{python}
+import json, pathlib, sys
+with open("{log}", "a") as file:
+    file.write(json.dumps(sys.argv[1:]) + "\\n")
+words = dict(zip(sys.argv, sys.argv[1:]))
+if "people" in words.get("--json", ""):
+    pathlib.Path(words["--json"]).write_text("x")
+if "--out" in words:
+    pathlib.Path(words["--out"]).mkdir(parents=True)
+    (pathlib.Path(words["--out"]) / "eval.json").write_text("x")
+    (pathlib.Path(words["--out"]) / "checkpoint.pt").write_text("x")
+print("x")
+"""
 
 
-@pytest.mark.parametrize("script", sorted(RESULTS.glob("*.sh")), ids=lambda path: path.name)
-def test_the_scripts_use_options_that_exist(script):
-    subprocess.run(["bash", "-n", str(script)], check=True)
-    runs, comparisons = commands(script, "train.py"), commands(script, "evaluate.py")
-    assert (len(runs), len(comparisons)) == COMMANDS[script.stem]
-    for words in runs:
-        parse(Config, words, "")
-    for words in comparisons:
-        parse(compare.Options, words, "")
+@pytest.fixture
+def commands(tmp_path):
+    """Runs a copy of a script, in which `python` only notes its words and makes --out: [(program, words)]."""
+    (tmp_path / "results").mkdir()
+    for path in [*RESULTS.glob("*.sh"), *RESULTS.glob("*.txt")]:
+        (tmp_path / "results" / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    log, fake = tmp_path / "log", tmp_path / "bin" / "python"
+    fake.parent.mkdir()
+    fake.write_text(FAKE.format(python=sys.executable, log=log))
+    fake.chmod(0o755)
+
+    def run(name: str, *words: str):
+        log.write_text("")
+        path = {"PATH": f"{fake.parent}:{os.environ['PATH']}"}
+        subprocess.run(["bash", str(tmp_path / "results" / name), *words], env=path, check=True, capture_output=True)
+        found = [json.loads(line) for line in log.read_text().splitlines()]
+        found = [words[1:] if words[0] == "-m" else words for words in found if words != ["-"]]
+        return [(Path(program).name, words) for program, *words in found]
+
+    return run
 
 
-@pytest.mark.parametrize("name, needed", [("paper.sh", "directory of a model"), ("smollm2.sh", "file of problems")])
-def test_the_recipes_say_what_they_need(name, needed):
-    shown = subprocess.run(["bash", str(RESULTS / name)], capture_output=True, text=True, check=False)
-    assert shown.returncode != 0 and needed in shown.stderr
+@pytest.mark.parametrize("name", [path.name for path in sorted(RESULTS.glob("*.sh")) if path.name != "resume.sh"])
+def test_the_scripts_use_options_that_exist(name, commands):
+    found = commands(name, *(["model", "problems.jsonl"] if name == "paper.sh" else []))
+    assert tuple(sum(of == program for of, _ in found) for program in PARSERS) == COMMANDS[name.removesuffix(".sh")]
+    for program, words in found:
+        if program == "support.people":
+            parse(PEOPLE[words[0]], words[1:], "")
+        else:
+            parse(PARSERS[program], words, "")
+    if "resume.sh" in (RESULTS / name).read_text(encoding="utf-8"):
+        again = commands(name)  # what is there isn't made again
+        assert not again, again
+
+
+def test_the_paper_s_recipe_says_what_it_needs():
+    shown = subprocess.run(["bash", str(RESULTS / "paper.sh")], capture_output=True, text=True, check=False)
+    assert shown.returncode != 0 and "directory of a model" in shown.stderr
 
 
 def test_the_python_in_the_ablations_uses_names_that_exist():

@@ -24,7 +24,7 @@ import support.run
 import train
 from model import load, load_model, save, save_model
 from support.options import UserError
-from support.run import FILES, Run, load_run, new_directory, starting_pair
+from support.run import FILES, Run, crowded, load_run, new_directory, starting_pair
 
 ROOT = Path(__file__).parent.parent
 SHORT = """--steps 8 --prompts-per-step 4 --group-size 4 --save-every 3 --eval-problems 2 --eval-samples 1
@@ -507,3 +507,13 @@ def test_an_export_is_not_forgotten_by_a_run_that_grew_and_was_stopped(tmp_path,
         assert main("--resume", out, "--steps=3", "--export", exported) == 130 and not exported.exists()
     assert main("--resume", out) == 0 and (exported / "model.safetensors").exists()
     assert main("--resume", out) == 0  # done, and not done again
+
+
+@pytest.mark.parametrize("load, threads, said", [(0.3, 2, False), (0.9, 2, False), (1.2, 2, True), (5.0, 1, False)])
+def test_a_run_on_a_busy_machine_says_what_to_do(load, threads, said, monkeypatch):
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    assert ("OMP_NUM_THREADS=1" in crowded()) == said
+    monkeypatch.delattr(os, "getloadavg")
+    assert crowded() == ""

@@ -1,0 +1,20 @@
+#!/bin/bash
+# Make closeness.json again: a junior that imitates jargon without understanding it, tandem RL beside five KL penalties
+# (README.md, "Where closeness isn't enough"). Ctrl-C ends it; the same command goes on.
+set -eu
+cd "$(dirname "$0")/.."
+. results/resume.sh
+export OMP_NUM_THREADS=1
+base=runs/closeness
+
+tune $base/parrot --senior data/junior.pt --shares plain=0.4,parroted=0.6 --steps 400 --batch-size 64 --learning-rate 1e-3 \
+  --eval-problems 500
+for seed in 0 1 2 3 4; do
+  for schedule in word solo; do
+    run $base/$schedule-$seed --junior $base/parrot --schedule $schedule --seed $seed --eval-every 50
+  done
+  for coef in 0.003 0.01 0.03 0.1 0.3; do
+    run $base/kl-$coef-$seed --junior $base/parrot --schedule solo --kl-coef $coef --seed $seed --eval-every 50
+  done
+done
+measure $base/closeness.json $base/{word,solo,kl-*}-? --problems 500 --handoff-curve

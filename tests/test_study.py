@@ -1,0 +1,382 @@
+"""The study's pages: who sees what, what a page gives away, and a rater's whole way in a browser."""
+
+import hashlib
+import json
+import random
+import re
+import time
+from collections import Counter
+from pathlib import Path
+from statistics import fmean
+
+import pytest
+from browser import browser, faults, narrow, overflow  # noqa: F401
+
+import train
+from data.problems import first_problems, write_solution
+from reward import verify
+from support.people import machine, study
+from support.people.study import Arm, Options
+
+SHIPPED = Path(__file__).parent.parent / "data"
+HOSTILE = "</script><script>document.title='broken'</script> \"'& \u2028 שלום 😀 <b>\x07 @DATA@ \\u003c\n\n\\boxed{1}"
+
+
+def made(raters: int = 4, items: int = 12, arms=("word", "solo"), tasks: str = "take-over,check,rate", text=None):
+    """A key as `make` makes it, of solutions in two languages or of one text."""
+    options = Options(runs=list(arms), raters=raters, items=items, tasks=tasks)
+    problems, rng = first_problems("test", items, 0), random.Random(0)
+    task_of = [task for task in options.blocks for _ in range(items // len(options.blocks))]
+    rows = []
+    for n, name in enumerate(arms):
+        solutions = [text or write_solution(problem, ("plain", "jargon")[n % 2]) for problem in problems]
+        shown = [
+            study.cut(solution, rng.random())
+            if task == "take-over"
+            else study.pick([solution], p.answer, k % 2 == 0, rng)
+            for k, (solution, p, task) in enumerate(zip(solutions, problems, task_of, strict=True))
+        ]
+        rows.append(Arm(name, shown, [0.5] * items))
+    return study.make_key(problems, task_of, rows, options)
+
+
+@pytest.mark.parametrize("raters, items, arms", [(4, 12, 2), (6, 18, 3), (12, 24, 4), (3, 9, 3)])
+def test_arms_are_balanced_and_no_problem_comes_twice(raters, items, arms):
+    names = [f"arm{n}" for n in range(arms)]
+    key, seen, places = made(raters, items, names), Counter(), Counter()
+    for rater in key["raters"].values():
+        own = [item for item in rater if item["kind"] == "item"]
+        assert sorted(item["problem"] for item in own) == list(range(items))
+        for task in key["tasks"]:
+            block = [item for item in own if item["task"] == task]
+            assert set(Counter(item["arm"] for item in block).values()) == {items // 3 // arms}
+            places.update((task, n, item["arm"]) for n, item in enumerate(block))
+        seen.update((item["problem"], item["arm"]) for item in own)
+        assert [item["id"] for item in rater] == [f"{n:02}" for n in range(1, len(rater) + 1)]
+    if raters % arms == 0:
+        assert set(seen.values()) == {raters // arms} and len(seen) == items * arms
+        assert max(places.values()) - min(places.values()) <= 2 and len(places) == items * arms
+
+
+@pytest.mark.parametrize("tasks", ["take-over,check,rate", "take-over", "rate,check"])
+def test_each_block_begins_with_practice_and_two_items_check_attention(tasks):
+    for rater in made(6, 12, tasks=tasks)["raters"].values():
+        kinds = [(item["task"], item["kind"]) for item in rater]
+        for task in tasks.split(","):
+            block = [kind for of, kind in kinds if of == task]
+            assert block[0] == "practice" and "practice" not in block[1:] and block[1] == "item"
+        checks = [item for item in rater if item["kind"] == "attention"]
+        assert len(checks) == 2 and all(item["expected"] for item in checks)
+
+
+def test_half_of_the_responses_to_check_are_wrong_in_every_arm():
+    checked = [i for items in made(8, 24)["raters"].values() for i in items if i["task"] == "check" and "arm" in i]
+    assert all(item["right"] == verify(item["shown"], item["answer"]) for item in checked)
+    shares = Counter((item["arm"], item["right"]) for item in checked)
+    assert len(set(shares.values())) == 1 and len(shares) == 4
+
+
+@pytest.mark.parametrize("language", ["plain", "jargon"])
+def test_an_error_is_put_into_the_last_step_and_no_other(language):
+    rng = random.Random(0)
+    for problem in first_problems("test", 100, 1):
+        response = write_solution(problem, language)
+        wrong = study.with_error(response, problem.answer, rng)
+        assert verify(response, problem.answer) and not verify(wrong, problem.answer)
+        *steps, last, box = response.split("\n\n")
+        *others, changed, other_box = wrong.split("\n\n")
+        assert others == steps and other_box != box and changed != last
+    assert study.with_error("no box", "1", rng) == "no box"
+
+
+@pytest.mark.parametrize("share", [0, 0.3, 0.99])
+def test_a_response_is_cut_after_a_step_and_not_before_the_box_alone(share):
+    response = "a\n\nb\n\nc\n\n\\boxed{1}"
+    begun = study.cut(response, share)
+    assert response.startswith(begun) and begun in ("a\n\n", "a\n\nb\n\n")
+    assert study.cut("a\n\n\\boxed{1}", share) == "a\n\n" and study.cut(r"\boxed{1}", share) == ""
+
+
+def test_a_page_says_neither_who_wrote_what_nor_what_is_right():
+    key = made(arms=("secret-arm", "other-arm"))
+    for rater, items in key["raters"].items():
+        text = study.page(key["study"], rater, items)
+        assert "secret-arm" not in text and "other-arm" not in text and "expected" not in text
+        data = json.loads(re.search(r'id="study">(.*?)</script>', text, re.DOTALL)[1])
+        assert all(set(item) <= {"id", "task", "question", "shown", "practice"} for item in data["items"])
+        assert [item["shown"] for item in data["items"]] == [item["shown"] for item in items]
+
+
+def test_the_protocol_names_the_seal_and_the_numbers():
+    key = made()
+    text = study.protocol(key, "the key", "80% power", Options(runs=["a", "b"], raters=4, items=12))
+    assert "@" not in re.sub(r"`[^`]*`", "", text) and key["study"] in text and "80% power" in text
+    assert "4 raters see 12 items" in text and re.search(r"`[0-9a-f]{64}`", text)
+
+
+@pytest.mark.parametrize(
+    "words, error",
+    [
+        (["runs/a"], "at least two runs"),
+        (["a", "b", "--items=10"], "multiple of 3 tasks × 2 arms"),
+        (["a", "b", "--tasks=rate,sing"], "--tasks rate,sing"),
+        (["a", "b", "--raters=1"], "--raters"),
+        (["absent", "b"], "absent"),
+    ],
+)
+def test_bad_options_are_named(words, error, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        study.main(words)
+    assert end.value.code == 2 and error in capsys.readouterr().err
+
+
+# ---- The commands ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory):
+    """A study of a run of no steps, whose senior is the shipped junior, beside the shipped senior."""
+    folder = tmp_path_factory.mktemp("study")
+    for name in ("junior", "senior"):
+        pair = [f"--senior={SHIPPED / name}.pt", f"--junior={SHIPPED / 'junior.pt'}"]
+        train.main(["--steps=0", "--eval-problems=1", "--eval-samples=1", f"--out={folder / name}", *pair])
+    runs = [str(folder / name) for name in ("junior", "senior")]
+    study.main([*runs, "--raters=4", "--items=12", "--samples=4", f"--out={folder / 'made'}"])
+    return folder / "made"
+
+
+def test_make_prints_the_power_and_writes_pages_key_and_protocol(studied, capsys, tmp_path):
+    key, text = json.loads((studied / "key.json").read_text()), (studied / "key.json").read_bytes()
+    assert sorted(path.name for path in studied.glob("*.html")) == [f"rater-{r:02}.html" for r in range(1, 5)]
+    told = (studied / "protocol.md").read_text()
+    assert hashlib.sha256(text).hexdigest() in told and "found with" in told and key["arms"] == ["junior", "senior"]
+    over = [item for items in key["raters"].values() for item in items if item["task"] == "take-over" and "arm" in item]
+    assert len(over) == 16 and all("\\boxed" not in item["shown"] for item in over)
+    assert fmean(key["machine"]["junior"]) > 0.8 and fmean(key["machine"]["senior"]) < 0.5  # plain beside jargon
+    with pytest.raises(SystemExit):
+        study.main(["a", "b", f"--out={studied}"])
+    assert "exists; give a new --out" in capsys.readouterr().err
+
+
+def test_the_power_names_what_is_found(studied):
+    arms = [Arm("better", [], [0.9] * 6), Arm("worse", [], [0.3] * 6)]
+    options = Options(runs=["a", "b"], raters=12, items=18)
+    said = study.powers(arms, [task for task in options.blocks for _ in range(6)], options)
+    assert re.search(r"better and worse: right 0.90 and 0.30; found with (9\d|100)%. With 80%: one of 0.[2-5]\d", said)
+    assert "left out" in study.powers(arms, ["check"] * 6, options)
+
+
+def test_a_machine_in_the_raters_place_finds_the_difference(studied, capsys):
+    machine.main([str(studied), f"--junior={SHIPPED / 'junior.pt'}"])
+    files = sorted((studied / "machine").glob("*.json"))
+    key, right, ratings = json.loads((studied / "key.json").read_text()), {}, {}
+    for path in files:
+        content = json.loads(path.read_text())
+        assert content["study"] == key["study"] and path.name == f"rater-{content['rater']}.json"
+        for item in key["raters"][content["rater"]]:
+            found = content["answers"][item["id"]]
+            assert item["kind"] != "attention" or item["expected"].items() <= found.items()
+            if item["kind"] == "item" and item["task"] == "take-over":
+                right.setdefault(item["arm"], []).append(verify(rf"\boxed{{{found['answer']}}}", item["answer"]))
+            elif item["kind"] == "item" and item["task"] == "rate":
+                ratings.setdefault(item["arm"], []).append(found["rating"])
+    assert len(files) == 4 and fmean(right["junior"]) > fmean(right["senior"])
+    assert min(ratings["junior"]) >= 4 and max(ratings["senior"]) <= 2
+    for words, error in {
+        (str(studied), "--junior=x"): "machine exists",
+        (str(studied),): "--junior is missing",
+        ("absent", "--junior=x"): "absent/key.json can't be read",
+    }.items():
+        with pytest.raises(SystemExit):
+            machine.main(list(words))
+        assert error in capsys.readouterr().err
+
+
+# ---- In a browser ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def opened(browser, tmp_path):  # noqa: F811
+    """Opens a rater's page, in a new place: what an earlier page kept isn't there."""
+
+    def show(key, rater="01"):
+        path = tmp_path / f"rater-{rater}.html"
+        path.write_text(study.page(key["study"], rater, key["raters"][rater]), encoding="utf-8")
+        browser.get(f"file://{path}")
+        browser.execute_script("counting = null; localStorage.clear()")  # or leaving would save it again
+        browser.refresh()
+        faults(browser)
+        return browser
+
+    return show
+
+
+def press(driver, *keys):
+    for key in keys:
+        driver.switch_to.active_element.send_keys(key)
+
+
+def heading(driver) -> str:
+    return driver.find_element("css selector", "h1").text
+
+
+def begin(driver):
+    from selenium.webdriver.common.keys import Keys
+
+    press(driver, Keys.SPACE, Keys.TAB, Keys.ENTER)
+
+
+def finish(driver, items, stop=None):
+    """Answer every item from the present one by keyboard alone; reload once at the one with the id `stop`."""
+    from selenium.webdriver.common.keys import Keys
+
+    for item in items:
+        if driver.execute_script("return !document.getElementById('shown')"):
+            press(driver, Keys.ENTER)  # the instructions of a block
+        assert driver.find_element("id", "shown").text.split() == item["shown"].split()
+        if item["task"] == "take-over":
+            press(driver, Keys.TAB, "half of it", Keys.TAB, f"answer {item['id']}")
+            if item["id"] == stop:
+                driver.refresh()
+                assert driver.find_element("id", "working").get_property("value") == "half of it"
+                press(driver, Keys.TAB, Keys.TAB)
+            press(driver, Keys.ENTER)
+        elif item["task"] == "check":
+            press(driver, Keys.TAB, Keys.SPACE, Keys.ARROW_DOWN, Keys.TAB, Keys.SPACE, Keys.ARROW_DOWN, Keys.ARROW_DOWN)
+            press(driver, Keys.TAB, Keys.ENTER)
+        else:
+            press(driver, "4", Keys.TAB, "the third line", Keys.TAB, Keys.ENTER)
+        if item["kind"] == "practice":
+            assert item["told"] in driver.find_element("css selector", ".feedback").text
+            press(driver, Keys.ENTER)
+
+
+def test_a_rater_goes_the_whole_way_by_keyboard_with_a_reload_in_the_middle(opened, tmp_path):
+    key = made()
+    items, driver = key["raters"]["01"], opened(key)
+    begin(driver)
+    finish(driver, items, stop=items[2]["id"])
+    assert heading(driver) == "Thank you, that was all" and faults(driver) == []
+    content = json.loads(driver.find_element("id", "export").get_property("value"))
+    assert content["study"] == key["study"] and content["rater"] == "01" and content["format"] == "tandem-study"
+    assert content["began"] < content["finished"] and content["withdrawn"] is False
+    assert set(content["answers"]) == {item["id"] for item in items}
+    for item in items:
+        answer = content["answers"][item["id"]]
+        assert answer["seconds"] > 0 and answer["hidden"] >= 0
+        if item["task"] == "take-over":
+            assert answer["answer"] == f"answer {item['id']}" and answer["working"] == "half of it"
+        elif item["task"] == "check":
+            assert answer["right"] is False and answer["sure"] == 3
+        else:
+            assert answer["rating"] == 4 and answer["stopped"] == "the third line"
+    driver.refresh()  # it stays
+    assert heading(driver) == "Thank you, that was all"
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    driver.execute_cdp_cmd("Page.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+    driver.find_element("id", "download").click()
+    name, started = folder / f"{key['study']}-rater-01.json", time.monotonic()
+    while not name.exists() and time.monotonic() < started + 20:
+        time.sleep(0.1)
+    assert json.loads(name.read_text()) == content
+
+
+def test_nothing_goes_on_without_consent_or_an_answer(opened):
+    from selenium.webdriver.common.keys import Keys
+
+    driver = opened(made())
+    press(driver, Keys.TAB, Keys.ENTER)
+    assert "Tick the box" in driver.find_element("css selector", "[role=alert]").text
+    press(driver, Keys.SPACE, Keys.TAB, Keys.ENTER, Keys.ENTER)
+    assert heading(driver) == "Go on: practice"
+    driver.find_element("id", "next").click()
+    assert "Give the answer" in driver.find_element("css selector", "[role=alert]").text
+    press(driver, "10", Keys.ENTER, Keys.ENTER)
+    assert heading(driver) == "Go on: 1 of 14"
+    driver.find_element("xpath", "//button[contains(., 't go on')]").click()
+    assert heading(driver) == "Go on: 2 of 14"
+    first = made()["raters"]["01"][1]["id"]
+    assert driver.execute_script(f"return state.answers['{first}']")["gave_up"] is True
+
+
+def test_who_withdraws_leaves_no_answers(opened):
+    from selenium.webdriver.common.keys import Keys
+
+    driver = opened(made())
+    begin(driver)
+    press(driver, Keys.ENTER, Keys.TAB, "a secret")
+    driver.find_element("id", "withdraw").click()
+    press(driver, Keys.TAB, Keys.ENTER)
+    assert heading(driver) == "You have withdrawn"
+    content = json.loads(driver.find_element("id", "export").get_property("value"))
+    assert content["withdrawn"] and content["answers"] == {}
+    assert "secret" not in driver.execute_script("return JSON.stringify(localStorage)")
+    driver.refresh()
+    assert heading(driver) == "You have withdrawn"
+
+
+def test_hostile_texts_of_models_are_shown_as_text(opened):
+    driver = opened(made(text=HOSTILE))
+    begin(driver)
+    from selenium.webdriver.common.keys import Keys
+
+    driver.execute_script("state.position = 8; state.read.check = true; next()")
+    shown = driver.execute_script("return document.getElementById('shown').textContent")
+    assert shown == HOSTILE.replace("1}", shown[-2:]) and driver.title.startswith("Study")
+    assert faults(driver) == []
+    press(driver, Keys.TAB)
+
+
+def test_time_counts_while_the_page_is_seen(opened):
+    from selenium.webdriver.common.keys import Keys
+
+    driver = opened(made())
+    begin(driver)
+    press(driver, Keys.ENTER)
+    driver.execute_script(
+        "Object.defineProperty(document, 'visibilityState', {get: () => window.seen});"
+        "window.look = seen => { window.seen = seen; document.dispatchEvent(new Event('visibilitychange')); };"
+        "look('hidden')"
+    )
+    before = driver.execute_script("return {...counting}")
+    time.sleep(1)
+    driver.execute_script("look('visible')")
+    after = driver.execute_script("return {...counting}")
+    assert after["hidden"] - before["hidden"] >= 1 and after["seconds"] - before["seconds"] < 0.5
+
+
+def test_two_hundred_items_and_a_phone(opened):
+    key = made(2, 198)
+    driver = opened(key)
+    narrow(driver)
+    assert overflow(driver) <= 0
+    begin(driver)
+    for position in (0, 1, 70, 150, 202):
+        driver.execute_script(
+            f"state.position = {position}; state.read = {{'take-over': 1, check: 1, rate: 1}}; next()"
+        )
+        assert overflow(driver) <= 0
+    assert heading(driver).endswith("of 200") or "practice" in heading(driver)
+    driver.execute_script("state.position = 999; next()")
+    assert overflow(driver) <= 0 and faults(driver) == []
+    driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_a_browser_that_keeps_nothing_is_told_of(opened):
+    driver = opened(made())
+    driver.execute_script("Storage.prototype.setItem = () => { throw new Error('full'); }")
+    begin(driver)
+    assert "keeps nothing" in driver.find_element("id", "footer").text
+
+
+def test_two_pages_of_one_study_and_two_studies_keep_apart(opened, tmp_path):
+    key = made()
+    driver = opened(key)
+    begin(driver)
+    for rater, study_id in (("02", key["study"]), ("01", "another")):
+        path = tmp_path / f"{study_id}-{rater}.html"
+        Path(path).write_text(study.page(study_id, rater, key["raters"][rater]), encoding="utf-8")
+        driver.get(f"file://{path}")
+        assert heading(driver) == "Can you follow these solutions?"
