@@ -282,6 +282,18 @@ def test_the_numbers_of_the_first_page_are_recomputed():
     assert not [phrase for phrase in phrases if phrase not in " ".join(FIRST_PAGE.split())]
 
 
+def test_the_table_of_the_study_is_recomputed_from_its_answers():
+    answers = json.loads((RESULTS / "people.json").read_text(encoding="utf-8"))["answers"]
+    rows = [("take-over: right answers ↑", "take-over", "accuracy"), ("check: right verdicts ↑", "check", "accuracy")]
+    for label, task, name in [*rows, ("rate: how easy to follow, 1 to 5 ↑", "rate", "rating")]:
+        own = [row for row in answers if row["task"] == task]
+        arms = [[row for row in own if row["arm"] == arm] for arm in ("before", "solo", "word")]
+        cells_of = [score.cell(score.measured(some, name), ".3f") for some in arms]
+        difference = score.cell(score.measured(own, name, ("word", "solo")), "+.3f", 0)
+        assert " | ".join([f"| {label}", *cells_of, difference]) + " |" in PAGE_LINES
+    assert len(answers) == 12 * 72 and "Each rater sees 72 responses, 24 for each task" in PAGE_TEXT
+
+
 PARSERS = {"train.py": Config, "evaluate.py": compare.Options, "support.pretrain": FineTuning}
 PEOPLE = {"make": study.Options, "machine": machine.Options, "score": score.Options, "page": page.Options}
 COMMANDS = {  # that a script runs, by program

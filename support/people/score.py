@@ -269,7 +269,7 @@ def ratings_table(rows: list[dict], raters: list[str]) -> np.ndarray:
 
 def plain(values) -> list:
     """Numbers for JSON: 6 decimals, None for NaN and infinity."""
-    return [round(float(value), 6) if math.isfinite(value) else None for value in values]
+    return [round(float(value), 6) + 0.0 if math.isfinite(value) else None for value in values]  # no -0.0
 
 
 # ---- Showing ---------------------------------------------------------------------------------------------------------
