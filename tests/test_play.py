@@ -131,7 +131,9 @@ def test_a_text_that_is_too_long_or_unspellable_gets_one_line_and_the_turn_again
 
 def test_a_terminal_shows_colours_and_ctrl_c_keeps_the_response(directory, kept):
     parent, child = pty.openpty()
-    process = subprocess.Popen(command(directory, "--problems=1"), stdin=child, stdout=child, stderr=child)
+    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+    words = command(directory, "--problems=1")
+    process = subprocess.Popen(words, stdin=child, stdout=child, stderr=child, preexec_fn=heard)  # noqa: PLW1509
     os.close(child)
     shown = until(parent, "", "you> ")
     assert "\x1b[36m" in shown and "\x1b[33m" in shown[-30:]  # the senior in cyan, what is typed in yellow

@@ -15,7 +15,7 @@ from browser import browser, faults, narrow, overflow  # noqa: F401
 import train
 from data.problems import first_problems, write_solution
 from reward import verify
-from support.people import machine, study
+from support.people import machine, score, study
 from support.people.study import Arm, Options
 
 SHIPPED = Path(__file__).parent.parent / "data"
@@ -252,7 +252,7 @@ def finish(driver, items, stop=None):
             press(driver, Keys.ENTER)
 
 
-def test_a_rater_goes_the_whole_way_by_keyboard_with_a_reload_in_the_middle(opened, tmp_path):
+def test_a_rater_goes_the_whole_way_by_keyboard_with_a_reload_in_the_middle(opened, tmp_path, capsys):
     key = made()
     items, driver = key["raters"]["01"], opened(key)
     begin(driver)
@@ -281,6 +281,16 @@ def test_a_rater_goes_the_whole_way_by_keyboard_with_a_reload_in_the_middle(open
     while not name.exists() and time.monotonic() < started + 20:
         time.sleep(0.1)
     assert json.loads(name.read_text()) == content
+    (tmp_path / "key.json").write_text(json.dumps(key))
+    with pytest.raises(SystemExit):  # these answers fail the attention checks
+        score.main([str(tmp_path), str(name)])
+    assert "1 failed an attention check" in capsys.readouterr().err
+    for item in items:
+        content["answers"][item["id"]] |= item.get("expected", {})
+    name.write_text(json.dumps(content))
+    score.main([str(tmp_path), str(name)])
+    answers = json.loads((tmp_path / "scores.json").read_text())["answers"]
+    assert len(answers) == 12 and Counter(row.get("rating") for row in answers)[4] == 4
 
 
 def test_nothing_goes_on_without_consent_or_an_answer(opened):
