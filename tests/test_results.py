@@ -298,7 +298,7 @@ PARSERS = {"train.py": Config, "evaluate.py": compare.Options, "support.pretrain
 PEOPLE = {"make": study.Options, "machine": machine.Options, "score": score.Options, "page": page.Options}
 COMMANDS = {  # that a script runs, by program
     "ablations": (80, 2, 0), "closeness": (35, 1, 1), "jargon": (10, 2, 0), "paper": (1, 0, 0), "people": (2, 0, 0), "phrasings": (32, 4, 0),
-    "smollm2": (1, 0, 2), "smollm2-arms": (25, 6, 3), "work": (22, 3, 0)
+    "smollm2": (1, 0, 2), "smollm2-arms": (24, 7, 3), "work": (22, 3, 0)
 }  # fmt: skip
 FAKE = """#!{python}
 import json, pathlib, sys
