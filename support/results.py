@@ -125,6 +125,11 @@ def hash_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()  # which reads it in parts
 
 
+def measured_pair(directory: Path, sampling: Sampling, problems: list) -> str:
+    """What the responses of a run's pair before training depend on: the same of two runs that began with one pair."""
+    return repr(([hash_of(directory / name) for name in ("senior.pt", "junior.pt")], sampling, problems))
+
+
 def measure_again(directory: Path, options, befores: dict) -> dict:
     """What eval.json would have, of a new measurement. Many runs begin with one pair: `befores` has its measurements."""
     run = load_run(directory)
@@ -143,8 +148,7 @@ def measure_again(directory: Path, options, befores: dict) -> dict:
             measurement["handoff_curve"] = handoff_curve(junior, answers["solo"], run.tokenizer, sampling, label)
         return measurement
 
-    pair = [hash_of(directory / name) for name in ("senior.pt", "junior.pt")]
-    key = repr((pair, sampling, problems))
+    key = measured_pair(directory, sampling, problems)
     befores[key] = befores.get(key) or measure(run.before, "before")
     after = measure(run.senior, directory.name) if run.step else dict(befores[key])  # of no steps it is the same
     config = read_json(directory / "config.json", "seed") | {"eval_split": split, "eval_problems": count}

@@ -112,6 +112,10 @@ class Transcript:
         steps = self.steps
         return "".join(steps[: int(share * len(steps))])
 
+    def encode(self, tokenizer, template: str) -> None:
+        """Set prompt and tokens. ValueError for a character that the tokenizer lacks."""
+        self.prompt, self.tokens = tokenizer.prompt(self.question, template), tokenizer.encode(self.response)
+
     def measures(self) -> dict:
         found = {"solo": self.right, "cross_entropy": fmean(self.surprise), "steps": len(self.steps)}
         return found | {f"handoff/{share}": self.handoff.get(str(share)) for share in SHARES}
@@ -149,9 +153,8 @@ def prepare(transcripts: list[Transcript], tokenizer, template: str, context: in
     """With tokens; without those that are longer than the junior's context, which a line counts."""
     for number, transcript in enumerate(transcripts, 1):
         try:
-            transcript.prompt = tokenizer.prompt(transcript.question, template)
-            transcript.tokens = tokenizer.encode(transcript.response)
-        except ValueError as error:  # a character that the tokenizer lacks
+            transcript.encode(tokenizer, template)
+        except ValueError as error:
             raise UserError(f"transcript {number}: {error}") from None
     fits = [t for t in transcripts if len(t.prompt) + len(t.tokens) < context]
     if not fits:
@@ -176,6 +179,16 @@ def read_all(junior: GPT, transcripts: list[Transcript]) -> None:
         transcript.surprise = (-token_logprobs(junior, states, text[0, len(transcript.prompt) :], 1.0)).tolist()
 
 
+def continued(model: GPT, tokenizer, begun: list[list[int]], most: int, **sampling) -> list[str]:
+    """What a model alone writes after each of these prompts with the beginning of a response: at most so many tokens.
+
+    Fewer if its context has no room after the longest. `sampling` are further arguments of `generate`.
+    """
+    room = min(most, model.config.max_seq_len - max(map(len, begun)))
+    limits = {"end": tokenizer.end, "pad": tokenizer.pad, "max_new_tokens": room}
+    return generate(model, None, begun, Handoff("solo"), **limits, **sampling).texts(tokenizer)
+
+
 def go_on(junior: GPT, tokenizer, transcripts: list[Transcript], options) -> None:
     """The accuracy of each response that has an answer if the junior goes on after a share of its steps."""
     graded = [t for t in transcripts if t.answer is not None]
@@ -186,16 +199,9 @@ def go_on(junior: GPT, tokenizer, transcripts: list[Transcript], options) -> Non
             right = {id(t): [] for t in graded}
             for first in range(0, len(rows), options.batch_size):
                 part = rows[first : first + options.batch_size]
-                room = junior.config.max_seq_len - len(begun[id(part[-1])])  # of the longest
-                limits = {
-                    "end": tokenizer.end,
-                    "pad": tokenizer.pad,
-                    "max_new_tokens": min(options.max_new_tokens, room),
-                }
-                draws = {"temperature": options.temperature}
-                draws["generator"] = seeded(options.seed, "transcripts", share, first)
-                prompts = [begun[id(t)] for t in part]
-                written = generate(junior, None, prompts, Handoff("solo"), **limits, **draws, bar=bar).texts(tokenizer)
+                generator = seeded(options.seed, "transcripts", share, first)
+                sampling = {"temperature": options.temperature, "generator": generator, "bar": bar}
+                written = continued(junior, tokenizer, [begun[id(t)] for t in part], options.max_new_tokens, **sampling)
                 texts = [t.begun(share) + text for t, text in zip(part, written, strict=True)]
                 for t, verdict in zip(part, verify_batch(texts, [t.answer for t in part]), strict=True):
                     right[id(t)].append(verdict)

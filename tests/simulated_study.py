@@ -38,7 +38,8 @@ def simulate(
     luck, steps, noise = (draw(size=(raters, total)) for draw in (rng.random, rng.logistic, rng.standard_normal))
     sure, given_up = rng.integers(1, 5, (raters, total)).tolist(), rng.random((raters, total)) < missing
     answers = {f"{j}": str(rng.integers(100)) for j in range(total)}
-    key, files = {"study": f"simulated-{seed}", "arms": names, "tasks": list(TASKS), "raters": {}, "machine": {}}, []
+    key = {"study": f"simulated-{seed}", "arms": names, "tasks": list(TASKS), "raters": {}, "machine": {}}
+    key, files = key | {"prompt_template": "{question}"}, []
     for i in range(raters):
         given, rows = {}, []
         for j in range(total):

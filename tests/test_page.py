@@ -132,7 +132,7 @@ def hostile(data: dict) -> str:
             one |= {"when": HOSTILE, "tokens": [[HOSTILE, True, 1.5], *one["tokens"]]}
     data["runs"][0] = {"name": HOSTILE, "about": HOSTILE}
     data["table"]["head"][0] = HOSTILE
-    return page.render(data)
+    return page.embed(page.TEMPLATE, data)
 
 
 def test_hostile_text_stays_in_its_block(html):

@@ -255,7 +255,8 @@ RATINGS = ["52", "35", "41", "24"]  # the same of two more problems: word 5, 5, 
 @pytest.fixture
 def by_hand(tmp_path) -> tuple:
     """(folder, key, files) of 4 raters, who took 10 s for a problem in word and 40 or 90 in solo."""
-    key, files = {"study": "hand", "arms": ["word", "solo"], "tasks": ["take-over", "rate"], "raters": {}}, []
+    key = {"study": "hand", "arms": ["word", "solo"], "tasks": ["take-over", "rate"], "raters": {}}
+    key, files = key | {"prompt_template": "{question}"}, []
     for i, (right, ratings) in enumerate(zip(RIGHT, RATINGS, strict=True)):
         items, answers = [], {}
         for j, value in enumerate(right + ratings):

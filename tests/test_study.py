@@ -37,7 +37,7 @@ def made(raters: int = 4, items: int = 12, arms=("word", "solo"), tasks: str = "
             for k, (solution, p, task) in enumerate(zip(solutions, problems, task_of, strict=True))
         ]
         rows.append(Arm(name, shown, [0.5] * items))
-    return study.make_key(problems, task_of, rows, options)
+    return study.make_key(problems, task_of, rows, options, "{question}")
 
 
 @pytest.mark.parametrize("raters, items, arms", [(4, 12, 2), (6, 18, 3), (12, 24, 4), (3, 9, 3)])

@@ -14,15 +14,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
 
-import torch
 from tqdm import tqdm
 
 from reward import equivalent, extract
-from rollout import generate, seeded
+from rollout import seeded
 from support.options import UserError, command, parse, pick_device
+from support.people.score import read_key
 from support.run import load_any
-from support.transcripts import Transcript, read_all
-from tandem import Handoff
+from support.transcripts import Transcript, continued, read_all
 
 TRIES = 4
 STRANGE = (0.1, 0.3, 1.0, 3.0)  # nats a token, from each of which on the rating is one less
@@ -55,7 +54,7 @@ class Options:
 @command
 def main(argv: list[str]) -> None:
     options = parse(Options, argv, __doc__)
-    key, out = read_key(options.study), Path(options.study) / "machine"
+    key, out = read_key(Path(options.study) / "key.json"), Path(options.study) / "machine"
     if out.exists():
         raise UserError(f"{out} exists; score it, or delete it")
     junior, tokenizer = load_any(options.junior)
@@ -70,23 +69,15 @@ def main(argv: list[str]) -> None:
     print(f"wrote {out}: python -m support.people score {options.study} {out}/*.json")
 
 
-def read_key(study: str) -> dict:
-    """A study's key. UserError if there is none."""
-    try:
-        key = json.loads((Path(study) / "key.json").read_text(encoding="utf-8"))
-        assert {"study", "arms", "tasks", "raters", "prompt_template"} <= key.keys()
-    except (OSError, ValueError, AttributeError, AssertionError):
-        raise UserError(f"{study}/key.json can't be read; give the directory that make wrote") from None
-    return key
-
-
 def answer_all(junior, tokenizer, items: list[dict], template: str, options, rater: str) -> dict[str, dict]:
     """One rater's answers by item. Its draws are its own."""
     rng, answers = random.Random(f"{options.seed}/{rater}"), {}
     over = [item for item in items if item["task"] == "take-over"]
     checked = [item for item in items if item["task"] == "check"]
     begun = [(item, item["shown"]) for item in over] + [(item, "") for item in checked for _ in range(TRIES)]
-    texts = go_on(junior, tokenizer, begun, template, options, rater)
+    prompts = [tokenizer.prompt(item["question"], template) + tokenizer.encode(start) for item, start in begun]
+    sampling = {"temperature": options.temperature, "generator": seeded(options.seed, "machine", rater)}
+    texts = continued(junior, tokenizer, prompts, options.max_new_tokens, batch_size=256, **sampling)
     found = [extract(start + text) or "" for (_, start), text in zip(begun, texts, strict=True)]
     for item, own in zip(over, found, strict=False):
         answers[item["id"]] = {"working": "", "answer": own}
@@ -97,10 +88,7 @@ def answer_all(junior, tokenizer, items: list[dict], template: str, options, rat
     for item in items:
         if item["task"] == "rate":
             response = Transcript(item["question"], item["shown"], None, "")
-            response.prompt, response.tokens = (
-                tokenizer.prompt(item["question"], template),
-                tokenizer.encode(item["shown"]),
-            )
+            response.encode(tokenizer, template)
             read_all(junior, [response])
             strange = fmean(response.surprise)
             answers[item["id"]] = {"rating": 5 - sum(strange >= least for least in STRANGE), "stopped": ""}
@@ -109,13 +97,3 @@ def answer_all(junior, tokenizer, items: list[dict], template: str, options, rat
             answers[item["id"]] |= {name: guess[name] for name in guess if name in answers[item["id"]]}
         answers[item["id"]] |= item.get("expected", {})  # it can't read what checks attention
     return answers
-
-
-@torch.no_grad()
-def go_on(junior, tokenizer, begun: list[tuple[dict, str]], template: str, options, rater: str) -> list[str]:
-    """What the model writes after each beginning of a response."""
-    prompts = [tokenizer.prompt(item["question"], template) + tokenizer.encode(start) for item, start in begun]
-    room = min(options.max_new_tokens, junior.config.max_seq_len - max(map(len, prompts)))
-    limits = {"end": tokenizer.end, "pad": tokenizer.pad, "max_new_tokens": room}
-    sampling = {"temperature": options.temperature, "generator": seeded(options.seed, "machine", rater)}
-    return generate(junior, None, prompts, Handoff("solo"), **limits, **sampling, batch_size=256).texts(tokenizer)

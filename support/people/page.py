@@ -28,10 +28,10 @@ from support.compare import cells
 from support.figure import SHOWN
 from support.options import UserError, command, parse, pick_device
 from support.problem_files import load_problems
-from support.results import MEASURES, Run, hash_of, look_up, read_run
+from support.results import MEASURES, Run, look_up, measured_pair, read_run
 from support.run import load_run
 
-TEMPLATE, PLACE = Path(__file__).with_name("page.html"), "DATA OF THE PAGE"
+TEMPLATE, PLACE = Path(__file__).with_name("page.html"), "@DATA@"
 SCHEDULES = {"solo": "the senior alone", "step": "the two, a reasoning step each"}
 
 
@@ -62,7 +62,7 @@ def main(argv: list[str]) -> None:
             run.name = str(directory)
     out = Path(options.out) if options.out else directories[0].with_name("page.html")
     write_page(out)
-    write_page(out, render(page_data(runs, directories, options.problems, device)))
+    write_page(out, embed(TEMPLATE, page_data(runs, directories, options.problems, device)))
     print(f"page: {out}", file=sys.stderr)
 
 
@@ -78,10 +78,10 @@ def write_page(path: Path, text: str | None = None) -> None:
         raise UserError(f"{path} can't be written ({error.strerror}); give another --out") from None
 
 
-def render(data: dict) -> str:
-    """The template with the data as JSON, in ASCII. Without a `<`, no text can end the block that it stands in."""
+def embed(template: Path, data: dict) -> str:
+    """A template with the data as JSON, in ASCII. Without a `<`, no text can end the block that it stands in."""
     content = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", r"\u003c")
-    return TEMPLATE.read_text(encoding="utf-8").replace(PLACE, content)
+    return template.read_text(encoding="utf-8").replace(PLACE, content)
 
 
 def page_data(runs: list[Run], directories: list[Path], count: int, device: torch.device) -> dict:
@@ -125,7 +125,7 @@ def add_responses(problems: dict, befores: set, directory: Path, name: str, coun
     context = min(run.senior.config.max_seq_len, run.junior.config.max_seq_len)
     _, some, _ = load_problems(run.config, run.tokenizer, context, count)
     junior, stages = run.junior.to(device), [(f"{name}, after {run.step} steps", name, run.senior)]
-    pair = repr(([hash_of(directory / file) for file in ("senior.pt", "junior.pt")], sampling, some))
+    pair = measured_pair(directory, sampling, some)
     if pair not in befores:
         stages.insert(0, (f"before {name}" if befores else "before", None, run.before))
         befores.add(pair)

@@ -90,7 +90,8 @@ def read_key(path: Path) -> dict:
     """What `make` wrote beside the pages. UserError if it isn't that."""
     try:
         key = json.loads(path.read_text(encoding="utf-8-sig"))
-        require({"study", "arms", "tasks"} <= key.keys() and set(key["tasks"]) <= MAIN.keys(), "study, arms or tasks")
+        needed = {"study", "arms", "tasks", "prompt_template"}
+        require(needed <= key.keys() and set(key["tasks"]) <= MAIN.keys(), ", ".join(sorted(needed)))
         for rater, items in key["raters"].items():
             for item in items:
                 needed = {"id", "task", "kind"} | NEEDED[item["kind"]]

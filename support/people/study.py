@@ -11,7 +11,7 @@ import itertools
 import json
 import random
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -22,13 +22,13 @@ from tqdm import tqdm
 from data.problems import Problem
 from evaluate import Sampling, answer
 from reward import extract, verify, verify_batch
-from rollout import generate, seeded
+from rollout import seeded
 from support.options import UserError, command, parse, pick_device
-from support.people.statistics import power, smallest_difference
+from support.people.page import embed
+from support.people.statistics import latin_square, power, smallest_difference
 from support.problem_files import load_problems
 from support.run import load_run
-from support.transcripts import Transcript
-from tandem import Handoff
+from support.transcripts import Transcript, continued
 
 TASKS = ("take-over", "check", "rate")
 MINUTES = {"take-over": 1.5, "check": 0.75, "rate": 0.6}  # an item, for the page's "it takes about"
@@ -92,8 +92,7 @@ def main(argv: list[str]) -> None:
     problems, tasks, arms, template = make_arms(options, device)
     expected = powers(arms, tasks, options)
     print(expected)
-    key = make_key(problems, tasks, arms, options)
-    key["prompt_template"] = template
+    key = make_key(problems, tasks, arms, options, template)
     try:
         out.mkdir(parents=True)
         for rater, items in key["raters"].items():
@@ -113,15 +112,15 @@ def make_arms(options, device) -> tuple[list[Problem], list[str], list[Arm], str
 
     One junior, the first run's, takes over in all arms.
     """
-    arms, K, first = {}, options.items, load_run(options.runs[0])
+    arms, K, runs = {}, options.items, [load_run(directory) for directory in options.runs]
+    first = runs[0]
     context = min(first.senior.config.max_seq_len, first.junior.config.max_seq_len)
     _, problems, _ = load_problems(first.config, first.tokenizer, context, K)
     if len(problems) < K:
         raise UserError(f"{options.runs[0]} has {len(problems)} problems to measure on; give fewer --items")
     tasks = [task for task in options.blocks for _ in range(K // len(options.blocks))]  # K
     seniors = [("before", first, first.before)] if options.before else []
-    for directory in options.runs:
-        run = load_run(directory)
+    for directory, run in zip(options.runs, runs, strict=True):
         seniors.append((Path(directory).resolve().name, run, run.senior))
     for name, run, senior in seniors:
         if name in arms:
@@ -134,8 +133,8 @@ def make_arms(options, device) -> tuple[list[Problem], list[str], list[Arm], str
 def make_arm(name: str, senior, junior, run, problems: list[Problem], tasks: list[str], options) -> Arm:
     """Solo responses of a senior, made into what raters see. The draws are the same in all arms."""
     K, S, rng = len(problems), options.samples, random.Random(options.seed)
-    sampling = Sampling.from_config(run.config)
-    sampling.samples, sampling.temperature, sampling.seed = S, options.temperature, options.seed
+    own = {"samples": S, "temperature": options.temperature, "seed": options.seed}
+    sampling = replace(Sampling.from_config(run.config), **own)
     with tqdm(total=2 * K * S, desc=f"{name} writes, the junior goes on", unit="response", leave=False) as bar:
         found = answer(senior, junior, run.tokenizer, problems, "solo", sampling, bar)
         responses = [found.texts[i : i + S] for i in range(0, K * S, S)]  # K × S
@@ -178,20 +177,11 @@ def goes_on(junior, tokenizer, problems: list[Problem], begun: list[str], sampli
     """The share of `samples` times that the junior alone comes to the right answer from the beginning of each.  K"""
     prompts = [tokenizer.prompt(problem.question, sampling.prompt_template) for problem in problems]
     prompts = [prompt + tokenizer.encode(text) for prompt, text in zip(prompts, begun, strict=True)]
-    room = min(sampling.max_new_tokens, junior.config.max_seq_len - max(map(len, prompts)))
     rows = [k for k in range(len(problems)) for _ in range(sampling.samples)]
-    written = generate(
-        junior,
-        None,
-        [prompts[k] for k in rows],
-        Handoff("solo"),
-        max_new_tokens=room,
-        generator=seeded(sampling.seed, "study"),
-        batch_size=sampling.batch_size,
-        bar=bar,
-        **sampling.distribution(tokenizer),
-    )
-    texts = [begun[k] + text for k, text in zip(rows, written.texts(tokenizer), strict=True)]
+    draws = {"temperature": sampling.temperature, "generator": seeded(sampling.seed, "study")}
+    limits = {"batch_size": sampling.batch_size, "bar": bar}
+    written = continued(junior, tokenizer, [prompts[k] for k in rows], sampling.max_new_tokens, **draws, **limits)
+    texts = [begun[k] + text for k, text in zip(rows, written, strict=True)]
     right = verify_batch(texts, [problems[k].answer for k in rows])
     return [fmean(right[i : i + sampling.samples]) for i in range(0, len(right), sampling.samples)]
 
@@ -201,8 +191,7 @@ def powers(arms: list[Arm], tasks: list[str], options) -> str:
     own = [k for k, task in enumerate(tasks) if task == "take-over"]
     if not own:
         return "Power is computed for take-over, which is left out."
-    r, k = (axis.flatten() for axis in np.indices((options.raters, len(own))))
-    design = (np.array(own)[k] + r) % len(arms), r, k  # as make_key has it
+    design = latin_square(options.raters, len(own), len(arms))  # as make_key has it
     accuracies = np.array([[arm.machine[problem] for problem in own] for arm in arms])  # (A, P)
     lines = [f"{options.raters} raters × {len(own)} responses to take over; the junior in their place:"]
     ordered = sorted(range(len(arms)), key=lambda n: -accuracies[n].mean())  # the advantage of the better one
@@ -234,7 +223,7 @@ ATTENTION = {  # what is shown, and what shows that it was read
 }
 
 
-def make_key(problems: list[Problem], tasks: list[str], arms: list[Arm], options) -> dict:
+def make_key(problems: list[Problem], tasks: list[str], arms: list[Arm], options, template: str) -> dict:
     """What key.json holds: the items of each rater in their order.
 
     Rater r sees problem k of a block in arm (k + r) mod A, so every rater sees all arms as often, and every problem is
@@ -254,18 +243,17 @@ def make_key(problems: list[Problem], tasks: list[str], arms: list[Arm], options
                 items.append(item | dict(shown=arm.shown[k], answer=problem.answer))
                 if task == "check":
                     items[-1]["right"] = verify(arm.shown[k], problem.answer)
-            for check in range({0: 1, len(options.blocks) - 1: 1}.get(block, 0) + (len(options.blocks) == 1)):
+            for check in range([0, len(options.blocks) - 1].count(block)):  # in the first block and in the last
                 shown, expected = ATTENTION[task]
                 item = dict(kind="attention", task=task, question=problems[own[check]].question, shown=shown)
-                place = (
-                    len(items) - 1 - (r + check * 2) % max(1, len(own) - 1)
-                )  # within the block, not at its beginning
-                items.insert(place, item | dict(expected=expected))
+                back = 1 + (r + check * 2) % max(1, len(own) - 1)  # within the block, not at its beginning
+                items.insert(len(items) - back, item | dict(expected=expected))
         raters[f"{r + 1:02}"] = [dict(id=f"{i:02}", **item) for i, item in enumerate(items, 1)]
     content = {"arms": [arm.name for arm in arms], "tasks": options.blocks, "raters": raters}
     content["machine"] = {arm.name: arm.machine for arm in arms}
     study = hashlib.sha256(json.dumps(content).encode()).hexdigest()[:10]
-    return {"study": study, "seed": options.seed, "runs": options.runs} | content
+    about = {"study": study, "seed": options.seed, "runs": options.runs}
+    return about | content | {"prompt_template": template}
 
 
 def page(study: str, rater: str, items: list[dict]) -> str:
@@ -275,9 +263,7 @@ def page(study: str, rater: str, items: list[dict]) -> str:
         if item["kind"] == "practice":
             one["practice"] = item["told"]
     minutes = round(sum(MINUTES[item["task"]] for item in items) + 2)
-    data = json.dumps({"study": study, "rater": rater, "minutes": minutes, "items": seen})
-    data = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")  # nothing ends the script
-    return TEMPLATE.read_text(encoding="utf-8").replace("@DATA@", data)
+    return embed(TEMPLATE, {"study": study, "rater": rater, "minutes": minutes, "items": seen})
 
 
 def protocol(key: dict, text: str, expected: str, options) -> str:
