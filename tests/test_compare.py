@@ -267,6 +267,21 @@ def test_measuring_again_writes_nothing_and_measures_a_common_start_once(runs, t
     assert files == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
+def test_a_run_of_no_steps_is_measured_once(tmp_path, capsys, measured, no_figure):
+    train.main([*SMALL, "--steps=0", f"--out={tmp_path / 'none'}"])
+    out, _ = printed(capsys, tmp_path / "none", "--problems=2", "--json")
+    (found,) = json.loads(out)
+    assert len(measured) == 1 and found["after"] == found["before"]
+
+
+def test_what_another_version_wrote_into_eval_json_is_passed_over(runs, tmp_path, capsys, no_figure):
+    shutil.copytree(runs / "word-0", tmp_path / "word-0")
+    path = tmp_path / "word-0" / "eval.json"
+    expected, _ = printed(capsys, tmp_path / "word-0")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"fingerprints": [1]}))
+    assert printed(capsys, tmp_path / "word-0")[0] == expected
+
+
 def test_settings_that_are_not_given_are_the_runs_own(runs, capsys, measured, no_figure):
     own = json.loads((runs / "solo-0" / "eval.json").read_text())
     again = json.loads(printed(capsys, runs / "solo-0", "--handoff-curve", "--json")[0])[0]

@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 import re
+import shutil
 import time
 from collections import Counter
 from pathlib import Path
@@ -167,7 +168,7 @@ def test_the_power_names_what_is_found(studied):
     assert "left out" in study.powers(arms, ["check"] * 6, options)
 
 
-def test_a_machine_in_the_raters_place_finds_the_difference(studied, capsys):
+def test_a_machine_in_the_raters_place_finds_the_difference(studied, capsys, tmp_path):
     machine.main([str(studied), f"--junior={SHIPPED / 'junior.pt'}"])
     files = sorted((studied / "machine").glob("*.json"))
     key, right, ratings = json.loads((studied / "key.json").read_text()), {}, {}
@@ -183,6 +184,12 @@ def test_a_machine_in_the_raters_place_finds_the_difference(studied, capsys):
                 ratings.setdefault(item["arm"], []).append(found["rating"])
     assert len(files) == 4 and fmean(right["junior"]) > fmean(right["senior"])
     assert min(ratings["junior"]) >= 4 and max(ratings["senior"]) <= 2
+    shutil.copytree(studied, tmp_path / "noisy", ignore=shutil.ignore_patterns("machine"))
+    machine.main([str(tmp_path / "noisy"), f"--junior={SHIPPED / 'junior.pt'}", "--noise=1"])
+    noisy = [json.loads((tmp_path / "noisy" / "machine" / path.name).read_text())["answers"] for path in files]
+    calm = [json.loads(path.read_text())["answers"] for path in files]
+    pairs = [(one[i], other[i]) for one, other in zip(noisy, calm, strict=True) for i in one]
+    assert sum(one != other for one, other in pairs) > len(pairs) / 2  # the attention checks stay as they are
     for words, error in {
         (str(studied), "--junior=x"): "machine exists",
         (str(studied),): "--junior is missing",
