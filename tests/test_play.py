@@ -126,7 +126,7 @@ def test_a_text_that_is_too_long_or_unspellable_gets_one_line_and_the_turn_again
     shown = capsys.readouterr().out
     assert "the tokenizer lacks ☃\n" in shown and re.search(r"that has \d+ tokens, and \d+ fit into this", shown)
     (game,) = kept()
-    assert game["turns"][1]["text"] == r"\boxed{12}"
+    assert game["turns"][1]["text"] == r"\boxed{12}" and game["finished"] and len(game["turns"]) == 2
 
 
 def test_a_terminal_shows_colours_and_ctrl_c_keeps_the_response(directory, kept):

@@ -351,6 +351,16 @@ def test_the_scripts_use_options_that_exist(name, commands):
         assert not again, again
 
 
+def test_a_script_goes_on_with_a_run_that_was_stopped(commands, tmp_path):
+    commands("smollm2.sh")
+    run = tmp_path / "runs" / "smollm2" / "word"
+    (run / "eval.json").unlink()
+    assert commands("smollm2.sh") == [("train.py", ["--resume", "runs/smollm2/word"])]
+    (run / "checkpoint.pt").unlink()  # it was stopped before its first checkpoint
+    ((program, words),) = commands("smollm2.sh")
+    assert program == "train.py" and words[:2] == ["--out", "runs/smollm2/word"] and "--steps" in words
+
+
 def test_the_paper_s_recipe_says_what_it_needs():
     shown = subprocess.run(["bash", str(RESULTS / "paper.sh")], capture_output=True, text=True, check=False)
     assert shown.returncode != 0 and "directory of a model" in shown.stderr

@@ -57,6 +57,8 @@ def test_arms_are_balanced_and_no_problem_comes_twice(raters, items, arms):
     if raters % arms == 0:
         assert set(seen.values()) == {raters // arms} and len(seen) == items * arms
         assert max(places.values()) - min(places.values()) <= 2 and len(places) == items * arms
+    firsts = {next(item["problem"] for item in rater if item["kind"] == "item") for rater in key["raters"].values()}
+    assert len(firsts) > 1  # a block doesn't begin with the same problem for all
 
 
 @pytest.mark.parametrize("tasks", ["take-over,check,rate", "take-over", "rate,check"])
@@ -154,6 +156,7 @@ def test_make_prints_the_power_and_writes_pages_key_and_protocol(studied, capsys
     assert hashlib.sha256(text).hexdigest() in told and "found with" in told and key["arms"] == ["junior", "senior"]
     over = [item for items in key["raters"].values() for item in items if item["task"] == "take-over" and "arm" in item]
     assert len(over) == 16 and all("\\boxed" not in item["shown"] for item in over)
+    assert len({item["shown"].count("\n\n") for item in over}) > 1  # they are cut at different steps
     assert fmean(key["machine"]["junior"]) > 0.8 and fmean(key["machine"]["senior"]) < 0.5  # plain beside jargon
     with pytest.raises(SystemExit):
         study.main(["a", "b", f"--out={studied}"])
@@ -343,6 +346,9 @@ def test_hostile_texts_of_models_are_shown_as_text(opened):
     shown = driver.execute_script("return document.getElementById('shown').textContent")
     assert shown == HOSTILE.replace("1}", shown[-2:]) and driver.title.startswith("Study")
     assert faults(driver) == []
+    refused = "fetch('https://example.org').catch(e => arguments[arguments.length - 1](String(e)))"
+    assert "TypeError" in driver.execute_async_script(refused)
+    assert any("Content Security Policy" in said for said in faults(driver))
     press(driver, Keys.TAB)
 
 
@@ -376,6 +382,8 @@ def test_two_hundred_items_and_a_phone(opened):
         )
         assert overflow(driver) <= 0
     assert heading(driver).endswith("of 200") or "practice" in heading(driver)
+    driver.execute_script("study.items[1].shown = 'x'.repeat(300); state.position = 1; next()")
+    assert overflow(driver) <= 0
     driver.execute_script("state.position = 999; next()")
     assert overflow(driver) <= 0 and faults(driver) == []
     driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
