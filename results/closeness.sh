@@ -11,10 +11,10 @@ tune $base/parrot --senior data/junior.pt --shares plain=0.4,parroted=0.6 --step
   --eval-problems 500
 for seed in 0 1 2 3 4; do
   for schedule in word solo; do
-    run $base/$schedule-$seed --junior $base/parrot --schedule $schedule --seed $seed --eval-every 50
+    echo "run $base/$schedule-$seed --junior $base/parrot --schedule $schedule --seed $seed --eval-every 50"
   done
   for coef in 0.003 0.01 0.03 0.1 0.3; do
-    run $base/kl-$coef-$seed --junior $base/parrot --schedule solo --kl-coef $coef --seed $seed --eval-every 50
+    echo "run $base/kl-$coef-$seed --junior $base/parrot --schedule solo --kl-coef $coef --seed $seed --eval-every 50"
   done
-done
+done | at_once
 measure $base/closeness.json $base/{word,solo,kl-*}-? --problems 500 --handoff-curve

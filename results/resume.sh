@@ -12,12 +12,24 @@ run() { # run DIR OPTION …: a run, or the rest of one
 }
 
 measure() { # measure FILE OPTION … RUN …: the runs' measures, as evaluate.py --json prints them
-  [ -s "$1" ] || { python evaluate.py "${@:2}" --json > "$1.part" && mv "$1.part" "$1"; }
+  [ -s "$1" ] || { python evaluate.py "${@:2}" --json --figure "${1%.json}.svg" > "$1.part" && mv "$1.part" "$1"; }
+}
+
+run_alone() { # run_alone DIR OPTION …: a run whose weights nobody needs when it is measured
+  run "$@" && rm -f "$1"/*.pt
+}
+
+measured() { # measured FILE 'OPTION …' DIR OPTION …: the same, measured again by evaluate.py's options first
+  [ -s "$1" ] || { run "${@:3}" && measure "$1" $2 "$3" && rm -f "$3"/*.pt; }
 }
 
 tune() { # tune DIR OPTION …: a model, fine-tuned
   [ -d "$1" ] || python -m support.pretrain --out "$@"
 }
 
-precision=float32 # bfloat16 where the CPU multiplies in it, nearly twice as fast
-if grep -qsE 'avx512_bf16|amx_bf16' /proc/cpuinfo; then precision=bfloat16; fi
+at_once() { # commands, a line each, AT_ONCE at a time: 1, unless the environment says more
+  xargs -d '\n' -P "${AT_ONCE:-1}" -I{} bash -euc '. results/resume.sh; {}'
+}
+
+precision=float32 # bfloat16 where the GPU or the CPU multiplies in it, nearly twice as fast
+if grep -qsE 'avx512_bf16|amx_bf16' /proc/cpuinfo || nvidia-smi -L > /dev/null 2>&1; then precision=bfloat16; fi

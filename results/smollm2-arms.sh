@@ -1,40 +1,47 @@
 #!/bin/bash
-# Tandem RL and plain RL of SmolLM2-135M that was taught one of two languages; some 8 hours on 2 cores, and 3 GB of disk a
-# run, which are given back when the runs of an arm are measured. Ctrl-C ends it; the same command goes on. No result of it
-# is claimed yet.
+# Make smollm2-*.json again, but for those of the other scripts: SmolLM2-135M that was taught one of two languages, then tandem
+# RL, plain RL, and plain RL with a KL penalty (README.md, "A pretrained model").
+# AT_ONCE=10 took 12 minutes on one H200, beside other work. On 2 cores, where a step takes some 20 seconds and a measurement
+# some 5 minutes, expect 10 hours. A run takes 3 GB of disk until it is measured. Ctrl-C ends it; the same command goes on.
 set -eu
 cd "$(dirname "$0")/.."
 . results/resume.sh
 base=runs/smollm2
-rows="--prompts-per-step 8 --steps 20 --eval-problems 4 --eval-samples 1 --max-new-tokens 72 --precision $precision"
-
 tuning="--learning-rate 3e-4 --precision $precision"
+rows="--prompts-per-step 8 --eval-samples 1 --max-new-tokens 72 --precision $precision"
+
 tune $base/junior --senior smollm2 --shares plain=1 --steps 60 $tuning
+at_once << END
 tune $base/jargon --senior $base/junior --shares plain=0.3,jargon=0.7 --late-shares plain=0.15,jargon=0.85 --steps 60 $tuning
-tune $base/mirrored --senior $base/junior --shares plain=0.3,mirrored=0.7 --late-shares plain=0.15,mirrored=0.85 \
-  --steps 80 $tuning
+tune $base/mirrored --senior $base/junior --shares plain=0.3,mirrored=0.7 --late-shares plain=0.15,mirrored=0.85 --steps 80 $tuning
+END
 
-# Which language can the junior go on from? The handoff curve of each pair before training.
-for language in jargon mirrored; do
-  run $base/$language-pair --senior $base/$language --junior $base/junior $rows --steps 0
-  measure $base/$language-pair.json $base/$language-pair --problems 100 --validation --handoff-curve
-done
-
-# The learning rate, on validation problems.
-for rate in 2e-5 4e-5; do
-  run $base/search-$rate --senior $base/jargon --junior $base/junior $rows --learning-rate $rate --seed 10
-done
-measure $base/search.json $base/search-?e-5 --problems 200 --validation
-
-for language in jargon mirrored; do
-  pair="--senior $base/$language --junior $base/junior"
-  for schedule in word solo; do
-    if [ ! -s $base/$language-$schedule.json ]; then
-      for seed in 0 1 2 3 4; do
-        run $base/$language-$schedule-$seed $pair $rows --schedule $schedule --learning-rate 4e-5 --seed $seed
-      done
-      measure $base/$language-$schedule.json $base/$language-$schedule-? --problems 500
-          rm -f $base/$language-$schedule-?/*.pt
-    fi
+{
+  # Which language can the junior go on from? The handoff curve before training.
+  for language in jargon mirrored; do
+    pair="$base/$language-pair --senior $base/$language --junior $base/junior $rows --steps 0 --eval-problems 4"
+    echo "measured $base/$language-pair.json '--problems 100 --validation --handoff-curve' $pair"
   done
+  # The learning rate, on validation problems.
+  for rate in 2e-5 4e-5; do
+    search="$base/search-$rate --senior $base/jargon --junior $base/junior $rows --steps 20 --eval-problems 4"
+    echo "measured $base/search-$rate.json '--problems 200 --validation' $search --learning-rate $rate --seed 10"
+  done
+  for language in jargon mirrored; do
+    train="--senior $base/$language --junior $base/junior $rows --steps 24 --learning-rate 2e-5 --eval-problems 500"
+    for seed in 0 1 2 3 4; do
+      for schedule in word solo; do
+        echo "run_alone $base/$language-$schedule-$seed $train --schedule $schedule --seed $seed"
+      done
+    done
+    for coef in 0.01 0.1 1; do
+      echo "run_alone $base/$language-kl-$coef-0 $train --schedule solo --kl-coef $coef"
+    done
+  done
+} | at_once
+
+measure $base/pairs.json $base/{jargon,mirrored}-pair.json
+measure $base/search.json $base/search-?e-5.json
+for language in jargon mirrored; do
+  measure $base/$language.json $base/$language-{word,solo,kl-*}-?
 done

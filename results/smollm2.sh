@@ -9,9 +9,9 @@ cd "$(dirname "$0")/.."
 . results/resume.sh
 base=runs/smollm2
 
-echo "supervised fine-tuning, then 20 steps of tandem RL and two measurements; 4 GB of memory, 4 GB of disk; $precision"
+echo "supervised fine-tuning, then 24 steps of tandem RL and two measurements; 4 GB of memory, 4 GB of disk; $precision"
 tuning="--learning-rate 3e-4 --precision $precision"
 tune $base/junior --senior smollm2 --shares plain=1 --steps 60 $tuning
 tune $base/jargon --senior $base/junior --shares plain=0.3,jargon=0.7 --late-shares plain=0.15,jargon=0.85 --steps 60 $tuning
-run $base/word --senior $base/jargon --junior $base/junior --prompts-per-step 8 --learning-rate 4e-5 --steps 20 \
+run $base/word --senior $base/jargon --junior $base/junior --prompts-per-step 8 --learning-rate 2e-5 --steps 24 \
   --eval-samples 1 --max-new-tokens 72 --precision $precision

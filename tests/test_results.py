@@ -83,7 +83,7 @@ def test_the_tables_are_recomputed_from_five_seeds_an_arm_on_500_problems(world,
         assert (run.problems, run.samples) == (500, 4) and run.handoff_curve and run.before["handoff_curve"]
 
 
-@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("world", [*WORLDS, "smollm2-jargon", "smollm2-mirrored"])
 def test_the_figures_are_those_of_the_results(world, tmp_path):
     matplotlib = pytest.importorskip("matplotlib")
     committed = (RESULTS / f"{world}.svg").read_bytes()
@@ -155,6 +155,54 @@ def test_the_statements_on_phrasings():
     assert f"Its solo differs from plain RL's by {signed(paired(penalty, plain, SOLO))}, and" in PAGE_TEXT
     assert f"handoff step by step by {signed(paired(penalty, plain, HANDOFF))}. Strict" in PAGE_TEXT
     assert f"ahead of it in handoff by {signed(paired(step, penalty, HANDOFF))}. So" in PAGE_TEXT
+
+
+@pytest.mark.parametrize("language, left", [("jargon", "8%"), ("mirrored", "15%")])
+def test_the_tables_of_the_pretrained_model_are_recomputed(language, left):
+    groups = groups_of(f"smollm2-{language}")
+    best = {name: groups[f"{language}-{name}"] for name in ("word", "solo", "kl-0.1")}
+    tandem, plain, penalty = best.values()
+    shown = {f"{language}-{name}": runs for name, runs in best.items()}
+    rows = [
+        re.sub(" +", " ", row) for row in (results_table(shown) + "\n" + difference_table(shown, None)).splitlines()
+    ]
+    rows = [row for row in rows if row.startswith("|") and "---" not in row]
+    assert len(rows) == 1 + 8 + 1 + 10 and not [row for row in rows if row not in PAGE_LINES]
+    assert [[run.seed for run in runs] for runs in (tandem, plain, penalty)] == [[*range(5)], [*range(5)], [0]]
+    for run in [run for runs in groups.values() for run in runs]:
+        expected = {"steps": 24, "prompts_per_step": 8, "group_size": 8, "learning_rate": 2e-5, "precision": "bfloat16"}
+        assert expected.items() <= run.config.items() and (run.problems, run.samples) == (500, 1)
+    assert f"{mean(tandem, JARGON_RATE):.0%}" == left and f"to {left}" in PAGE_TEXT
+    before = look_up(tandem[0].before, HANDOFF)
+    assert f"from {before:.3f} to {mean(tandem, HANDOFF):.3f}" in PAGE_TEXT
+    of_penalties = [run for name, runs in groups.items() if "-kl-" in name for run in runs]
+    assert [run.config["kl_coef"] for run in of_penalties] == [0.01, 0.1, 1]
+    assert max(values(of_penalties, JARGON_RATE)) <= 0.024
+    assert penalty == [max(of_penalties, key=lambda run: look_up(run.after, HANDOFF))]
+    assert all(mean(penalty, measure) > mean(tandem, measure) for measure in (SOLO, HANDOFF))
+
+
+def test_the_statements_on_the_pretrained_model():
+    jargon, mirrored = (groups_of(f"smollm2-{language}") for language in ("jargon", "mirrored"))
+    start = [f"{look_up(groups[f'{name}-word'][0].before, JARGON_RATE):.0%}" for name, groups in
+             (("jargon", jargon), ("mirrored", mirrored))]  # fmt: skip
+    assert f"from {start[0]} to 8% and from {start[1]} to 15%" in PAGE_TEXT
+    assert (
+        f"differs from plain RL's by {signed(paired(jargon['jargon-word'], jargon['jargon-solo'], SOLO))}. In"
+        in PAGE_TEXT
+    )
+    loss = -paired(mirrored["mirrored-word"], mirrored["mirrored-solo"], SOLO)[0]
+    assert f"solo is {100 * loss:.0f} points lower than with plain RL" in PAGE_TEXT
+    curves = [run.handoff_curve for run in read_results(RESULTS / "smollm2-pairs.json")]
+    tenths = [[curve[f"0.{tenth}"] for tenth in range(1, 8)] for curve in curves]
+    assert f"it finishes {span(tenths[0])} of those in `jargon`, and {span(tenths[1])} of those in `mirr" in PAGE_TEXT
+    assert {f"{curve['0.0']:.0%}" for curve in curves} == {"58%"} and "it solves 58% of 100 validation" in PAGE_TEXT
+    for run, rate in zip(read_results(RESULTS / "smollm2-search.json"), ("2e-5", "4e-5"), strict=True):
+        assert run.config["learning_rate"] == float(rate) and run.config["eval_split"] == "validation"
+        solo, handoff, jargon_rate = (look_up(run.after, path) for path in (SOLO, HANDOFF, JARGON_RATE))
+        assert f"at {rate} solo {solo:.3f}, handoff {handoff:.3f} and jargon in {jargon_rate:.1%}" in PAGE_TEXT
+    (gsm8k,) = read_results(RESULTS / "smollm2-gsm8k.json")
+    assert f"it solves {look_up(gsm8k.after, SOLO):.1%} of {gsm8k.problems} test problems" in PAGE_TEXT
 
 
 def shown_ablations() -> list[str]:
@@ -298,7 +346,8 @@ PARSERS = {"train.py": Config, "evaluate.py": compare.Options, "support.pretrain
 PEOPLE = {"make": study.Options, "machine": machine.Options, "score": score.Options, "page": page.Options}
 COMMANDS = {  # that a script runs, by program
     "ablations": (80, 2, 0), "closeness": (35, 1, 1), "jargon": (10, 2, 0), "paper": (1, 0, 0), "people": (2, 0, 0), "phrasings": (32, 4, 0),
-    "smollm2": (1, 0, 2), "smollm2-arms": (24, 7, 3), "work": (22, 3, 0)
+    "smollm2": (1, 0, 2), "smollm2-arms": (30, 8, 3), "smollm2-gsm8k": (1, 0, 1), "smollm2-self": (12, 5, 1),
+    "work": (22, 3, 0)
 }  # fmt: skip
 FAKE = """#!{python}
 import json, pathlib, sys
@@ -331,7 +380,7 @@ def commands(tmp_path):
         path = {"PATH": f"{fake.parent}:{os.environ['PATH']}"}
         subprocess.run(["bash", str(tmp_path / "results" / name), *words], env=path, check=True, capture_output=True)
         found = [json.loads(line) for line in log.read_text().splitlines()]
-        found = [words[1:] if words[0] == "-m" else words for words in found if words != ["-"]]
+        found = [words[1:] if words[0] == "-m" else words for words in found if words[0] != "-"]
         return [(Path(program).name, words) for program, *words in found]
 
     return run
@@ -339,7 +388,8 @@ def commands(tmp_path):
 
 @pytest.mark.parametrize("name", [path.name for path in sorted(RESULTS.glob("*.sh")) if path.name != "resume.sh"])
 def test_the_scripts_use_options_that_exist(name, commands):
-    found = commands(name, *(["model", "problems.jsonl"] if name == "paper.sh" else []))
+    files = ["model", "problems.jsonl"] if name in ("paper.sh", "smollm2-gsm8k.sh") else []
+    found = commands(name, *files)
     assert tuple(sum(of == program for of, _ in found) for program in PARSERS) == COMMANDS[name.removesuffix(".sh")]
     for program, words in found:
         if program == "support.people":
@@ -347,7 +397,7 @@ def test_the_scripts_use_options_that_exist(name, commands):
         else:
             parse(PARSERS[program], words, "")
     if "resume.sh" in (RESULTS / name).read_text(encoding="utf-8"):
-        again = commands(name)  # what is there isn't made again
+        again = commands(name, *files)  # what is there isn't made again
         assert not again, again
 
 
