@@ -147,6 +147,8 @@ def evaluate(
             if schedule != "solo":
                 by_senior = some.rollout.authorship.sum() / some.rollout.mask.sum()
                 measures[name]["junior_fraction"] = 1 - by_senior.item()
+            if name == "handoff" and (warning := without_junior(some)):
+                bar.write(warning, file=sys.stderr)
         solo = answers["solo"]
         for rows in torch.arange(N).split(sampling.batch_size):
             parts.append(drift_and_legibility(senior, junior, solo.rollout[rows]))
@@ -158,6 +160,18 @@ def evaluate(
     measures["jargon_rate"] = jargon_rate(solo.texts, problems[0].world)
     measures["response_length"] = fmean(solo.rollout.mask.sum(dim=1).tolist())
     return measures, answers
+
+
+def without_junior(handoff: Answers) -> str | None:
+    """What to say where handoff is the senior's solo under another name, as the responses have no step's end."""
+    no_junior = (handoff.rollout.authorship == handoff.rollout.mask).all(dim=1).tolist()  # N
+    several = [alone for alone, text in zip(no_junior, handoff.texts, strict=True) if "\n" in text.strip()]
+    if sum(several) <= 0.1 * len(several):
+        return None
+    of_several = f"{sum(several)} of {len(several)} responses of several lines"
+    return (
+        f"warning: handoff measures the senior alone in {of_several}: turns end at a blank line"
+    )
 
 
 @torch.no_grad()
