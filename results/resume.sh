@@ -15,11 +15,11 @@ measure() { # measure FILE OPTION … RUN …: the runs' measures, as evaluate.p
   [ -s "$1" ] || { python evaluate.py "${@:2}" --json --figure "${1%.json}.svg" > "$1.part" && mv "$1.part" "$1"; }
 }
 
-run_alone() { # run_alone DIR OPTION …: a run whose weights nobody needs when it is measured
+run_light() { # run_light DIR OPTION …: a run that keeps its measures, and no weights
   run "$@" && rm -f "$1"/*.pt
 }
 
-measured() { # measured FILE 'OPTION …' DIR OPTION …: the same, measured again by evaluate.py's options first
+measured() { # measured FILE 'OPTION …' DIR OPTION …: the same, after evaluate.py with these options measured it again
   [ -s "$1" ] || { run "${@:3}" && measure "$1" $2 "$3" && rm -f "$3"/*.pt; }
 }
 
@@ -28,7 +28,7 @@ tune() { # tune DIR OPTION …: a model, fine-tuned
 }
 
 at_once() { # commands, a line each, AT_ONCE at a time: 1, unless the environment says more
-  xargs -d '\n' -P "${AT_ONCE:-1}" -I{} bash -euc '. results/resume.sh; {}'
+  tr '\n' '\0' | xargs -0 -n 1 -P "${AT_ONCE:-1}" bash -euc '. results/resume.sh; eval "$1"' at_once
 }
 
 precision=float32 # bfloat16 where the GPU or the CPU multiplies in it, nearly twice as fast

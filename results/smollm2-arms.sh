@@ -31,11 +31,11 @@ END
     train="--senior $base/$language --junior $base/junior $rows --steps 24 --learning-rate 2e-5 --eval-problems 500"
     for seed in 0 1 2 3 4; do
       for schedule in word solo; do
-        echo "run_alone $base/$language-$schedule-$seed $train --schedule $schedule --seed $seed"
+        echo "run_light $base/$language-$schedule-$seed $train --schedule $schedule --seed $seed"
       done
     done
     for coef in 0.01 0.1 1; do
-      echo "run_alone $base/$language-kl-$coef-0 $train --schedule solo --kl-coef $coef"
+      echo "run_light $base/$language-kl-$coef-0 $train --schedule solo --kl-coef $coef"
     done
   done
 } | at_once

@@ -19,5 +19,5 @@ for line in open(sys.argv[1], encoding="utf-8"):
     print(json.dumps({"question": row["question"], "solution": steps + "\n\\boxed{" + answer + "}"}))
 END
 tune $base/gsm8k --senior smollm2 --data $base/gsm8k.jsonl --steps 400 --learning-rate 3e-4 --precision $precision
-run_alone $base/gsm8k-pair --senior $base/gsm8k --junior self --data "$train" --test-data "$test" --steps 0 \
+run_light $base/gsm8k-pair --senior $base/gsm8k --junior self --data "$train" --test-data "$test" --steps 0 \
   --eval-problems 500 --eval-samples 1 --max-new-tokens 256 --precision $precision

@@ -20,7 +20,7 @@ measure $base/self-search.json $base/self-search-?e-5.json
 for seed in 0 1 2; do
   for schedule in word step solo; do
     arm="$base/self-$schedule-$seed $rows --eval-problems 500 --schedule $schedule"
-    echo "run_alone $arm --learning-rate 2e-5 --seed $seed"
+    echo "run_light $arm --learning-rate 2e-5 --seed $seed"
   done
 done | at_once
 measure $base/self.json $base/self-{word,step,solo}-?
