@@ -17,4 +17,4 @@ for seed in 0 1 2 3 4; do
     echo "run $base/kl-$coef-$seed --junior $base/parrot --schedule solo --kl-coef $coef --seed $seed --eval-every 50"
   done
 done | at_once
-measure $base/closeness.json $base/{word,solo,kl-*}-? --problems 500 --handoff-curve
+measure $base/closeness.json $base/{word,solo,kl-*}-? --problems 500

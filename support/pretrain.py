@@ -7,7 +7,6 @@ A pair's senior is good at plain solutions and another language, and prefers the
 """
 
 import contextlib
-import json
 import math
 import random
 from dataclasses import asdict, dataclass, replace
@@ -27,6 +26,7 @@ from model import GPT, GPTConfig, autocast, save_model
 from support.checks import base_directory
 from support.options import UserError, command, parse, pick_device
 from support.pretrained import check_export, save_pretrained
+from support.problem_files import read_json_lines
 from support.run import load_any, new_directory, on_signals, read_file
 
 
@@ -201,21 +201,12 @@ def parse_shares(text: str, name: str, world: str) -> dict[str, float]:
     return shares
 
 
-def read_solutions(path: str) -> list[tuple[str, str]]:
-    """(question, solution) of each line. UserError names the line that has none."""
-    pairs = []
-    try:
-        for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):  # noqa: B007
-            if line.strip():
-                row = json.loads(line)
-                pairs.append((row["question"] + "", row["solution"] + ""))
-    except OSError as error:
-        raise UserError(f"{path} can't be read ({error.strerror}); check the path") from None
-    except (ValueError, LookupError, TypeError):
-        raise UserError(f'{path}, line {number}: expected an object, {{"question": "…", "solution": "…"}}') from None
-    if not pairs:
-        raise UserError(f"{path} has no line; give one with solutions")
-    return pairs
+def read_solution(row) -> tuple[str, str]:
+    """(question, solution) of a line. ValueError if it has none."""
+    pair = (row.get("question"), row.get("solution")) if isinstance(row, dict) else (None,)
+    if not all(isinstance(text, str) for text in pair):
+        raise ValueError('expected an object, {"question": "…", "solution": "…"}')
+    return pair
 
 
 def fine_tune(config: FineTuning) -> None:
@@ -223,7 +214,7 @@ def fine_tune(config: FineTuning) -> None:
     out, state, device = Path(config.out), Path(f"{config.out}.state.pt"), pick_device(config.device)
     if out.exists():
         raise UserError(f"{out} exists; give a new --out, or use it: python train.py --senior {out}")
-    file_pairs = read_solutions(config.data) if config.data else None
+    file_pairs = read_json_lines(config.data, read_solution) if config.data else None
     model, tokenizer = load_any(config.senior)
     check_export(model, out)
     model, done = model.to(device).train(), 0

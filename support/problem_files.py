@@ -3,12 +3,15 @@
 import json
 import random
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from data.problems import WORLDS, Problem, first_problems, split_of
 from reward import extract, verify
 from support.latex import is_sentence
 from support.options import UserError
+
+ARRAY = "it is a JSON array; write an object a line instead: jq -c '.[]' FILE > FILE.jsonl"
 
 
 def load_problems(config, tokenizer, context: int, n: int, split: str = "test") -> tuple[list | None, list, str]:
@@ -42,38 +45,45 @@ def load_problems(config, tokenizer, context: int, n: int, split: str = "test") 
     return train, test[:n], note + ("" if n >= len(test) else "; drawn at random, the same ones for every run")
 
 
-def read_problems(path: str | Path, tokenizer, template: str, max_prompt_tokens: int) -> tuple[list[Problem], int]:
-    """The problems of a JSON Lines file, and the number left out because their prompts are longer than that."""
-    problems, lengths, array = (
-        [],
-        [],
-        "it is a JSON array; write a problem a line instead: jq -c '.[]' FILE > FILE.jsonl",
-    )
+def read_json_lines(path: str | Path, read: Callable) -> list:
+    """read(value) of each line that isn't blank. UserError names the file, and a line that is no JSON or a ValueError."""
     try:
         lines = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")  # a byte-order mark
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror}); check the path") from None
+    found = []
     for number, line in enumerate(lines, 1):
         try:
+            if number == 1 and re.match(rb"\s*\[\s*(\{|$)", line):
+                raise ValueError(ARRAY)
             if line.strip():
-                if number == 1 and re.match(rb"\s*\[\s*(\{|$)", line):
-                    raise ValueError(array)
-                problems.append(read_problem(line))
-                lengths.append(len(tokenizer.prompt(problems[-1].question, template)))
+                found.append(read(json.loads(line.decode())))
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path}, line {number}: {error}") from None
-    short = [problem for problem, length in zip(problems, lengths, strict=True) if length <= max_prompt_tokens]
+    if not found:
+        raise UserError(f"{path} has no line; give a file that has")
+    return found
+
+
+def read_problems(path: str | Path, tokenizer, template: str, max_prompt_tokens: int) -> tuple[list[Problem], int]:
+    """The problems of a JSON Lines file, and the number left out because their prompts are longer than that."""
+
+    def read(row) -> tuple[Problem, int]:
+        problem = read_problem(row)
+        return problem, len(tokenizer.prompt(problem.question, template))
+
+    found = read_json_lines(path, read)
+    short = [problem for problem, length in found if length <= max_prompt_tokens]
     if not short:
         raise UserError(f"{path} has no problem whose prompt has at most {max_prompt_tokens} tokens; give one that has")
-    return short, len(problems) - len(short)
+    return short, len(found) - len(short)
 
 
-def read_problem(line: bytes) -> Problem:
-    """One line: an object with `question` (text) and `answer` (text or a number). ValueError names a mistake.
+def read_problem(row) -> Problem:
+    """An object with `question` (text) and `answer` (text or a number). ValueError names a mistake.
 
     If the answer holds a `\\boxed{}` or GSM8K's `####`, the marked part is taken. A sentence is a mistake.
     """
-    row = json.loads(line.decode())
     if not isinstance(row, dict) or not {"question", "answer"} <= row.keys():
         raise ValueError('expected an object, {"question": …, "answer": …}')
     question, given = row["question"], row["answer"]

@@ -17,7 +17,6 @@ import re
 import sys
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
@@ -29,7 +28,7 @@ from reward import extract, verify, verify_batch
 from rollout import generate, seeded, token_logprobs
 from support.compare import table
 from support.options import UserError, command, option, parse, pick_device
-from support.problem_files import read_problems, short
+from support.problem_files import read_json_lines, read_problems, short
 from support.results import interval
 from support.run import load_any
 from tandem import Handoff
@@ -123,30 +122,17 @@ class Transcript:
 
 def read_transcripts(path: str, answers: dict[str, str]) -> list[Transcript]:
     """The lines of a file; an answer that is missing is the one of `answers`. UserError names a bad line."""
-    try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} can't be read ({error}); give a JSON Lines file in UTF-8") from None
-    found = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            question, response = row["question"], row["response"]
-            answer, group = row.get("answer"), row.get("group", "all")
-            if not (isinstance(question, str) and isinstance(response, str) and question.strip()):
-                raise TypeError
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            expected = '{"question": "…", "response": "…"}, and "answer" and "group" if you have them'
-            raise UserError(f"{path}, line {number} is {short(line)!r}; expected {expected}") from None
-        if not response.strip():
-            raise UserError(f"{path}, line {number}: the response is empty; leave the line out")
-        answer = answers.get(question) if answer in (None, "") else (extract(str(answer)) or str(answer).strip())
-        found.append(Transcript(question, response, answer, str(group)))
-    if not found:
-        raise UserError(f"{path} has no line; give transcripts")
-    return found
+
+    def read(row) -> Transcript:
+        texts = [row.get(name) if isinstance(row, dict) else None for name in ("question", "response")]
+        if not all(isinstance(text, str) and text.strip() for text in texts):
+            found, expected = short(json.dumps(row)), '{"question": "…", "response": "…"}, neither empty'
+            raise ValueError(f'found {found}; expected {expected}, and "answer" and "group" if you have them')
+        answer, group = row.get("answer"), row.get("group", "all")
+        answer = answers.get(texts[0]) if answer in (None, "") else (extract(str(answer)) or str(answer).strip())
+        return Transcript(*texts, answer, str(group))
+
+    return read_json_lines(path, read)
 
 
 def prepare(transcripts: list[Transcript], tokenizer, template: str, context: int) -> list[Transcript]:

@@ -47,8 +47,8 @@ def with_option(name, value):
 
 GOOD = b'{"question": "1 + 1?", "answer": "2"}\n'
 DATA = {  # the content of a file, and words of the message
-    "empty": (b"", "empty.jsonl has no problem"),
-    "blank": (b"\n \n", "blank.jsonl has no problem"),
+    "empty": (b"", "empty.jsonl has no line"),
+    "blank": (b"\n \n", "blank.jsonl has no line"),
     "broken": (GOOD + b'{"question": "1 + 2?", "ans', "broken.jsonl, line 2: Unterminated"),
     "list": (b'["1 + 1?", "2"]', "line 1: question answer"),
     "no_question": (b'{"answer": "2"}', 'line 1: expected "question"'),
@@ -138,6 +138,7 @@ def files(*directories: Path) -> dict:
 WRONG = """
 steps=many steps=1.5 steps=-1 prompt-template=question p-senior=1.5 p-senior=nan p-senior=0 p-senior=half max-gap=0
 prompts-per-step=0 temperature=0 temperature=nan temperature=inf learning-rate=-1 learning-rate=0 learning-rate=inf
+learning-rate=1e38
 grad-clip=0 warmup-steps=-1 weight-decay=nan junior-weight=-0.1 kl-coef=-1 mini-batches=3 mini-batches=0 seed=-1
 eval-problems=0 eval-samples=0 eval-temperature=nan eval-every=0 save-every=0 rollout-batch-size=0
 micro-batch-tokens=0 checkpoint-activations=maybe normalize-std=perhaps

@@ -207,8 +207,9 @@ def test_a_fine_tuning_that_is_stopped_goes_on_to_the_same_weights(tmp_path, mon
 
 def test_a_line_without_a_solution_is_named(tmp_path, capsys):
     path = tmp_path / "rows.jsonl"
-    for line in ('{"question": "1?"}', "{", '{"question": 1, "solution": "x"}'):
+    said = {'{"question": "1?"}': "expected an object", "[]": "expected an object", "{": "Expecting property name"}
+    for line, words in (said | {'{"question": 1, "solution": "x"}': "expected an object"}).items():
         path.write_text('{"question": "1?", "solution": "x"}\n' + line + "\n")
         with pytest.raises(SystemExit):
             pretrain.main(["--senior", str(SHIPPED / "junior.pt"), "--data", str(path), "--out", str(tmp_path / "x")])
-        assert "rows.jsonl, line 2: expected an object" in capsys.readouterr().err
+        assert f"rows.jsonl, line 2: {words}" in capsys.readouterr().err

@@ -71,7 +71,7 @@ def test_a_line_that_is_no_problem_is_named_with_its_mistake(tmp_path, tokenizer
 
 def test_a_json_array_is_named_with_what_to_do(tmp_path, tokenizer):
     for text in ('[\n{"question": "1?", "answer": 1}\n]', '[{"question": "1?", "answer": 1}]'):
-        with pytest.raises(UserError, match="line 1: it is a JSON array; write a problem a line"):
+        with pytest.raises(UserError, match="line 1: it is a JSON array; write an object a line"):
             read_problems(written(tmp_path / "some.jsonl", text), tokenizer, "{question}", 1000)
 
 

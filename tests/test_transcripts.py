@@ -132,11 +132,11 @@ def test_as_a_command_with_an_answer_in_a_box_and_a_context_that_is_short(lines,
 @pytest.mark.parametrize(
     "line, error",
     [
-        ("{", "line 2 is '{'; expected"),
-        ('{"question": "1?"}', "line 2 is"),
-        ("[1]", "line 2 is"),
-        ('{"question": 1, "response": "x"}', "line 2 is"),
-        ('{"question": "1?", "response": " "}', "line 2: the response is empty"),
+        ("{", "line 2: Expecting property name"),
+        ('{"question": "1?"}', 'line 2: found {"question": "1?"}; expected'),
+        ("[1]", "line 2: found [1]; expected"),
+        ('{"question": 1, "response": "x"}', "line 2: found"),
+        ('{"question": "1?", "response": " "}', "neither empty"),
     ],
 )
 def test_a_bad_line_is_named(line, error, lines, tmp_path, capsys):
