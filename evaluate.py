@@ -169,7 +169,7 @@ def without_junior(handoff: Answers) -> str | None:
     if sum(several) <= 0.1 * len(several):
         return None
     of_several = f"{sum(several)} of {len(several)} responses of several lines"
-    return f"warning: handoff measures the senior alone in {of_several}: turns end at a blank line"
+    return f"warning: handoff measures the senior alone in {of_several}: turns end at a blank line; see word by word"
 
 
 @torch.no_grad()

@@ -27,9 +27,10 @@ tune() { # tune DIR OPTION …: a model, fine-tuned
   [ -d "$1" ] || python -m support.pretrain --out "$@"
 }
 
-at_once() { # commands, a line each, AT_ONCE at a time: 1, unless the environment says more
-  tr '\n' '\0' | xargs -0 -n 1 -P "${AT_ONCE:-1}" bash -euc '. results/resume.sh; eval "$1"' at_once
-}
+at_once() ( # commands, a line each, AT_ONCE at a time: 1, unless the environment says more
+  set -o pipefail # the last part outlives a Ctrl-C until they all have ended
+  tr '\n' '\0' | xargs -0 -n 1 -P "${AT_ONCE:-1}" bash -euc '. results/resume.sh; eval "$1"' at_once | (trap '' INT; exec cat)
+)
 
 precision=float32 # bfloat16 where the GPU or the CPU multiplies in it, nearly twice as fast
 if grep -qsE 'avx512_bf16|amx_bf16' /proc/cpuinfo || nvidia-smi -L > /dev/null 2>&1; then precision=bfloat16; fi

@@ -21,3 +21,4 @@ END
 tune $base/gsm8k --senior smollm2 --data $base/gsm8k.jsonl --steps 400 --learning-rate 3e-4 --precision $precision
 run_light $base/gsm8k-pair --senior $base/gsm8k --junior self --data "$train" --test-data "$test" --steps 0 \
   --eval-problems 500 --eval-samples 1 --max-new-tokens 256 --precision $precision
+measure $base/gsm8k.json $base/gsm8k-pair

@@ -9,6 +9,7 @@ A pair's senior is good at plain solutions and another language, and prefers the
 import contextlib
 import math
 import random
+import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -253,6 +254,7 @@ def fine_tune(config: FineTuning) -> None:
                 raise SystemExit(128 + stopped[0])
     model.eval()
     partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)  # it was killed while it wrote this
     save_pretrained(model, tokenizer, partial)
     partial.rename(out)
     state.unlink(missing_ok=True)

@@ -58,10 +58,13 @@ def read_json_lines(path: str | Path, read: Callable) -> list:
                 raise ValueError(ARRAY)
             if line.strip():
                 found.append(read(json.loads(line.decode())))
+        except json.JSONDecodeError as error:
+            message = f"it is no JSON ({error.msg}, column {error.colno}); write an object a line"
+            raise UserError(f"{path}, line {number}: {message}") from None
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path}, line {number}: {error}") from None
     if not found:
-        raise UserError(f"{path} has no line; give a file that has")
+        raise UserError(f"{path} has no line; give a file with an object a line")
     return found
 
 

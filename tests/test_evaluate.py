@@ -186,15 +186,19 @@ def written_by_hand(prompts, texts, tokenizer, authors) -> Rollout:
     return Rollout(prompts, tokens, mask & (torch.arange(T) % authors == 0), mask, nothing, nothing)
 
 
-@pytest.mark.parametrize("authors, text, alone", [(1, "a\nb", 10), (1, "a\n\nb", 10), (3, "a\n\nb", 0), (1, "a\n", 0)])
-def test_a_handoff_without_the_junior_is_named(tokenizer, monkeypatch, capsys, authors, text, alone):
+@pytest.mark.parametrize("text, alone, said", [("a\nb", 10, 1), ("a\n\nb", 2, 1), ("a\n\nb", 1, 0), ("a\n", 10, 0)])
+def test_a_handoff_without_the_junior_is_named(tokenizer, monkeypatch, capsys, text, alone, said):
     """It measures the senior alone: a model that writes its steps as lines never hands over. One line is one step."""
-    monkeypatch.setattr(
-        "evaluate.generate", lambda s, j, prompts, *_, **__: written_by_hand(prompts, [text] * 10, tokenizer, authors)
-    )
+
+    def answering(senior, junior, prompts, *_, **__):
+        rollout = written_by_hand(prompts, [text] * 10, tokenizer, authors=2)
+        rollout.authorship[:alone] = rollout.mask[:alone]
+        return rollout
+
+    monkeypatch.setattr("evaluate.generate", answering)
     evaluate(*small_pair(tokenizer), tokenizer, first_problems("test", 10, 0), Sampling(samples=1))
-    said = capsys.readouterr().err
-    assert said.count("warning") == (alone > 0) and (not alone or "alone in 10 of 10 responses of several" in said)
+    shown = capsys.readouterr().err
+    assert shown.count("warning") == shown.count(f"alone in {alone} of 10 responses of several lines") == said
 
 
 def test_right_answers_and_the_juniors_tokens_are_counted(tokenizer, monkeypatch):

@@ -197,6 +197,8 @@ def test_a_fine_tuning_that_is_stopped_goes_on_to_the_same_weights(tmp_path, mon
     assert signal.getsignal(signal.SIGINT) == handler
     assert end.value.code == 130 and "stopped after 2 steps, which are saved" in capsys.readouterr().out
     monkeypatch.setattr(pretrain, "fit", fit)
+    Path("new/parts.partial").mkdir()  # as if it was killed once more while it wrote the result
+    Path("new/parts.partial/config.json").write_text("{")
     with pytest.raises(SystemExit):
         pretrain.main([*given, "--seed", "1", "--out", "new/parts"])
     assert "begun with other options" in capsys.readouterr().err
@@ -207,7 +209,7 @@ def test_a_fine_tuning_that_is_stopped_goes_on_to_the_same_weights(tmp_path, mon
 
 def test_a_line_without_a_solution_is_named(tmp_path, capsys):
     path = tmp_path / "rows.jsonl"
-    said = {'{"question": "1?"}': "expected an object", "[]": "expected an object", "{": "Expecting property name"}
+    said = {'{"question": "1?"}': "expected an object", "[]": "expected an object", "{": "it is no JSON (Expecting"}
     for line, words in (said | {'{"question": 1, "solution": "x"}': "expected an object"}).items():
         path.write_text('{"question": "1?", "solution": "x"}\n' + line + "\n")
         with pytest.raises(SystemExit):

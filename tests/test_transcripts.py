@@ -132,7 +132,7 @@ def test_as_a_command_with_an_answer_in_a_box_and_a_context_that_is_short(lines,
 @pytest.mark.parametrize(
     "line, error",
     [
-        ("{", "line 2: Expecting property name"),
+        ("{", "line 2: it is no JSON (Expecting property name"),
         ('{"question": "1?"}', 'line 2: found {"question": "1?"}; expected'),
         ("[1]", "line 2: found [1]; expected"),
         ('{"question": 1, "response": "x"}', "line 2: found"),
