@@ -1,8 +1,8 @@
 #!/bin/bash
 # Make smollm2-*.json again, but for those of the other scripts: SmolLM2-135M that was taught one of two languages, then tandem
 # RL, plain RL, and plain RL with a KL penalty (README.md, "A pretrained model").
-# AT_ONCE=10 took 12 minutes on one H200, beside other work. On 2 cores, where a step takes some 20 seconds and a measurement
-# some 5 minutes, expect 10 hours. A run takes 3 GB of disk until it is measured. Ctrl-C ends it; the same command goes on.
+# AT_ONCE=10 took 12 minutes on one H200, beside other work. On 2 cores, where a step takes some 22 seconds and a measurement
+# some 9 minutes, expect 12 hours. A run takes 3 GB of disk until it is measured. Ctrl-C ends it; the same command goes on.
 set -eu
 cd "$(dirname "$0")/.."
 . results/resume.sh

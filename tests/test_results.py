@@ -83,7 +83,7 @@ def test_the_tables_are_recomputed_from_five_seeds_an_arm_on_500_problems(world,
         assert (run.problems, run.samples) == (500, 4) and run.handoff_curve and run.before["handoff_curve"]
 
 
-@pytest.mark.parametrize("world", [*WORLDS, "smollm2-jargon", "smollm2-mirrored"])
+@pytest.mark.parametrize("world", [*WORLDS, "closeness", "smollm2-jargon", "smollm2-mirrored"])
 def test_the_figures_are_those_of_the_results(world, tmp_path):
     matplotlib = pytest.importorskip("matplotlib")
     committed = (RESULTS / f"{world}.svg").read_bytes()
@@ -155,6 +155,31 @@ def test_the_statements_on_phrasings():
     assert f"Its solo differs from plain RL's by {signed(paired(penalty, plain, SOLO))}, and" in PAGE_TEXT
     assert f"handoff step by step by {signed(paired(penalty, plain, HANDOFF))}. Strict" in PAGE_TEXT
     assert f"ahead of it in handoff by {signed(paired(step, penalty, HANDOFF))}. So" in PAGE_TEXT
+
+
+def test_the_front_of_closeness_is_recomputed():
+    groups, columns = groups_of("closeness"), (0, 1, 2, 3, 6)
+    tandem, plain, *penalties = groups.values()
+    labels = ["tandem RL", "plain RL", *(f"KL penalty {runs[0].config['kl_coef']:g}" for runs in penalties)]
+    assert labels[2:] == [f"KL penalty {coef}" for coef in (0.003, 0.01, 0.03, 0.1, 0.3)]
+    for label, runs in zip(["before", *labels], [None, *groups.values()], strict=True):
+        column = cells([run.after for run in runs] if runs else [tandem[0].before])
+        assert f"| {label} | {' | '.join(column[i] for i in columns)} |" in PAGE_LINES
+    for runs in groups.values():
+        assert [run.seed for run in runs] == [*range(5)] and {run.config["junior"] for run in runs} == {
+            "runs/closeness/parrot"
+        }
+        assert {(run.problems, run.samples, run.config["steps"]) for run in runs} == {(500, 4, 250)}
+        assert runs == tandem or mean(runs, KL) > mean(tandem, KL) + 0.05
+    handoffs, largest = [mean(runs, HANDOFF) for runs in penalties], penalties[-1]
+    assert handoffs == sorted(handoffs) and f"up to {handoffs[-1]:.3f} at 0.3" in PAGE_TEXT
+    low = "{:.3f} [{:.3f}, {:.3f}]".format(*paired(tandem, largest, SOLO))
+    assert f"solo is lower than with tandem RL by {low}" in PAGE_TEXT
+    assert f"above that of the largest penalty by {signed(paired(tandem, largest, HANDOFF))}" in PAGE_TEXT
+    assert f"the smallest of all, {mean(tandem, KL):.3f}" in PAGE_TEXT
+    assert f"Solo differs from plain RL's by {signed(paired(tandem, plain, SOLO))}. " in PAGE_TEXT
+    found = f"Handoff is {mean(tandem, HANDOFF):.3f} with tandem RL, and at most {handoffs[-1]:.3f} with one of five"
+    assert found in PAGE_TEXT
 
 
 @pytest.mark.parametrize("language, left", [("jargon", "8%"), ("mirrored", "15%")])
@@ -331,6 +356,10 @@ def test_the_numbers_of_the_first_page_are_recomputed():
     within = [max(map(abs, paired(*both, SOLO)[1:])) for both in arms]
     gain, loss = paired(step, plain, HANDOFF)[0], -paired(step, plain, SOLO)[0]
     alone, tandem, control = curve_mean(jargon_tandem, "0.0"), mean(work_tandem, HANDOFF), mean(work_plain, HANDOFF)
+    closest = groups_of("closeness")
+    best = max(mean(runs, HANDOFF) for name, runs in closest.items() if name.startswith("kl-"))
+    mirrored = groups_of("smollm2-mirrored")
+    lost = -100 * paired(mirrored["mirrored-word"], mirrored["mirrored-solo"], SOLO)[0]
     phrases = [
         f"within ±{within[0]:.3f} in `jargon` and ±{within[1]:.3f} in `work`",
         f"the pair solves {mean(jargon_tandem, HANDOFF):.3f}, the junior alone {alone:.3f}",
@@ -338,8 +367,26 @@ def test_the_numbers_of_the_first_page_are_recomputed():
         f"gain {100 * gain:.0f} points of handoff and lose {100 * loss:.0f} points of solo",
         f"with the paper's word schedule handoff differs by {signed(paired(word, plain, HANDOFF))}",
         f"with a KL penalty instead of a partner by {signed(paired(penalty, plain, HANDOFF))}",
+        f"handoff is {mean(closest['word'], HANDOFF):.3f} with tandem RL, at most {best:.3f} with one of five penalties",
+        f"One costs {lost:.0f} points of solo",
     ]
     assert not [phrase for phrase in phrases if phrase not in " ".join(FIRST_PAGE.split())]
+
+
+def test_the_pretrained_model_of_the_first_page_ended_as_five_seeds_predict():
+    """Its run was on 2 cores; those seeds were on a GPU, from another fine-tuning by the same commands."""
+    ((run,),), seeds = groups_of("smollm2").values(), groups_of("smollm2-jargon")["jargon-word"]
+    for label, measured in (("before", run.before), ("after", run.after)):
+        row = " | ".join(f"{look_up(measured, path):.3f}" for path in (SOLO, HANDOFF, KL, JARGON_RATE))
+        assert f"| {label} | {row} |" in FIRST_PAGE.splitlines()
+    assert (run.problems, run.samples) == (100, 1) and run.config["steps"] == seeds[0].config["steps"] == 24
+    assert "solo and handoff within ±0.15, and in the end a KL below 1.1 and a jargon" in " ".join(FIRST_PAGE.split())
+    for measure, most in ((KL, 1.1), (JARGON_RATE, 0.3)):
+        half = STUDENT_T[4 - 1] * statistics.stdev(values(seeds, measure)) * math.sqrt(1 + 1 / 5)
+        assert mean(seeds, measure) + half < most and look_up(run.after, measure) < most
+    for measure in (SOLO, HANDOFF):
+        assert abs(look_up(run.after, measure) - mean(seeds, measure)) < 0.15
+        assert abs(look_up(run.before, measure) - look_up(seeds[0].before, measure)) < 0.15
 
 
 def test_the_table_of_the_study_is_recomputed_from_its_answers():
