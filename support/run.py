@@ -88,6 +88,7 @@ class Run:
     def stop(self, number: int, frame) -> None:
         """The first Ctrl-C or SIGTERM lets a step end and be saved; the second, or where nothing is unsaved, stops at once."""
         if not self.in_step or self.stopped:
+            sys.unraisablehook = lambda _: None  # a progress bar that is just being made has nothing to say of its end
             raise SystemExit(128 + number)
         self.stopped = number
         if self.first:

@@ -195,6 +195,20 @@ def test_stopped_while_measuring_before_it_stops_at_once_and_begins_again(whole,
     assert_same_run(out, whole)
 
 
+def test_stopped_while_a_progress_bar_is_made_it_says_no_more_than_how_to_go_on(tmp_path):
+    """A bar without all of its attributes complains when it is deleted."""
+    script = f"""
+import signal, sys, tqdm
+sys.path.insert(0, {str(ROOT)!r})
+import train
+tqdm.std.tqdm._get_free_pos = lambda *_: signal.raise_signal(signal.SIGTERM)
+train.main({[*SHORT, "--out", str(tmp_path / "run")]!r})"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 143 and done.stderr.endswith(
+        f"is of step 0: python train.py --resume {tmp_path}/run goes on\n"
+    )
+
+
 def test_stopped_while_measuring_along_the_way_it_stops_at_once_and_measures_again_once(along, tmp_path, monkeypatch):
     out, labels, evaluate = tmp_path / "run", [], train.evaluate
 
