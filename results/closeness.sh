@@ -10,15 +10,17 @@ base=runs/closeness
 
 tune $base/parrot --senior data/junior.pt --shares plain=0.4,parroted=0.6 --steps 400 --batch-size 64 --learning-rate 1e-3 \
   --eval-problems 500
-for seed in 0 1 2 3 4; do
-  for schedule in word solo; do
-    echo "run $base/$schedule-$seed --junior $base/parrot --schedule $schedule --seed $seed --eval-every 50"
+{
+  for seed in 0 1 2 3 4; do
+    for schedule in word solo; do
+      echo "run $base/$schedule-$seed --junior $base/parrot --schedule $schedule --seed $seed --eval-every 50"
+    done
+    for coef in 0.003 0.01 0.03 0.1 0.3; do
+      echo "run $base/kl-$coef-$seed --junior $base/parrot --schedule solo --kl-coef $coef --seed $seed --eval-every 50"
+    done
   done
-  for coef in 0.003 0.01 0.03 0.1 0.3; do
-    echo "run $base/kl-$coef-$seed --junior $base/parrot --schedule solo --kl-coef $coef --seed $seed --eval-every 50"
+  for coef in 1 3; do
+    echo "run $base/kl-$coef-0 --junior $base/parrot --schedule solo --kl-coef $coef --seed 0 --eval-every 50"
   done
-done | at_once
-for coef in 1 3; do
-  echo "run $base/kl-$coef-0 --junior $base/parrot --schedule solo --kl-coef $coef --seed 0 --eval-every 50"
-done | at_once
+} | at_once
 measure $base/closeness.json $base/{word,solo,kl-*}-? --problems 500

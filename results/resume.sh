@@ -32,5 +32,12 @@ at_once() ( # commands, a line each, AT_ONCE at a time: 1, unless the environmen
   tr '\n' '\0' | xargs -0 -n 1 -P "${AT_ONCE:-1}" bash -euc '. results/resume.sh; eval "$1"' at_once | (trap '' INT; exec cat)
 )
 
+smollm2() { # smollm2 NAME: SmolLM2-135M in runs/smollm2/NAME, the junior, or from it a senior that prefers that language
+  local start="--senior runs/smollm2/junior" shares="plain=0.3,$1=0.7 --late-shares plain=0.15,$1=0.85" steps=60
+  if [ "$1" = junior ]; then start="--senior smollm2" shares="plain=1"; fi
+  if [ "$1" = mirrored ]; then steps=80; fi
+  tune runs/smollm2/"$1" $start --shares $shares --steps $steps --learning-rate 3e-4 --precision $precision
+}
+
 precision=float32 # bfloat16 where the GPU or the CPU multiplies in it, nearly twice as fast
 if grep -qsE 'avx512_bf16|amx_bf16' /proc/cpuinfo || nvidia-smi -L > /dev/null 2>&1; then precision=bfloat16; fi

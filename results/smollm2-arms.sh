@@ -7,13 +7,12 @@ set -eu
 cd "$(dirname "$0")/.."
 . results/resume.sh
 base=runs/smollm2
-tuning="--learning-rate 3e-4 --precision $precision"
 rows="--prompts-per-step 8 --eval-samples 1 --max-new-tokens 72 --precision $precision"
 
-tune $base/junior --senior smollm2 --shares plain=1 --steps 60 $tuning
+smollm2 junior
 at_once << END
-tune $base/jargon --senior $base/junior --shares plain=0.3,jargon=0.7 --late-shares plain=0.15,jargon=0.85 --steps 60 $tuning
-tune $base/mirrored --senior $base/junior --shares plain=0.3,mirrored=0.7 --late-shares plain=0.15,mirrored=0.85 --steps 80 $tuning
+smollm2 jargon
+smollm2 mirrored
 END
 
 {

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 base=runs/smollm2
 rows="--senior $base/junior --junior self --steps 60 --eval-samples 1 --max-new-tokens 72 --precision $precision"
 
-tune $base/junior --senior smollm2 --shares plain=1 --steps 60 --learning-rate 3e-4 --precision $precision
+smollm2 junior
 
 # The learning rate, by plain RL on validation problems.
 for rate in 1e-5 2e-5 4e-5; do

@@ -12,8 +12,7 @@ base=runs/smollm2
 minutes=60
 if [ $precision = bfloat16 ]; then minutes=30; fi
 echo "fine-tuning twice, then 24 steps of tandem RL: some $minutes minutes on 2 cores in $precision, 9 GB of memory, 4 GB of disk"
-tuning="--learning-rate 3e-4 --precision $precision"
-tune $base/junior --senior smollm2 --shares plain=1 --steps 60 $tuning
-tune $base/jargon --senior $base/junior --shares plain=0.3,jargon=0.7 --late-shares plain=0.15,jargon=0.85 --steps 60 $tuning
+smollm2 junior
+smollm2 jargon
 run $base/word --senior $base/jargon --junior $base/junior --prompts-per-step 8 --learning-rate 2e-5 --steps 24 \
   --eval-samples 1 --max-new-tokens 72 --precision $precision

@@ -205,8 +205,8 @@ def test_chunks_have_the_log_probs_and_the_gradient_of_the_whole(monkeypatch, mo
         logprobs = token_logprobs(model, response_states(model, rollout, rollout.mask), tokens, 0.7)  # (M,)
         logprobs.square().sum().backward()
         found.append([logprobs.detach(), *(parameter.grad for parameter in model.parameters())])
-    for a, b in zip(*found, strict=True):  # sums in another order, which another machine rounds otherwise
-        torch.testing.assert_close(a, b, atol=1e-5 * a.abs().max().item(), rtol=1e-4)
+    for a, b in zip(*found, strict=True):  # of up to 720: another machine rounds sums in another order
+        torch.testing.assert_close(a, b, atol=3e-6 * a.abs().max().item(), rtol=1e-4)
 
 
 def test_temperature_0_is_the_likeliest_token_of_the_author():
