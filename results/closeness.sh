@@ -1,13 +1,13 @@
 #!/bin/bash
 # Make closeness.json again: a junior that imitates jargon without understanding it, and tandem RL beside plain RL with seven KL
-# penalties (README.md, "Where closeness isn't enough"). AT_ONCE=2 took 80 minutes on 2 cores, beside other work. Ctrl-C ends
-# it; the same command goes on.
+# penalties (README.md, "Where closeness isn't enough"). Ctrl-C ends it; the same command goes on.
 set -eu
 cd "$(dirname "$0")/.."
 . results/resume.sh
 export OMP_NUM_THREADS=1
 base=runs/closeness
 
+echo "37 runs: AT_ONCE=2 took 80 minutes on 2 cores, beside other work"
 tune $base/parrot --senior data/junior.pt --shares plain=0.4,parroted=0.6 --steps 400 --batch-size 64 --learning-rate 1e-3 \
   --eval-problems 500
 {

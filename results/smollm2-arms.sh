@@ -1,14 +1,14 @@
 #!/bin/bash
 # Make smollm2-*.json again, but for those of the other scripts: SmolLM2-135M that was taught one of two languages, then tandem
 # RL, plain RL, and plain RL with a KL penalty (README.md, "A pretrained model").
-# AT_ONCE=10 took 12 minutes on one H200, beside other work. On 2 cores, where a step takes some 22 seconds and a measurement
-# some 9 minutes, expect 12 hours. A run takes 3 GB of disk until it is measured. Ctrl-C ends it; the same command goes on.
+# On 2 cores a step takes some 22 seconds and a measurement some 9 minutes. Ctrl-C ends it; the same command goes on.
 set -eu
 cd "$(dirname "$0")/.."
 . results/resume.sh
 base=runs/smollm2
 rows="--prompts-per-step 8 --eval-samples 1 --max-new-tokens 72 --precision $precision"
 
+echo "30 runs: some 12 hours on 2 cores; AT_ONCE=10 took 12 minutes on one H200; a run takes 3 GB of disk until it is measured"
 smollm2 junior
 at_once << END
 smollm2 jargon

@@ -1,13 +1,13 @@
 #!/bin/bash
-# SmolLM2-135M with a frozen copy of itself as the junior, the paper's own pairing: word and step beside plain RL. On a GPU
-# give AT_ONCE=8. A run takes 3 GB of disk until it is measured. Ctrl-C ends it; the same command goes on. No result of it
-# is claimed yet.
+# SmolLM2-135M with a frozen copy of itself as the junior, the paper's own pairing: word and step beside plain RL. Ctrl-C ends
+# it; the same command goes on. No result of it is claimed yet.
 set -eu
 cd "$(dirname "$0")/.."
 . results/resume.sh
 base=runs/smollm2
 rows="--senior $base/junior --junior self --steps 60 --eval-samples 1 --max-new-tokens 72 --precision $precision"
 
+echo "12 runs: some 9 hours on 2 cores; on a GPU give AT_ONCE=8; a run takes 3 GB of disk until it is measured"
 smollm2 junior
 
 # The learning rate, by plain RL on validation problems.
