@@ -79,7 +79,10 @@ def load_matplotlib():
 
 
 def save(figure, path: str | Path) -> None:
+    """Write a figure, then give its memory back: pyplot holds every figure until it is closed."""
     try:
         figure.savefig(path, dpi=150, metadata={"Date": None})
     except (OSError, ValueError) as error:
         raise UserError(f"{path} can't be drawn ({error}); give the path of a .png or .svg") from None
+    finally:
+        load_matplotlib().close(figure)

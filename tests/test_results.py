@@ -91,6 +91,7 @@ def test_the_figures_are_those_of_the_results(world, tmp_path):
         pytest.skip("another version of matplotlib draws otherwise")
     draw_comparison(groups_of(world), tmp_path / "drawn.svg")
     assert (tmp_path / "drawn.svg").read_bytes() == committed
+    assert not importlib.import_module("matplotlib.pyplot").get_fignums()  # none stays open, in memory
 
 
 def test_the_statements_on_jargon():

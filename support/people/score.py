@@ -323,4 +323,3 @@ def draw(scores: dict, path: str | Path) -> None:
             low, high = (value, value) if None in (low, high) else (low, high)
             axis.errorbar(i, value, [[value - low], [high - value]], color=f"C{i}", marker="o", capsize=4)
     save(figure, path)
-    plt.close(figure)
