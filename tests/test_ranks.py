@@ -125,8 +125,7 @@ def pair(tmp_path_factory) -> Path:
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port", free_port()]
     words = [*launch, ROOT / "train.py", *SHORT, "--steps=3", "--eval-every=2", "--out", out]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
-    print(done.stdout, done.stderr)
-    assert done.returncode == 0 and "Traceback" not in done.stderr
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stdout + done.stderr
     for once in ("\nbefore\n", "\nafter\n", "problems: generated", "everything is in"):
         assert done.stdout.count(once) == 1
     assert done.stderr.count("device: cpu") == 1 and done.stderr.count("evaluating after:   0%|") == 1
