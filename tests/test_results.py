@@ -25,7 +25,7 @@ from support.pretrain import PLAIN_JUNIOR, FineTuning, train_base
 from support.results import IGNORED, MEASURES, STUDENT_T, Run, group_runs, interval, is_plain_rl, look_up, read_results
 from train import Config
 
-SOLO, HANDOFF, _, KL, _, CROSS_ENTROPY, JARGON_RATE, _ = [path for _, path, _ in MEASURES]
+SOLO, HANDOFF, HANDOFF_WORD, KL, _, CROSS_ENTROPY, JARGON_RATE, _ = [path for _, path, _ in MEASURES]
 TENTHS = [str(tenth / 10) for tenth in range(11)]
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
@@ -66,6 +66,12 @@ def signed(summary: tuple[float, float, float], digits: int = 3) -> str:
     return f"{mean} [{low}, {high}]"
 
 
+def rows_of(*tables: str) -> list[str]:
+    """The tables' lines as the page has them."""
+    lines = [re.sub(" +", " ", line) for table in tables for line in table.splitlines()]
+    return [line for line in lines if line.startswith("|") and "---" not in line]
+
+
 def span(shares: list[float]) -> str:
     return f"{min(shares):.0%} to {max(shares):.0%}"
 
@@ -73,10 +79,8 @@ def span(shares: list[float]) -> str:
 @pytest.mark.parametrize("world, arms", [("jargon", 2), ("work", 2), ("phrasings", 3)])
 def test_the_tables_are_recomputed_from_five_seeds_an_arm_on_500_problems(world, arms):
     groups = groups_of(world)
-    text = results_table(groups) + "\n" + difference_table(groups, None)
-    rows = [re.sub(" +", " ", row) for row in text.splitlines() if row.startswith("|")]
-    assert len(rows) == 2 + 8 + 2 + 10
-    assert not [row for row in rows if row not in PAGE_LINES and "---" not in row]
+    rows = rows_of(results_table(groups), difference_table(groups, None))
+    assert len(rows) == 1 + 8 + 1 + 10 and not [row for row in rows if row not in PAGE_LINES]
     assert [sorted(run.seed for run in runs) for runs in groups.values()] == [[0, 1, 2, 3, 4]] * arms
     for run in [run for runs in groups.values() for run in runs]:
         assert (run.problems, run.samples) == (500, 4) and run.handoff_curve and run.before["handoff_curve"]
@@ -194,10 +198,7 @@ def test_the_tables_of_the_pretrained_model_are_recomputed(language, left):
     best = {name: groups[f"{language}-{name}"] for name in ("word", "solo", "kl-0.1")}
     tandem, plain, penalty = best.values()
     shown = {f"{language}-{name}": runs for name, runs in best.items()}
-    rows = [
-        re.sub(" +", " ", row) for row in (results_table(shown) + "\n" + difference_table(shown, None)).splitlines()
-    ]
-    rows = [row for row in rows if row.startswith("|") and "---" not in row]
+    rows = rows_of(results_table(shown), difference_table(shown, None))
     assert len(rows) == 1 + 8 + 1 + 10 and not [row for row in rows if row not in PAGE_LINES]
     assert [[run.seed for run in runs] for runs in (tandem, plain, penalty)] == [[*range(5)], [*range(5)], [0]]
     for run in [run for runs in groups.values() for run in runs]:
@@ -237,7 +238,7 @@ def test_the_statements_on_the_pretrained_model():
     assert f"it finishes {tenths[0]}, and {tenths[1]} after `mirrored`" in PAGE_TEXT
     assert "At nine tenths they are {:.0%} and {:.0%}".format(*(curve["0.9"] for curve in curves)) in PAGE_TEXT
     assert {f"{curve['0.0']:.0%}" for curve in curves} == {"58%"} and "it solves 58% alone" in PAGE_TEXT
-    (self_paired, *_) = read_results(RESULTS / "smollm2-self.json")  # before, the senior is this junior
+    (self_paired,) = read_results(RESULTS / "smollm2-self-60.json")  # before, the senior is this junior
     assert self_paired.config["senior"] == tandem[0][0].config["junior"] and self_paired.problems == 500
     assert f"The junior alone solves {look_up(self_paired.before, SOLO):.3f} of these problems" in PAGE_TEXT
     for run, rate in zip(read_results(RESULTS / "smollm2-search.json"), ("2e-5", "4e-5"), strict=True):
@@ -246,6 +247,51 @@ def test_the_statements_on_the_pretrained_model():
         assert f"at {rate} solo {solo:.3f}, handoff {handoff:.3f} and jargon in {jargon_rate:.1%}" in PAGE_TEXT
     (gsm8k,) = read_results(RESULTS / "smollm2-gsm8k.json")
     assert f"the model solves {look_up(gsm8k.after, SOLO):.1%} of {gsm8k.problems} test problems" in PAGE_TEXT
+
+
+def test_the_table_of_the_pretrained_model_with_a_copy_of_itself_is_recomputed():
+    groups = groups_of("smollm2-self")
+    rows = rows_of(results_table(groups))
+    assert len(rows) == 1 + 8 and not [row for row in rows if row not in PAGE_LINES]
+    expected = {"senior": "runs/smollm2/copy", "junior": "self", "prompts_per_step": 16, "group_size": 8}
+    expected |= {"steps": 120, "learning_rate": 2e-5, "kl_coef": 0.0}
+    (word,), (step,), (plain,) = (groups[f"self-{schedule}"] for schedule in ("word", "step", "solo"))
+    arms = {"word": word, "step": step, "solo": plain}
+    for schedule, run in arms.items():
+        assert (expected | {"schedule": schedule}).items() <= run.config.items() and run.before == plain.before
+        assert (run.seed, run.problems, run.samples, len(run.curve["reward"])) == (0, 500, 1, 120)
+    rates = {path: [plain.before, *(run.after for run in arms.values())] for path in (SOLO, HANDOFF, HANDOFF_WORD)}
+    rates = {path: [look_up(measured, path) for measured in found] for path, found in rates.items()}
+    errors = {f"{math.sqrt(rate * (1 - rate) / 500):.3f}" for found in rates.values() for rate in found}
+    assert errors == {"0.022"} and "each of the rates has a standard error of 0.022" in PAGE_TEXT
+    gaps = {path: max(found[1:]) - min(found[1:]) for path, found in rates.items()}
+    assert max(gaps.values()) == gaps[SOLO] < 1.2 * math.hypot(0.022, 0.022)  # "about one standard error"
+    assert f"the largest difference between the arms, {gaps[SOLO]:.3f} in solo" in PAGE_TEXT
+    alone, *solo = rates[SOLO]
+    pairs = [(both, own) for path in (HANDOFF, HANDOFF_WORD) for both, own in zip(rates[path][1:], solo, strict=True)]
+    assert all(alone < both < own for both, own in pairs)
+    assert f"between the copy's own {alone:.3f} and the senior's solo" in PAGE_TEXT
+    reward = lambda run, part: f"{statistics.fmean(run.curve['reward'][part]):.2f}"
+    first, last = slice(20), slice(-20, None)
+    assert f"plain RL's rollouts rises from {reward(plain, first)} to {reward(plain, last)}." in PAGE_TEXT
+    assert reward(word, first) == reward(step, first)
+    ends = f"from {reward(word, first)} to {reward(word, last)} (`word`) and to {reward(step, last)} (`step`)"
+    assert f"Where the copy writes in them, too, it rises {ends}" in PAGE_TEXT
+
+
+def test_the_search_and_the_shorter_run_of_the_pretrained_model_with_a_copy_of_itself():
+    search = read_results(RESULTS / "smollm2-self-search.json")
+    (shorter,) = read_results(RESULTS / "smollm2-self-60.json")
+    shared = {"senior": "runs/smollm2/junior", "junior": "self", "schedule": "solo", "steps": 60}
+    assert all(shared.items() <= run.config.items() for run in (*search, shorter))
+    assert [run.config["learning_rate"] for run in search] == [1e-5, 2e-5, 4e-5]
+    assert {(run.problems, run.config["eval_split"]) for run in search} == {(200, "validation")}
+    solo = values(search, SOLO)
+    said = "solo {:.3f} at 1e-5, {:.3f} at 2e-5 and {:.3f} at 4e-5".format(*solo)
+    assert f"{said}, from {look_up(search[0].before, SOLO):.3f} before" in PAGE_TEXT and max(solo) == solo[1]
+    ends = [look_up(m, path) for path in (SOLO, HANDOFF) for m in (shorter.before, shorter.after)]
+    assert "went from {:.3f} to {:.3f}, and handoff from {:.3f} to {:.3f}".format(*ends) in PAGE_TEXT
+    assert (shorter.problems, shorter.samples, shorter.config["learning_rate"]) == (500, 1, 2e-5)
 
 
 def shown_ablations() -> list[str]:
@@ -369,8 +415,8 @@ def test_the_numbers_of_the_first_page_are_recomputed():
     phrases = [
         f"within ±{within[0]:.3f} in `jargon` and ±{within[1]:.3f} in `work`",
         f"the pair solves {mean(jargon_tandem, HANDOFF):.3f}, the junior alone {alone:.3f}",
-        f"after 250 steps handoff is {tandem:.3f} with tandem RL and {control:.3f} with plain RL",
-        f"gain {100 * gain:.0f} points of handoff and lose {100 * loss:.0f} points of solo",
+        f"handoff is {tandem:.3f}, and {control:.3f} with plain RL, which",
+        f"Strict turns gain {100 * gain:.0f} points of handoff and lose {100 * loss:.0f} points of solo",
         f"with the paper's word schedule handoff differs by {signed(paired(word, plain, HANDOFF))}",
         f"with a KL penalty instead of a partner by {signed(paired(penalty, plain, HANDOFF))}",
         f"handoff is {mean(closest['word'], HANDOFF):.3f} with tandem RL, at most {best:.3f} with one of seven penalties",
@@ -411,7 +457,7 @@ PARSERS = {"train.py": Config, "evaluate.py": compare.Options, "support.pretrain
 PEOPLE = {"make": study.Options, "machine": machine.Options, "score": score.Options, "page": page.Options}
 COMMANDS = {  # that a script runs, by program
     "ablations": (80, 2, 0), "closeness": (37, 1, 1), "jargon": (10, 2, 0), "paper": (1, 0, 0), "people": (2, 0, 0), "phrasings": (32, 4, 0),
-    "smollm2": (1, 0, 2), "smollm2-arms": (30, 8, 3), "smollm2-gsm8k": (1, 1, 1), "smollm2-self": (12, 5, 1),
+    "smollm2": (1, 0, 2), "smollm2-arms": (30, 8, 3), "smollm2-gsm8k": (1, 1, 1), "smollm2-self": (7, 6, 2),
     "work": (22, 3, 0)
 }  # fmt: skip
 FAKE = """#!/bin/bash
@@ -478,7 +524,7 @@ def test_a_script_goes_on_with_a_run_that_was_stopped(commands, tmp_path):
 def test_weights_are_given_back_when_a_run_is_measured_and_not_before(commands, tmp_path):
     """And nothing is put together of measures of which one failed."""
     weights = lambda: (
-        {path.parent.name for path in tmp_path.glob("runs/smollm2/*/*.pt")} - {"junior", "jargon", "mirrored"}
+        {path.parent.name for path in tmp_path.glob("runs/smollm2/*/*.pt")} - {"junior", "copy", "jargon", "mirrored"}
     )
     with pytest.raises(subprocess.CalledProcessError):
         commands("smollm2-arms.sh", fail="runs/smollm2/search-4e-5")
