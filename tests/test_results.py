@@ -262,15 +262,17 @@ def test_the_table_of_the_pretrained_model_with_a_copy_of_itself_is_recomputed()
     rates = {path: values([word, step, plain, again], path) for path in (SOLO, HANDOFF, HANDOFF_WORD)}
     largest = max(math.sqrt(rate * (1 - rate) / 500) for found in rates.values() for rate in found)
     assert f"each of the rates has a standard error of at most {largest:.3f}." in PAGE_TEXT
-    assert max(rates[HANDOFF][:2]) < 0.022 + min(rates[HANDOFF][2:])  # "no better"
+    assert max(rates[HANDOFF][:2]) < statistics.fmean(rates[HANDOFF][2:])  # "no higher than plain RL's mean"
     assert max(rates[HANDOFF_WORD][:2]) < min(rates[HANDOFF_WORD][2:])
+    spreads = [
+        max(found) - min(found) for found in (values([word, step, plain, again], m) for m in (KL, CROSS_ENTROPY))
+    ]
+    assert f"the four runs' KL and cross-entropy lie within {max(spreads):.3f}." in PAGE_TEXT
     below, apart = min(rates[SOLO][2:]) - max(rates[SOLO][:2]), rates[SOLO][3] - rates[SOLO][2]
     assert f"below both runs of plain RL, by {below:.3f} at least. These two differ by {apart:.3f}" in PAGE_TEXT
     alone = look_up(plain.before, SOLO)
-    pairs = [
-        (both, own) for path in (HANDOFF, HANDOFF_WORD) for both, own in zip(rates[path], rates[SOLO], strict=True)
-    ]
-    assert all(alone < both < own for both, own in pairs)
+    for path in (HANDOFF, HANDOFF_WORD):
+        assert all(alone < both < own for both, own in zip(rates[path], rates[SOLO], strict=True))
     assert f"between the copy's own {alone:.3f} and the senior's solo in every run" in PAGE_TEXT
     reward = lambda run, part: f"{statistics.fmean(run.curve['reward'][part]):.2f}"
     first, last = slice(20), slice(-20, None)
@@ -416,12 +418,13 @@ def test_the_numbers_of_the_first_page_are_recomputed():
     phrases = [
         f"within ±{within[0]:.3f} in `jargon` and ±{within[1]:.3f} in `work`",
         f"the pair solves {mean(jargon_tandem, HANDOFF):.3f}, the junior alone {alone:.3f}",
-        f"handoff is {tandem:.3f}, and {control:.3f} with plain RL, which",
+        f"after 250 steps handoff is {tandem:.3f}, with plain RL {control:.3f}",
         f"Strict turns gain {100 * gain:.0f} points of handoff and lose {100 * loss:.0f} points of solo",
         f"with the paper's word schedule handoff differs by {signed(paired(word, plain, HANDOFF))}",
         f"with a KL penalty instead of a partner by {signed(paired(penalty, plain, HANDOFF))}",
         f"handoff is {mean(closest['word'], HANDOFF):.3f} with tandem RL, at most {best:.3f} with one of seven penalties",
         f"One costs {lost:.0f} points of solo",
+        "With a frozen copy of itself, neither schedule brings more handoff than plain RL, and solo is lower",
     ]
     assert not [phrase for phrase in phrases if phrase not in " ".join(FIRST_PAGE.split())]
 
