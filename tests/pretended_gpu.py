@@ -152,7 +152,9 @@ class Calls(TorchFunctionMode):
 def pretended_gpu():
     """Until the end of `with` there is a GPU. Gives the log, with new counters."""
     LOG.waits, LOG.launches = Counter(), Counter()
-    cuda = mock.patch.multiple(torch.cuda, is_available=lambda: True, is_bf16_supported=lambda: True)
+    answers = dict(is_available=True, is_bf16_supported=True, is_current_stream_capturing=False)
+    # A build of torch with CUDA would ask the driver, which isn't there.
+    cuda = mock.patch.multiple(torch.cuda, **{name: lambda answer=answer: answer for name, answer in answers.items()})
     with cuda, Calls(), Operations():
         yield LOG
 
