@@ -26,7 +26,16 @@ from data.problems import Problem, jargon_rate
 from data.tokenizer import Tokenizer
 from model import GPT, autocast
 from reward import verify_batch
-from rollout import Rollout, generate, in_chunks, make_handoff, put_back, response_states, seeded, to_logprobs
+from rollout import (
+    Rollout,
+    generate,
+    in_chunks,
+    make_handoff,
+    put_back,
+    response_states,
+    seeded,
+    to_logprobs,
+)
 from tandem import Handoff, Schedule, Uniforms
 
 
@@ -73,7 +82,9 @@ class Answers:
     right: list[bool]
 
 
-def answer(senior, junior, tokenizer, problems, schedule: Schedule, sampling: Sampling, bar: tqdm) -> Answers:
+def answer(
+    senior, junior, tokenizer, problems, schedule: Schedule, sampling: Sampling, bar: tqdm
+) -> Answers:
     """`samples` responses to every problem under one schedule.
 
     p_senior is 0.5 and max_gap 32, as in the paper, whatever a run trained with: runs are to be compared.
@@ -92,7 +103,9 @@ def answer(senior, junior, tokenizer, problems, schedule: Schedule, sampling: Sa
         **sampling.distribution(tokenizer),
     )
     texts = rollout.texts(tokenizer)
-    return Answers(problems, rollout, texts, verify_batch(texts, [problem.answer for problem in problems]))
+    return Answers(
+        problems, rollout, texts, verify_batch(texts, [problem.answer for problem in problems])
+    )
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -107,26 +120,43 @@ def drift_and_legibility(senior: GPT, junior: GPT, rollout: Rollout) -> dict[str
     with. The end token counts.
     """
     mask = rollout.mask  # (N, T)
-    V, tokens, lengths = senior.config.vocab_size, rollout.tokens[mask], mask.sum(dim=1)  # (M,), (N,)
-    senior_states, junior_states = (response_states(model, rollout, mask) for model in (senior, junior))  # (M, C) each
+    V, tokens, lengths = (
+        senior.config.vocab_size,
+        rollout.tokens[mask],
+        mask.sum(dim=1),
+    )  # (M,), (N,)
+    senior_states, junior_states = (
+        response_states(model, rollout, mask) for model in (senior, junior)
+    )  # (M, C) each
 
-    def compare(senior_states: Tensor, junior_states: Tensor, tokens: Tensor) -> Tensor:  # -> (m, 3)
+    def compare(
+        senior_states: Tensor, junior_states: Tensor, tokens: Tensor
+    ) -> Tensor:  # -> (m, 3)
         senior_logprobs = to_logprobs(senior.head(senior_states), 1.0)  # (m, V)
         junior_logprobs = to_logprobs(junior.head(junior_states), 1.0)  # (m, V)
         p, q = senior_logprobs.exp(), junior_logprobs.exp()  # (m, V) each
-        kl = (p * (senior_logprobs - junior_logprobs)).sum(dim=-1)  # KL(senior‖junior) = Σ p log(p / q)
+        kl = (p * (senior_logprobs - junior_logprobs)).sum(
+            dim=-1
+        )  # KL(senior‖junior) = Σ p log(p / q)
         acceptance = torch.minimum(p, q).sum(dim=-1)  # Σ min(p, q)
         cross_entropy = -junior_logprobs.gather(1, tokens[:, None])[:, 0]
         return torch.stack((kl, acceptance, cross_entropy), dim=1)
 
     columns = in_chunks(compare, V, senior_states, junior_states, tokens).unbind(dim=1)  # (M,) each
     names = ("kl", "acceptance", "cross_entropy")
-    return {name: put_back(x, mask).sum(dim=1) / lengths for name, x in zip(names, columns, strict=True)}
+    return {
+        name: put_back(x, mask).sum(dim=1) / lengths for name, x in zip(names, columns, strict=True)
+    }
 
 
 @torch.no_grad()
 def evaluate(
-    senior: GPT, junior: GPT, tokenizer: Tokenizer, problems: list[Problem], sampling: Sampling, label: str = ""
+    senior: GPT,
+    junior: GPT,
+    tokenizer: Tokenizer,
+    problems: list[Problem],
+    sampling: Sampling,
+    label: str = "",
 ) -> tuple[dict, dict[str, Answers]]:
     """The paper's evaluation of a pair: solo, handoff (`step`, and ours, `word`), drift and legibility.
 
@@ -140,8 +170,12 @@ def evaluate(
         tqdm(total=3 * N, desc=f"evaluating {label}".strip(), unit="response", leave=False) as bar,
     ):
         for name, schedule in schedules.items():
-            some = answers[name] = answer(senior, junior, tokenizer, problems, schedule, sampling, bar)
-            right = [sum(some.right[i : i + n]) for i in range(0, N, n)]  # right samples of each problem
+            some = answers[name] = answer(
+                senior, junior, tokenizer, problems, schedule, sampling, bar
+            )
+            right = [
+                sum(some.right[i : i + n]) for i in range(0, N, n)
+            ]  # right samples of each problem
             ks = [2**i for i in range(n.bit_length())]  # 1, 2, 4 … up to the number of samples
             measures[name] = {f"pass@{k}": fmean(pass_at_k(n, c, k) for c in right) for k in ks}
             if schedule != "solo":
@@ -153,7 +187,8 @@ def evaluate(
         for rows in torch.arange(N).split(sampling.batch_size):
             parts.append(drift_and_legibility(senior, junior, solo.rollout[rows]))
     kl, acceptance, cross_entropy = (
-        torch.cat([part[name] for part in parts]).mean().item() for name in ("kl", "acceptance", "cross_entropy")
+        torch.cat([part[name] for part in parts]).mean().item()
+        for name in ("kl", "acceptance", "cross_entropy")
     )
     measures["drift"] = {"kl": kl, "acceptance": acceptance}
     measures["legibility"] = {"cross_entropy": cross_entropy}
@@ -165,7 +200,9 @@ def evaluate(
 def without_junior(handoff: Answers) -> str | None:
     """What to say where handoff is the senior's solo under another name, as the responses have no step's end."""
     no_junior = (handoff.rollout.authorship == handoff.rollout.mask).all(dim=1).tolist()  # N
-    several = [alone for alone, text in zip(no_junior, handoff.texts, strict=True) if "\n" in text.strip()]
+    several = [
+        alone for alone, text in zip(no_junior, handoff.texts, strict=True) if "\n" in text.strip()
+    ]
     if sum(several) <= 0.1 * len(several):
         return None
     of_several = f"{sum(several)} of {len(several)} responses of several lines"
@@ -175,7 +212,9 @@ def without_junior(handoff: Answers) -> str | None:
 @torch.no_grad()
 def solo_accuracy(model: GPT, tokenizer: Tokenizer, problems: list[Problem], sampling: Sampling):
     """A model's solo pass@1, and the jargon rate of its responses (None where there is no jargon)."""
-    with tqdm(total=len(problems) * sampling.samples, desc="validating", unit="response", leave=False) as bar:
+    with tqdm(
+        total=len(problems) * sampling.samples, desc="validating", unit="response", leave=False
+    ) as bar:
         answers = answer(model, model, tokenizer, problems, "solo", sampling, bar)
     return fmean(answers.right), jargon_rate(answers.texts, problems[0].world)
 
@@ -192,22 +231,30 @@ def handoff_curve(
     N, curve = len(solo.texts), {}
     with (
         autocast(sampling.precision, junior.device),
-        tqdm(total=10 * N, desc=f"handoff curve {label}".strip(), unit="response", leave=False) as bar,
+        tqdm(
+            total=10 * N, desc=f"handoff curve {label}".strip(), unit="response", leave=False
+        ) as bar,
     ):
         for tenth in range(10):
             uniforms = Uniforms(N, seeded(sampling.seed, "handoff curve", tenth), junior.device)
-            curve[str(tenth / 10)] = taken_over(junior, solo, tenth, tokenizer, sampling, uniforms, bar)
+            curve[str(tenth / 10)] = taken_over(
+                junior, solo, tenth, tokenizer, sampling, uniforms, bar
+            )
     return curve | {"1.0": fmean(solo.right)}
 
 
-def taken_over(junior, solo: Answers, tenth: int, tokenizer, sampling: Sampling, uniforms: Uniforms, bar) -> float:
+def taken_over(
+    junior, solo: Answers, tenth: int, tokenizer, sampling: Sampling, uniforms: Uniforms, bar
+) -> float:
     """The accuracy of responses that the junior finishes after so many tenths of the senior's."""
     rollout, N = solo.rollout, len(solo.texts)
     begun = []  # of each response, the senior's first tokens
     for tokens, mask in zip(rollout.tokens, rollout.mask, strict=True):
         response = tokens[mask].tolist()
         begun.append(response[: tenth * len(response) // 10])
-    order = sorted(range(N), key=lambda row: len(begun[row]))  # rows of like budgets are written together
+    order = sorted(
+        range(N), key=lambda row: len(begun[row])
+    )  # rows of like budgets are written together
     right = done = 0
     while part := order[done : done + sampling.batch_size]:
         budget = sampling.max_new_tokens - len(begun[part[0]])  # the largest of the part
@@ -235,8 +282,8 @@ def taken_over(junior, solo: Answers, tenth: int, tokenizer, sampling: Sampling,
 
 if __name__ == "__main__":
     if any(word.startswith("--transcripts") for word in sys.argv[1:]):
-        from support.transcripts import main
+        from support.people.transcripts import main
     else:
-        from support.compare import main
+        from support.reports.compare import main
 
     main()

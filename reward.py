@@ -4,9 +4,9 @@ r"""The verifier: is the final answer of a response right?  In RL this is the re
     python reward.py --file PAIRS.jsonl                       {"response", "answer"} a line, graded
 
 How it decides. `extract` takes the last balanced \boxed{...} (or \fbox), else the last `#### x`. `equivalent` is a
-ladder from cheap to dear: plain numbers as text, the same text, the same value, a proof by sympy. support/latex.py
-reads texts into values, and lists the kinds it reads; support/prover.py runs sympy. This is exact mathematics, without
-tolerance: 0.333 is not 1/3. A text that can't be read equals only the same text. support/answers.md has examples.
+ladder from cheap to dear: plain numbers as text, the same text, the same value, a proof by sympy. support/verifier/latex.py
+reads texts into values, and lists the kinds it reads; support/verifier/prover.py runs sympy. This is exact mathematics, without
+tolerance: 0.333 is not 1/3. A text that can't be read equals only the same text. support/verifier/answers.md has examples.
 
 How it is bounded. The text is model output, so it may be hostile. It is never evaluated: a tokenizer and a recursive
 descent build values, and check limits on length, depth and number size before they compute anything. sympy can't be
@@ -22,8 +22,8 @@ from fractions import Fraction
 
 from tqdm import tqdm
 
-from support import latex, prover, spelling, values
-from support.values import (
+from support.verifier import latex, prover, spelling, values
+from support.verifier.values import (
     INFINITY,
     SCALARS,
     SETS,
@@ -40,11 +40,18 @@ MAX_RESPONSE = 200_000  # characters; of a longer response only the end is searc
 MAX_COMPARISONS = 5_000  # of parts with parts, for one verdict
 MAX_WORK = prover.MAX_WORK  # of sympy for one verdict: after so much, it asks nothing more
 SALTS = "0123456789abcdef"  # of the order that the variables in a set are given, in tries
-QUESTION_WORK = 2_000  # for a question as such: the process that answers it starts in some milliseconds
-BRACE = re.compile(r"\\{1,4}(?:boxed|fbox)(?:\s{0,9}\{|\s{1,9}(?:[+-]?\.?\d[\d.,/]*|[A-Za-z]\b))|\\.|[{}]", re.DOTALL)
+QUESTION_WORK = (
+    2_000  # for a question as such: the process that answers it starts in some milliseconds
+)
+BRACE = re.compile(
+    r"\\{1,4}(?:boxed|fbox)(?:\s{0,9}\{|\s{1,9}(?:[+-]?\.?\d[\d.,/]*|[A-Za-z]\b))|\\.|[{}]",
+    re.DOTALL,
+)
 SEPARATOR = r"(?:[,;&\s$~*]|\\q?quad|\\[()\[\],;:& ]|\\text\s?\{|\}|\band\b|\\?l?or\b)"
 NAME = r"(?P<name>\\?[A-Za-z]+'?(?:_\{?\w+\}?|\(\w+\))?\s?=\s?)?"
-BETWEEN = re.compile(rf"(?=.*(?:[,;&]|quad|and|or)){SEPARATOR}*{NAME}", re.DOTALL)  # of \boxed{1}, \boxed{2}
+BETWEEN = re.compile(
+    rf"(?=.*(?:[,;&]|quad|and|or)){SEPARATOR}*{NAME}", re.DOTALL
+)  # of \boxed{1}, \boxed{2}
 BEFORE = re.compile(rf"(?:^|[^\w\\]){NAME}$")
 
 
@@ -64,7 +71,9 @@ def extract(response: str) -> str | None:
             open_braces.append(match.span() if len(match[0]) > 1 else None)
         elif match[0] == "}" and open_braces and (box := open_braces.pop()):
             content = (box[1], match.start())
-            while boxes and boxes[-1][0] > box[0]:  # a box around nothing but a box means the inner one
+            while (
+                boxes and boxes[-1][0] > box[0]
+            ):  # a box around nothing but a box means the inner one
                 start, end, inner = boxes.pop()
                 around = response[box[1] : start] + response[end : match.start()]
                 content = content if around.strip() else inner
@@ -75,7 +84,9 @@ def extract(response: str) -> str | None:
     if any(box and (not boxes or box[0] > boxes[-1][0]) for box in open_braces):
         return None
     if boxes:
-        return (one_answer(response, boxes) if len(boxes) > 1 else response[slice(*boxes[0][2])].strip()) or None
+        return (
+            one_answer(response, boxes) if len(boxes) > 1 else response[slice(*boxes[0][2])].strip()
+        ) or None
     _, found, line = response.rpartition("####")
     answer = line.strip(" \t").split("\n")[0].split("<|")[0]  # <|: a chat template's special token
     return (found and answer.strip()) or None
@@ -88,9 +99,16 @@ def one_answer(response: str, boxes: list) -> str:
         start, _, content = boxes[i]
         previous, end = boxes[i - 1][:2] if i else (start, 0)
         between = response[end:start] if start - end < 100 else ""
-        joined = BETWEEN.fullmatch(between) if response[previous:].startswith(response[start : start + 6]) else None
+        joined = (
+            BETWEEN.fullmatch(between)
+            if response[previous:].startswith(response[start : start + 6])
+            else None
+        )
         name = joined or BEFORE.search(response[max(end, start - 30) : start])
-        parts.append((name["name"] or "" if name and (parts or joined) else "") + response[slice(*content)].strip())
+        parts.append(
+            (name["name"] or "" if name and (parts or joined) else "")
+            + response[slice(*content)].strip()
+        )
         if not joined:
             break
         joiner = " or " if re.search(r"or\b", between) else " and " if "and" in between else joiner
@@ -186,7 +204,12 @@ def same(a, b, budget) -> bool:
         return same_quantity(split_unit(a), split_unit(b), budget)
     if kinds <= SETS and kinds & {"union", "and", "without", "comma"}:
         return same_set(a, b, budget)
-    if "list" in kinds and kinds & {"union", "and", "without", "comma"}:  # (1, 2], (3, ∞) is their union
+    if "list" in kinds and kinds & {
+        "union",
+        "and",
+        "without",
+        "comma",
+    }:  # (1, 2], (3, ∞) is their union
         items, other = (a[1:], b) if kind_of(a) == "list" else (b[1:], a)
         return all(map(values.is_interval, items)) and same(("union", *items), other, budget)
     if kinds <= {"list", "set"} or kinds == {"or"}:
@@ -285,7 +308,10 @@ def same_relation(a, b, budget) -> bool:
     (name, value), (other_name, other_value) = solution_of(a), solution_of(b)
     if name and other_name and (names := one_name(name, other_name)) is not None:
         uses = {name: has_symbol(value, ("symbol", name)) for name in {*names, *names.values()}}
-        free = all(old == new or (uses[old] and (new in names or not uses[new])) for old, new in names.items())
+        free = all(
+            old == new or (uses[old] and (new in names or not uses[new]))
+            for old, new in names.items()
+        )
         return free and same(substitute(value, names), other_value, budget)
     if operators != other_operators:
         return False
@@ -304,21 +330,35 @@ def one_name(a, b) -> dict | None:
         return {} if a == b else None
     a, b = map(as_call, (a, b))
     kinds = {a[0], b[0]}
-    if not kinds <= {"symbol", "call", "word"} or kinds == {"word"} or a[1].partition("(")[0] != b[1].partition("(")[0]:
+    if (
+        not kinds <= {"symbol", "call", "word"}
+        or kinds == {"word"}
+        or a[1].partition("(")[0] != b[1].partition("(")[0]
+    ):
         return None
     if kinds != {"call"}:
         return {}
     old, new = (
-        [part[1] for part in call[2:] if kind_of(part) == "expression" and part[0] == "symbol"] for call in (a, b)
+        [part[1] for part in call[2:] if kind_of(part) == "expression" and part[0] == "symbol"]
+        for call in (a, b)
     )
-    renamed = a[1] not in values.FUNCTIONS | values.ACCENTS and len(old) == len(a) - 2 == len(set(new)) == len(b) - 2
-    return dict(zip(old, new, strict=True)) if renamed and not {"e", "i", "pi"} & {*old, *new} else None
+    renamed = (
+        a[1] not in values.FUNCTIONS | values.ACCENTS
+        and len(old) == len(a) - 2 == len(set(new)) == len(b) - 2
+    )
+    return (
+        dict(zip(old, new, strict=True))
+        if renamed and not {"e", "i", "pi"} & {*old, *new}
+        else None
+    )
 
 
 def as_call(value):
     """P(x), which is read as a word, as f(x) is."""
     match = re.fullmatch(r"(\\?\w+)\((\w(?:,\w)*)\)", value[1]) if value[0] == "word" else None
-    return ("call", match[1], *(("symbol", name) for name in match[2].split(","))) if match else value
+    return (
+        ("call", match[1], *(("symbol", name) for name in match[2].split(","))) if match else value
+    )
 
 
 def same_choice(a, b, budget) -> bool:
@@ -360,7 +400,10 @@ def main(arguments: list[str]) -> int:
     if len(arguments) == 1 and arguments[0].startswith("--file="):
         arguments = arguments[0].split("=", 1)
     if len(arguments) != 2 or (arguments[0] != "--file" and re.match("--[a-z]", arguments[0])):
-        print("reward.py: expected RESPONSE ANSWER or --file FILE.jsonl; --help explains", file=sys.stderr)
+        print(
+            "reward.py: expected RESPONSE ANSWER or --file FILE.jsonl; --help explains",
+            file=sys.stderr,
+        )
         return 2
     if arguments[0] == "--file":
         return verify_file(arguments[1])
@@ -376,7 +419,10 @@ def verify_file(path: str) -> int:
             for number, line in enumerate(file, 1):  # noqa: B007  the error names it
                 if line.strip():
                     rows.append(json.loads(line))
-                    _ = rows[-1]["response"] + "", rows[-1]["answer"] + ""  # a TypeError if it isn't text
+                    _ = (
+                        rows[-1]["response"] + "",
+                        rows[-1]["answer"] + "",
+                    )  # a TypeError if it isn't text
     except OSError as error:
         print(f"reward.py: can't read {path}: {error.strerror}; check the path", file=sys.stderr)
         return 2
@@ -386,11 +432,17 @@ def verify_file(path: str) -> int:
         return 2
     counts = {"correct": 0, "without an answer": 0}
     for row in tqdm(rows, desc="grading", unit="pair", disable=None):
-        row |= {"correct": verify(row["response"], row["answer"]), "extracted": extract(row["response"])}
+        row |= {
+            "correct": verify(row["response"], row["answer"]),
+            "extracted": extract(row["response"]),
+        }
         counts["correct"] += row["correct"]
         counts["without an answer"] += row["extracted"] is None
         tqdm.write(json.dumps(row))
-    print(f"{len(rows)} pairs: " + ", ".join(f"{n} {name}" for name, n in counts.items()), file=sys.stderr)
+    print(
+        f"{len(rows)} pairs: " + ", ".join(f"{n} {name}" for name, n in counts.items()),
+        file=sys.stderr,
+    )
     return 0
 
 

@@ -8,26 +8,25 @@
 Both models read every token, whoever wrote it. The distribution of the author gives the next one.
 """
 
-import functools
 import hashlib
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from threadpoolctl import ThreadpoolController
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from model import GPT, KVCache, SharedPrompts
+from model import GPT
+from support.fast_engine import prefill, reading, response_states  # or `from engine`: read it there
 from tandem import Handoff, Schedule, Uniforms, upload
 
-LOOK_EVERY, ON_A_GPU = 4, 16  # tokens between looks for finished rows: a look makes the host wait for a GPU
+LOOK_EVERY, ON_A_GPU = (
+    4,
+    16,
+)  # tokens between looks for finished rows: a look makes the host wait for a GPU
 FULL_ENOUGH = 0.75  # share of unfinished rows above which finished ones are not dropped: dropping copies the caches
-THREADS_PAY = 500_000  # parameters of a model from which two threads are faster: smaller ones wait for Python's lock
 LOGITS = 2**25  # most logits that an update or a measurement has in memory in one tensor, 128 MB
 
 TENSORS = ("tokens", "authorship", "mask", "senior_logprobs", "junior_logprobs")
@@ -42,7 +41,9 @@ class Rollout:
     authorship: Tensor  # bool, True = the senior wrote it
     mask: Tensor  # bool, True = a token of the response, the end token included
     senior_logprobs: Tensor  # of the token, whoever wrote it: log π_old of the paper's ratio
-    junior_logprobs: Tensor  # of the same token, under the junior's distribution (0 if there is no junior)
+    junior_logprobs: (
+        Tensor  # of the same token, under the junior's distribution (0 if there is no junior)
+    )
 
     def __getitem__(self, rows: Tensor) -> "Rollout":
         """These rows alone, (M,) indices."""
@@ -63,12 +64,20 @@ class Rollout:
 def blank(prompts: list[list[int]], T: int, pad: int, device: torch.device) -> Rollout:
     """A Rollout to write into."""
     tokens = torch.full((len(prompts), T), pad, device=device)  # (N, T), like all of these
-    authorship, mask = torch.zeros_like(tokens, dtype=torch.bool), torch.zeros_like(tokens, dtype=torch.bool)
-    senior_logprobs, junior_logprobs = torch.zeros_like(tokens).float(), torch.zeros_like(tokens).float()
+    authorship, mask = (
+        torch.zeros_like(tokens, dtype=torch.bool),
+        torch.zeros_like(tokens, dtype=torch.bool),
+    )
+    senior_logprobs, junior_logprobs = (
+        torch.zeros_like(tokens).float(),
+        torch.zeros_like(tokens).float(),
+    )
     return Rollout(prompts, tokens, authorship, mask, senior_logprobs, junior_logprobs)
 
 
-def to_logprobs(logits: Tensor, temperature: float, top_p: float | None = None, top_k: int | None = None) -> Tensor:
+def to_logprobs(
+    logits: Tensor, temperature: float, top_p: float | None = None, top_k: int | None = None
+) -> Tensor:
     """The log of the distribution that is sampled, and that the loss must see.  (..., V) -> (..., V)
 
     Logits over the temperature (0: all on the largest), cut to the `top_k` likeliest tokens (at least 1), then to the
@@ -84,8 +93,12 @@ def to_logprobs(logits: Tensor, temperature: float, top_p: float | None = None, 
     if top_p is not None and top_p < 1:
         ordered, order = logits.sort(dim=-1, descending=True)  # (..., V) each
         probabilities = ordered.softmax(dim=-1)  # (..., V)
-        before = probabilities.cumsum(dim=-1) - probabilities  # (..., V) what the likelier tokens have together
-        cut = torch.zeros_like(before, dtype=torch.bool).scatter(-1, order, before >= top_p)  # (..., V)
+        before = (
+            probabilities.cumsum(dim=-1) - probabilities
+        )  # (..., V) what the likelier tokens have together
+        cut = torch.zeros_like(before, dtype=torch.bool).scatter(
+            -1, order, before >= top_p
+        )  # (..., V)
         logits = logits.masked_fill(cut, -torch.inf)
     return logits.log_softmax(dim=-1)
 
@@ -96,7 +109,9 @@ def sample(logprobs: Tensor, uniform: Tensor) -> Tensor:
     # Relative to the actual sum, and a hair below it: rounding must not reach a token without probability.
     target = uniform * (1 - 1e-6) * cumulative[:, -1]  # (B,)
     drawn = torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]  # (B,)
-    return drawn.clamp(max=cumulative.shape[1] - 1)  # of NaNs, which `generate` reports, it would be V
+    return drawn.clamp(
+        max=cumulative.shape[1] - 1
+    )  # of NaNs, which `generate` reports, it would be V
 
 
 def seeded(*parts) -> torch.Generator:
@@ -108,10 +123,16 @@ def seeded(*parts) -> torch.Generator:
 def make_handoff(schedule: Schedule, tokenizer, model: GPT, config=None) -> Handoff:
     """Handoff for this tokenizer, with a run's p_senior, max_gap and chunk. Masks have the model's vocabulary."""
     V = model.config.vocab_size
-    masks = {"boundary": tokenizer.boundary(V), "delimiter": tokenizer.delimiter(V), "halves": tokenizer.halves(V)}
+    masks = {
+        "boundary": tokenizer.boundary(V),
+        "delimiter": tokenizer.delimiter(V),
+        "halves": tokenizer.halves(V),
+    }
     if config is None:  # the paper's
         return Handoff(schedule, **masks)
-    return Handoff(schedule, p_senior=config.p_senior, max_gap=config.max_gap, chunk=config.chunk, **masks)
+    return Handoff(
+        schedule, p_senior=config.p_senior, max_gap=config.max_gap, chunk=config.chunk, **masks
+    )
 
 
 @torch.no_grad()
@@ -143,7 +164,10 @@ def generate(
     models = [senior] if junior is None else [senior, junior]
     check_arguments(models, prompts, handoff, max_new_tokens, temperature, top_p, top_k, max_turns)
     device, out = senior.device, blank(prompts, max_new_tokens, pad, senior.device)
-    ends, look_every = upload(torch.tensor(end), device), ON_A_GPU if device.type == "cuda" else LOOK_EVERY
+    ends, look_every = (
+        upload(torch.tensor(end), device),
+        ON_A_GPU if device.type == "cuda" else LOOK_EVERY,
+    )
     if not isinstance(generator, Uniforms):
         generator = Uniforms(len(prompts), generator, device)
 
@@ -156,76 +180,54 @@ def generate(
         done, turns = torch.zeros_like(author), torch.ones_like(rows)  # (B,) each
         with reading(models) as read:
             for t in range(max_new_tokens):
-                logprobs = [to_logprobs(x, temperature, top_p, top_k) for x in logits]  # (B, V) of each model
-                of_author = logprobs[0] if junior is None else torch.where(author[:, None], *logprobs)  # (B, V)
-                token = sample(of_author, uniforms()).masked_fill(done, pad)  # (B,) the author draws
-                write(out, rows, t, token, author, ~done, logprobs)  # before `done` changes: the end token counts
+                logprobs = [
+                    to_logprobs(x, temperature, top_p, top_k) for x in logits
+                ]  # (B, V) of each model
+                of_author = (
+                    logprobs[0] if junior is None else torch.where(author[:, None], *logprobs)
+                )  # (B, V)
+                token = sample(of_author, uniforms()).masked_fill(
+                    done, pad
+                )  # (B,) the author draws
+                write(
+                    out, rows, t, token, author, ~done, logprobs
+                )  # before `done` changes: the end token counts
                 previous, author = author, handoff.next(token)  # (B,)
                 turns = turns + (author != previous)
                 done = done | torch.isin(token, ends) | (turns > (max_turns or math.inf))
                 if t + 1 == max_new_tokens:
                     break
                 if t % look_every == look_every - 1:
-                    going = unfinished(done, caches[0].group)  # (M,)
+                    going = caches[0].unfinished(done)  # (M,)
                     if len(going) == 0:
                         break
-                    if len(going) <= FULL_ENOUGH * len(rows):  # B shrinks: finished rows take no more work
-                        rows, done, turns, author, token = (x[going] for x in (rows, done, turns, author, token))
+                    if len(going) <= FULL_ENOUGH * len(
+                        rows
+                    ):  # B shrinks: finished rows take no more work
+                        rows, done, turns, author, token = (
+                            x[going] for x in (rows, done, turns, author, token)
+                        )
                         uniforms = uniforms.at(going)
                         for state in (handoff, *caches):
-                            state.keep(going)
-                logits = read(token, caches)  # BOTH read the token, whoever wrote it: (B, V) of each model
+                            state.select(going)
+                logits = read(
+                    token, caches
+                )  # BOTH read the token, whoever wrote it: (B, V) of each model
         del caches, logits, logprobs, of_author  # before the next part has its own
         if bar is not None:
             bar.update(len(part))
     return finished(out)
 
 
-def unfinished(done: Tensor, group: int) -> Tensor:
-    """The rows that go on, and with them those that share their row of a cache.  (B,) -> (M,) indices"""
-    going = ~done.view(-1, group).all(dim=1, keepdim=True)  # (B / group, 1)
-    return going.expand(-1, group).flatten().nonzero()[:, 0]
-
-
-@contextmanager
-def reading(models: list[GPT]):
-    """A function by which every model reads the next tokens (B,) into its cache: their logits, (B, V) each.
-
-    On a CPU two models that are large enough read at the same time, each in a thread with half of the cores. Few
-    operations of a decode step gain as much from being split.
-    """
-
-    def one(model: GPT, cache: KVCache, token: Tensor) -> Tensor:
-        return model(token[:, None], cache)[:, 0]  # (B, V)
-
-    cores, smallest = torch.get_num_threads(), min(sum(p.numel() for p in model.parameters()) for model in models)
-    if len(models) == 1 or cores < 2 or smallest < THREADS_PAY or models[0].device.type != "cpu":
-        yield lambda token, caches: [one(*pair, token) for pair in zip(models, caches, strict=True)]
-        return
-
-    precision, autocasts = torch.get_autocast_dtype("cpu"), torch.is_autocast_enabled("cpu")
-
-    def begin() -> None:  # what every thread has its own of
-        openmp().limit(limits=cores // 2)
-        torch.set_grad_enabled(False)
-        torch.set_autocast_dtype("cpu", precision)
-        torch.set_autocast_enabled("cpu", autocasts)
-
-    def both(token: Tensor, caches: list[KVCache]) -> list[Tensor]:
-        juniors = thread.submit(one, models[1], caches[1], token)
-        return [one(models[0], caches[0], token), juniors.result()]
-
-    with ThreadPoolExecutor(1, initializer=begin) as thread, openmp().limit(limits=cores // 2):
-        yield both
-
-
-@functools.cache
-def openmp() -> ThreadpoolController:
-    """Sets a thread's number of cores. torch.set_num_threads would leave all later matrix products slower."""
-    return ThreadpoolController().select(user_api="openmp")
-
-
-def write(out: Rollout, rows: Tensor, t: int, token: Tensor, author: Tensor, going: Tensor, logprobs: list[Tensor]):
+def write(
+    out: Rollout,
+    rows: Tensor,
+    t: int,
+    token: Tensor,
+    author: Tensor,
+    going: Tensor,
+    logprobs: list[Tensor],
+):
     """Column t of these rows: their tokens (B,), authors (B,), and the log-probs under each model's (B, V)."""
     out.tokens[rows, t] = token
     out.mask[rows, t] = going
@@ -234,14 +236,22 @@ def write(out: Rollout, rows: Tensor, t: int, token: Tensor, author: Tensor, goi
         column[rows, t] = of_model.gather(1, token[:, None])[:, 0].masked_fill(~going, 0.0)  # (B,)
 
 
-def check_arguments(models, prompts, handoff, max_new_tokens, temperature, top_p, top_k, max_turns) -> None:
+def check_arguments(
+    models, prompts, handoff, max_new_tokens, temperature, top_p, top_k, max_turns
+) -> None:
     if len(models) == 1 and handoff.schedule != "solo":
         raise ValueError(f"junior is None, but the schedule {handoff.schedule!r} needs one")
     if len({model.config.vocab_size for model in models}) > 1:
-        raise ValueError("senior and junior have vocabularies of different sizes: they can't write one text")
+        raise ValueError(
+            "senior and junior have vocabularies of different sizes: they can't write one text"
+        )
     if not prompts or not all(map(len, prompts)):
         raise ValueError("prompts: at least one, and none of them empty")
-    if not (max_new_tokens >= 1 and 0 <= temperature < math.inf and (max_turns is None or max_turns >= 1)):
+    if not (
+        max_new_tokens >= 1
+        and 0 <= temperature < math.inf
+        and (max_turns is None or max_turns >= 1)
+    ):
         raise ValueError(
             f"max_new_tokens ({max_new_tokens}) and max_turns are at least 1, temperature ({temperature}) 0"
         )
@@ -254,68 +264,33 @@ def check_arguments(models, prompts, handoff, max_new_tokens, temperature, top_p
         )
 
 
-def prefill(models: list[GPT], prompts: list[list[int]], max_new_tokens: int, pad: int):
-    """Read the prompts: of each model a cache with room for the responses, and the logits (B, V) of their first tokens.
-
-    Each distinct prompt is read once. Rows of a group share it in the cache, four by four where they stand together.
-    """
-    padded, start, prompt_of = distinct(prompts, pad, models[0].device)  # (D, P), (D,), (B,)
-    runs = {n: [prompts[i : i + n] for i in range(0, len(prompts), n)] for n in (4, 2, 1)}
-    group = next(n for n, some in runs.items() if all(run.count(run[0]) == n for run in some))
-    caches, logits = [], []
-    for model in models:
-        limit = padded.shape[1] + max_new_tokens
-        cache = KVCache(model.config, len(start), limit, start, like=model.embedding.weight)
-        last = model.hidden(padded, cache)[:, -1]  # (D, C)
-        logits.append(model.head(last)[prompt_of])  # (B, V)
-        cache.keep(prompt_of[::group])
-        cache.share(group)
-        caches.append(cache)
-    return caches, logits
-
-
-def distinct(prompts: list[list[int]], pad: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """The D distinct prompts, padded on the left (D, P), where each begins (D,), and which is each row's (B,)."""
-    found = {prompt: i for i, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
-    P = max(map(len, found))
-    padded = torch.tensor([[pad] * (P - len(prompt)) + list(prompt) for prompt in found])  # (D, P)
-    start = torch.tensor([P - len(prompt) for prompt in found])  # (D,)
-    prompt_of = torch.tensor([found[tuple(prompt)] for prompt in prompts])  # (B,)
-    return upload(padded, device), upload(start, device), upload(prompt_of, device)
-
-
 def finished(out: Rollout) -> Rollout:
     """Without the columns that nobody wrote. A bad logit leaves a log-prob that is NaN: FloatingPointError."""
     bad = [logprobs.isnan().sum() for logprobs in (out.senior_logprobs, out.junior_logprobs)]
-    *bad, T = torch.stack((*bad, out.mask.any(dim=0).sum())).tolist()  # at once: a GPU is waited for
+    *bad, T = torch.stack(
+        (*bad, out.mask.any(dim=0).sum())
+    ).tolist()  # at once: a GPU is waited for
     for name, count in zip(("senior", "junior"), bad, strict=True):
         if count:
             raise FloatingPointError(f"the {name}'s logits are not finite")
     return Rollout(out.prompts, **{name: getattr(out, name)[:, :T] for name in TENSORS})
 
 
-def response_states(model: GPT, rollout: Rollout, select: Tensor) -> Tensor:
-    """The states before the selected response tokens, from which `head` predicts them.  -> (M, C)
-
-    select (N, T) bool; M is its number of True, in row-major order, so `out[select] = values` puts values back. One
-    uncached forward over prompts and responses, in which the rows of a group read their prompt once.
-    """
-    T = int(rollout.mask.sum(dim=1).max())  # of these rows
-    tokens, mask, select = (x[:, :T] for x in (rollout.tokens, rollout.mask, select))  # (N, T) each
-    padded, start, prompt_of = distinct(rollout.prompts, 0, model.device)  # (D, P), (D,), (N,)
-    context = SharedPrompts(model.config, start, padded.shape[1], prompt_of, mask, like=model.embedding.weight)
-    text = torch.cat((padded.flatten(), tokens.flatten()))[context.tokens]  # (M,), of all prompts and responses
-    states = model.hidden(text[None], context)[0]  # (M, C)
-    return states.index_select(0, context.before[select])  # of the selected alone
+def response_logprobs(model: GPT, rollout: Rollout, select: Tensor, temperature: float) -> Tensor:
+    """Log-probs of the selected (N, T) response tokens, with grad, and 0 elsewhere.  (N, T)"""
+    states = response_states(model, rollout, select)  # (M, C)
+    logprobs = token_logprobs(model, states, rollout.tokens[select], temperature)  # (M,)
+    return put_back(logprobs, select)
 
 
 def token_logprobs(model: GPT, states: Tensor, tokens: Tensor, temperature: float) -> Tensor:
     """Log-probs of the tokens (M,) that follow the states (M, C).  (M,)"""
 
-    def own(states: Tensor, tokens: Tensor) -> Tensor:
-        return to_logprobs(model.head(states), temperature).gather(1, tokens[:, None])[:, 0]
+    def of_tokens(states: Tensor, tokens: Tensor) -> Tensor:
+        logprobs = to_logprobs(model.head(states), temperature)  # (m, V)
+        return logprobs.gather(1, tokens[:, None])[:, 0]  # (m,)
 
-    return in_chunks(own, model.config.vocab_size, states, tokens)
+    return in_chunks(of_tokens, model.config.vocab_size, states, tokens)
 
 
 def in_chunks(function: Callable, V: int, *columns: Tensor) -> Tensor:
@@ -335,6 +310,6 @@ def put_back(values: Tensor, select: Tensor) -> Tensor:
 
 
 if __name__ == "__main__":
-    from support.show import main
+    from support.reports.show import main
 
     main()

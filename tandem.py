@@ -65,7 +65,9 @@ class Handoff:
         self.boundary, self.delimiter, self.halves = boundary, delimiter, halves
         self.random = schedule in ("word", "token")  # whether authors are drawn
 
-    def start(self, batch_size: int, generator: "torch.Generator | Uniforms | None" = None, device=None):
+    def start(
+        self, batch_size: int, generator: "torch.Generator | Uniforms | None" = None, device=None
+    ):
         """The author of each row's first token.  (B,) bool
 
         All randomness comes from `generator` (torch's own if None), which may be on another device than the rows.
@@ -79,15 +81,23 @@ class Handoff:
             self.delimiter = upload(self.delimiter, device)  # (V,)
         if self.halves is not None:
             self.halves = [upload(half, device) for half in self.halves]  # (V,) each
-        self.gap = torch.zeros(batch_size, dtype=torch.long, device=device)  # (B,) tokens since the last trigger
-        self.half = torch.zeros_like(self.gap, dtype=torch.bool)  # (B,) the last token ended in a first half
-        self.author = generator() < self.p_senior if self.random else torch.ones_like(self.half)  # (B,)
+        self.gap = torch.zeros(
+            batch_size, dtype=torch.long, device=device
+        )  # (B,) tokens since the last trigger
+        self.half = torch.zeros_like(
+            self.gap, dtype=torch.bool
+        )  # (B,) the last token ended in a first half
+        self.author = (
+            generator() < self.p_senior if self.random else torch.ones_like(self.half)
+        )  # (B,)
         return self.author
 
     def next(self, tokens: Tensor) -> Tensor:
         """The author of each row's next token, given the tokens (B,) just emitted.  (B,) bool"""
         if tokens.shape != self.author.shape:
-            raise ValueError(f"tokens is {tuple(tokens.shape)}; give one of each of the {len(self.author)} rows")
+            raise ValueError(
+                f"tokens is {tuple(tokens.shape)}; give one of each of the {len(self.author)} rows"
+            )
         self.gap = self.gap + 1  # (B,)
         match self.schedule:
             case "word":
@@ -103,13 +113,15 @@ class Handoff:
             case _:  # token and alternate: always; solo: never
                 triggered = torch.full_like(self.author, self.schedule != "solo")
         self.gap = self.gap.masked_fill(triggered, 0)
-        if self.random:  # a number for every row at every token, used or not: so rows don't depend on each other
+        if (
+            self.random
+        ):  # a number for every row at every token, used or not: so rows don't depend on each other
             self.author = torch.where(triggered, self.uniforms() < self.p_senior, self.author)
         else:
             self.author = self.author ^ triggered
         return self.author
 
-    def keep(self, rows: Tensor) -> None:
+    def select(self, rows: Tensor) -> None:
         """Go on with these rows alone, (M,) indices into the present ones; their draws stay the same."""
         self.uniforms = self.uniforms.at(rows)
         self.author = self.author[rows]  # (M,)
@@ -124,13 +136,23 @@ class Uniforms:
     depend neither on how long other rows run, nor on how the batch is split into parts.
     """
 
-    def __init__(self, total: int, generator: torch.Generator | None = None, device=None, rows: Tensor | None = None):
+    def __init__(
+        self,
+        total: int,
+        generator: torch.Generator | None = None,
+        device=None,
+        rows: Tensor | None = None,
+    ):
         self.total, self.device = total, torch.device(device or "cpu")
         self.generator = torch.default_generator if generator is None else generator
-        self.rows = torch.arange(total, device=self.device) if rows is None else rows  # (B,) places in the batch
+        self.rows = (
+            torch.arange(total, device=self.device) if rows is None else rows
+        )  # (B,) places in the batch
 
     def __call__(self) -> Tensor:
-        numbers = torch.rand(self.total, generator=self.generator, device=self.generator.device)  # (total,)
+        numbers = torch.rand(
+            self.total, generator=self.generator, device=self.generator.device
+        )  # (total,)
         return upload(numbers, self.device)[self.rows]  # (B,)
 
     def at(self, rows: Tensor) -> "Uniforms":
@@ -156,8 +178,12 @@ def check_choice(name: str, value, choices) -> None:
 
 def check_mask(name: str, mask, needed: bool) -> None:
     if mask is None and needed:
-        raise ValueError(f"{name} is missing: the schedule needs this (V,) bool mask of the vocabulary")
-    if mask is not None and not (isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.dim() == 1):
+        raise ValueError(
+            f"{name} is missing: the schedule needs this (V,) bool mask of the vocabulary"
+        )
+    if mask is not None and not (
+        isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.dim() == 1
+    ):
         raise ValueError(f"{name} must be a (V,) bool tensor over the vocabulary")
 
 
@@ -168,10 +194,15 @@ def check_authorship(handoff: Handoff, senior_tokens: int, junior_tokens: int) -
     """
     solo, total = handoff.schedule == "solo", senior_tokens + junior_tokens
     if solo and junior_tokens:
-        raise RuntimeError(f"schedule solo, but the junior wrote {junior_tokens} tokens: the authorship is wrong")
+        raise RuntimeError(
+            f"schedule solo, but the junior wrote {junior_tokens} tokens: the authorship is wrong"
+        )
     senior_due = not handoff.random or handoff.p_senior > 0
     junior_due = not solo and (not handoff.random or handoff.p_senior < 1)
-    for author, tokens, due in (("senior", senior_tokens, senior_due), ("junior", junior_tokens, junior_due)):
+    for author, tokens, due in (
+        ("senior", senior_tokens, senior_due),
+        ("junior", junior_tokens, junior_due),
+    ):
         if due and tokens == 0 and total >= 1000:
             raise RuntimeError(
                 f"the {author} wrote none of {total} tokens under schedule {handoff.schedule}: no tandem; "
@@ -195,9 +226,13 @@ def advantages(
     """
     check_choice("baseline", baseline, Baseline)
     if group_size < 1 or len(rewards) % group_size:
-        raise ValueError(f"group_size is {group_size}, which doesn't divide the {len(rewards)} rewards into groups")
+        raise ValueError(
+            f"group_size is {group_size}, which doesn't divide the {len(rewards)} rewards into groups"
+        )
     if group_size == 1 and (baseline == "rloo" or normalize_std):
-        raise ValueError("group_size is 1: the rloo baseline and normalize_std compare at least 2 rollouts a group")
+        raise ValueError(
+            "group_size is 1: the rloo baseline and normalize_std compare at least 2 rollouts a group"
+        )
     if baseline == "ema" and running_mean is None:
         raise ValueError("running_mean is missing: the ema baseline subtracts it")
     rewards = rewards if rewards.is_floating_point() else rewards.float()
@@ -237,22 +272,31 @@ def policy_loss(
     The stats add up like the loss, but for ratio_error, the largest |ρ - 1|: approx_kl (an estimate of KL(π_old‖π),
     nats a token) and clip_fraction (the share of tokens whose ratio left the clipping range; 0 without one).
     """
-    if not (logprobs.shape == old_logprobs.shape == weights.shape and advantages.shape == weights.shape[:1]):
+    if not (
+        logprobs.shape == old_logprobs.shape == weights.shape
+        and advantages.shape == weights.shape[:1]
+    ):
         raise ValueError("advantages must be (N,), and logprobs, old_logprobs and weights (N, T)")
     trained = weights != 0  # (N, T)
     if denominator is None:
         denominator = weights.sum()
         if not denominator > 0:
-            raise ValueError("weights are all 0: no token to train on (pass a denominator if others have some)")
+            raise ValueError(
+                "weights are all 0: no token to train on (pass a denominator if others have some)"
+            )
     logprobs = logprobs.masked_fill(~trained, 0.0)  # (N, T)
     old_logprobs = old_logprobs.detach().masked_fill(~trained, 0.0)  # (N, T)
     advantage = advantages[:, None]  # (N, 1)
     log_ratio = logprobs - old_logprobs  # (N, T)
-    ratio = log_ratio.clamp(-20, 20).exp()  # (N, T); an infinite ratio would make the gradient NaN even where clipped
+    ratio = log_ratio.clamp(
+        -20, 20
+    ).exp()  # (N, T); an infinite ratio would make the gradient NaN even where clipped
     if clip is None:
         loss = -advantage * logprobs  # (N, T)
     else:
-        loss = -torch.minimum(ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage)  # (N, T)
+        loss = -torch.minimum(
+            ratio * advantage, ratio.clamp(1 - clip, 1 + clip) * advantage
+        )  # (N, T)
 
     with torch.no_grad():  # at tokens of weight 0 the ratio is 1
         error = (ratio - 1).abs()  # (N, T)

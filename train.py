@@ -8,7 +8,6 @@ python train.py --pretrain --world work            # train another world's base 
 torchrun --nproc_per_node=2 train.py               # the same run on two GPUs, or in two processes
 """
 
-import functools
 import math
 import time
 from dataclasses import dataclass
@@ -21,15 +20,33 @@ from data.problems import WORLDS, Problem, WorldName, epoch_batch, first_problem
 from evaluate import Sampling, evaluate
 from model import autocast
 from reward import verify_batch
-from rollout import generate, in_chunks, make_handoff, put_back, response_states, seeded, to_logprobs, token_logprobs
-from support import ranks
-from support.checks import check_config
-from support.compare import table
-from support.optimizer import HostAdamW
-from support.options import UserError, command, parse
-from support.pretrain import pretrain
-from support.run import Run, saved_options
-from tandem import Baseline, Schedule, Uniforms, advantages, check_authorship, kl_exact, kl_k3, policy_loss
+from rollout import (
+    generate,
+    in_chunks,
+    make_handoff,
+    put_back,
+    response_logprobs,
+    response_states,
+    seeded,
+    to_logprobs,
+)
+from support.models.base_pairs import pretrain
+from support.reports.compare import table
+from support.runs import ranks
+from support.runs.config_checks import check_config
+from support.runs.host_adamw import HostAdamW
+from support.runs.options import UserError, command, parse
+from support.runs.run import Run, saved_options
+from tandem import (
+    Baseline,
+    Schedule,
+    Uniforms,
+    advantages,
+    check_authorship,
+    kl_exact,
+    kl_k3,
+    policy_loss,
+)
 
 
 @dataclass
@@ -135,7 +152,11 @@ class Config:
 
     def __post_init__(self):
         grpo = self.loss == "grpo"
-        defaults = {"normalize_std": grpo, "mini_batches": 2 if grpo else 1, "clip": 0.2 if grpo else None}
+        defaults = {
+            "normalize_std": grpo,
+            "mini_batches": 2 if grpo else 1,
+            "clip": 0.2 if grpo else None,
+        }
         defaults["max_new_tokens"] = WORLDS[self.world].max_new_tokens
         for name, value in defaults.items():
             if getattr(self, name) is None:
@@ -145,31 +166,55 @@ class Config:
 
 def train(config: Config) -> Run:
     """A whole run, or the rest of one. Under torchrun every process runs it, on its share of each step's problems."""
-    with Run(config) as run:  # a new directory, or the one to resume; faults and Ctrl-C say how to go on
-        senior, junior, tokenizer, train_problems, test_problems = run.load()  # the junior is frozen
+    with Run(
+        config
+    ) as run:  # a new directory, or the one to resume; faults and Ctrl-C say how to go on
+        senior, junior, tokenizer, train_problems, test_problems = (
+            run.load()
+        )  # the junior is frozen
         adamw = HostAdamW if config.offload_optimizer else torch.optim.AdamW
-        optimizer = adamw(senior.parameters(), weight_decay=config.weight_decay, fused=True)  # `update` sets the rate
-        handoff = make_handoff(config.schedule, tokenizer, senior, config)  # decides who writes the next token
+        optimizer = adamw(
+            senior.parameters(), weight_decay=config.weight_decay, fused=True
+        )  # `update` sets the rate
+        handoff = make_handoff(
+            config.schedule, tokenizer, senior, config
+        )  # decides who writes the next token
         writers = (senior, None if config.schedule == "solo" else junior)
-        limits = {"end": tokenizer.end, "pad": tokenizer.pad, "max_new_tokens": config.max_new_tokens}
+        limits = {
+            "end": tokenizer.end,
+            "pad": tokenizer.pad,
+            "max_new_tokens": config.max_new_tokens,
+        }
         tested = (senior, junior, tokenizer, test_problems, Sampling.from_config(config))
         run.restore(senior, optimizer)
 
         for step in run.steps():
-            if run.first and run.evaluation_due():  # before the first step, and every --eval-every
+            if (
+                run.first and run.begin_evaluation_if_due()
+            ):  # before the first step, and every --eval-every
                 run.log_eval(*evaluate(*tested, f"at step {step}"))
             run.begin_step()
             # Problems, G rows each. Under torchrun each process takes its share of them.
             problems = ranks.share(next_problems(train_problems, step, config))  # P
-            problems = [problem for problem in problems for _ in range(config.group_size)]  # N = P · G
-            prompts = [tokenizer.prompt(problem.question, config.prompt_template) for problem in problems]
+            problems = [
+                problem for problem in problems for _ in range(config.group_size)
+            ]  # N = P · G
+            prompts = [
+                tokenizer.prompt(problem.question, config.prompt_template) for problem in problems
+            ]
 
             # Rollout: senior and junior write every response together.
             with autocast(config.precision, senior.device):
-                uniforms = random_numbers(step, config, senior.device)  # from the step's number: nothing to save
+                uniforms = random_numbers(
+                    step, config, senior.device
+                )  # from the step's number: nothing to save
                 sampling = {"temperature": config.temperature, "generator": uniforms} | limits
-                rollout = generate(*writers, prompts, handoff, batch_size=config.rollout_batch_size, **sampling)
-            count_authors(run.state, handoff, rollout)  # a lost mask would silently turn this into plain RL
+                rollout = generate(
+                    *writers, prompts, handoff, batch_size=config.rollout_batch_size, **sampling
+                )
+            count_authors(
+                run.state, handoff, rollout
+            )  # a lost mask would silently turn this into plain RL
             run.lap("rollout")
 
             # Reward: the verifier grades the finished text, so the two are rewarded as a team ...
@@ -180,73 +225,103 @@ def train(config: Config) -> Run:
             A = group_advantages(rewards, run.state, config)  # (N,)
 
             # ... but only the senior is trained, and only on the tokens that it wrote, its end token included.
-            gate = rollout.authorship + config.junior_weight * (rollout.mask & ~rollout.authorship)  # (N, T)
+            gate = rollout.authorship + config.junior_weight * (
+                rollout.mask & ~rollout.authorship
+            )  # (N, T)
             stats = update(senior, junior, optimizer, rollout, A, gate, step, config)
             run.lap("update")
 
-            run.log_step(metrics(step, rollout, texts, rewards, A, stats, problems, tokenizer, config.group_size))
+            run.log_step(
+                metrics(
+                    step, rollout, texts, rewards, A, stats, problems, tokenizer, config.group_size
+                )
+            )
             run.show_step(rollout, rewards)
-            run.checkpoint_if_due(senior, optimizer)
+            run.save_or_stop(senior, optimizer)
         if run.first:
             run.log_eval(*evaluate(*tested, "after"))
         run.finish(senior)
     return run
 
 
-def update(senior, junior, optimizer, rollout, A: Tensor, gate: Tensor, step: int, config: Config) -> dict:
+def update(
+    senior, junior, optimizer, rollout, A: Tensor, gate: Tensor, step: int, config: Config
+) -> dict:
     """An optimizer step a mini-batch (GRPO: two a batch), each an average over all of its senior tokens."""
-    optimizer.param_groups[0]["lr"] = config.learning_rate * min(1.0, (step + 1) / max(1, config.warmup_steps))
+    optimizer.param_groups[0]["lr"] = config.learning_rate * min(
+        1.0, (step + 1) / max(1, config.warmup_steps)
+    )
     stats = []  # of each mini-batch
     for rows in torch.arange(len(A), device=A.device).chunk(config.mini_batches):  # whole groups
-        total = ranks.sum(gate[rows].sum())  # ONE count of senior tokens, not one a micro-batch or a process
+        total = ranks.sum(
+            gate[rows].sum()
+        )  # ONE count of senior tokens, not one a micro-batch or a process
         # A row without an advantage has no gradient: it counts in the average, but needn't be read again.
         read = rows[(gate[rows] != 0).any(dim=1) & ((A[rows] != 0) | (config.kl_coef > 0))]  # (M,)
-        if ranks.sum(len(read)) == 0:  # e.g. every group all right or all wrong: Adam must not move on momentum alone
+        if (
+            ranks.sum(len(read)) == 0
+        ):  # e.g. every group all right or all wrong: Adam must not move on momentum alone
             continue
         parts = []  # stats of each micro-batch
         for part in micro_batches(rollout, read, config.micro_batch_tokens):
-            micro, trained = rollout[part], gate[part] != 0  # (n, T)
+            micro = rollout[part]  # n responses
+            weights = gate[part]  # (n, T)
             with autocast(config.precision, senior.device):
-                states, tokens = response_states(senior, micro, trained), micro.tokens[trained]  # (m, C), (m,)
-                own = token_logprobs(senior, states, tokens, config.temperature)  # (m,), with grad
-                logprobs = put_back(own, trained)  # (n, T)
-                loss, part_stats = policy_loss(logprobs, micro.senior_logprobs, A[part], gate[part], config.clip, total)
-                if config.kl_coef:  # the kl_reg control: KL(senior‖junior) of its own tokens, averaged like the loss
-                    with torch.no_grad():
-                        junior_states = response_states(junior, micro, trained)  # (m, C)
-                    if config.kl_estimator == "exact":
-                        full = functools.partial(full_kl, senior, junior, config.temperature)
-                        kl = in_chunks(full, senior.config.vocab_size, states, junior_states)  # (m,)
-                    else:
-                        kl = kl_k3(own, token_logprobs(junior, junior_states, tokens, config.temperature))  # (m,)
-                    loss = loss + config.kl_coef * (micro.authorship[trained] * kl).sum() / total
+                logprobs = response_logprobs(
+                    senior, micro, weights != 0, config.temperature
+                )  # (n, T), with grad
+                loss, part_stats = policy_loss(
+                    logprobs, micro.senior_logprobs, A[part], weights, config.clip, total
+                )
+                if config.kl_coef:  # the kl_reg control
+                    kl = kl_to_junior(senior, junior, micro, logprobs, config)  # (n, T)
+                    loss = loss + config.kl_coef * kl.sum() / total
             loss.backward()
             parts.append(part_stats | {"loss": loss.detach()})
         ranks.sum_gradients(senior)
         grad_norm = torch.nn.utils.clip_grad_norm_(senior.parameters(), config.grad_clip)
         stats.append(mini_batch_stats(parts, grad_norm, total, gate[read].sum(), step))
         optimizer.step()
-        optimizer.zero_grad(set_to_none=True)  # its memory is the caches' while responses are written
+        optimizer.zero_grad(
+            set_to_none=True
+        )  # its memory is the caches' while responses are written
     return batch_stats(stats, config.mini_batches)
 
 
-def full_kl(senior, junior, temperature: float, states: Tensor, junior_states: Tensor) -> Tensor:
-    """KL(senior‖junior) of the next token, from both models' states (m, C) before it.  (m,)"""
-    models = ((senior, states), (junior, junior_states))
-    return kl_exact(*(to_logprobs(model.head(x), temperature) for model, x in models))
+def kl_to_junior(senior, junior, rollout, logprobs: Tensor, config: Config) -> Tensor:
+    """KL(senior‖junior) of the next token, in nats, where the senior wrote; 0 elsewhere.  (N, T), with grad"""
+    own = rollout.authorship  # (N, T)
+    if config.kl_estimator == "k3":
+        with torch.no_grad():
+            junior_logprobs = response_logprobs(junior, rollout, own, config.temperature)  # (N, T)
+        return kl_k3(logprobs.where(own, 0.0), junior_logprobs)
+
+    def of_states(states: Tensor, junior_states: Tensor) -> Tensor:
+        senior_logprobs = to_logprobs(senior.head(states), config.temperature)  # (m, V)
+        junior_logprobs = to_logprobs(junior.head(junior_states), config.temperature)  # (m, V)
+        return kl_exact(senior_logprobs, junior_logprobs)  # (m,)
+
+    states = response_states(senior, rollout, own)  # (M, C)
+    with torch.no_grad():
+        junior_states = response_states(junior, rollout, own)  # (M, C)
+    return put_back(in_chunks(of_states, senior.config.vocab_size, states, junior_states), own)
 
 
 def next_problems(train_problems: list[Problem] | None, step: int, config: Config) -> list[Problem]:
     """The problems of a step: new ones of the world, or the next of the file's, in a new order at every pass."""
     if train_problems is None:
-        return first_problems("train", config.prompts_per_step, f"{config.seed}/{step}", config.world)
+        return first_problems(
+            "train", config.prompts_per_step, f"{config.seed}/{step}", config.world
+        )
     return epoch_batch(train_problems, config.prompts_per_step, config.seed, step)
 
 
 def random_numbers(step: int, config: Config, device: torch.device) -> Uniforms:
     """Each row's random numbers, from the step's number: nothing to save, and resume is exact. The ranks' rows differ."""
     P, G = config.prompts_per_step, config.group_size
-    own = ranks.share(torch.arange(P * G).view(P, G)).flatten()  # (N,) places of this rank's rows in the batch
+    own = ranks.share(
+        torch.arange(P * G).view(P, G)
+    ).flatten()  # (N,) places of this rank's rows in the batch
     return Uniforms(P * G, seeded(config.seed, step, "rollout"), device).at(own)
 
 
@@ -287,7 +362,9 @@ def micro_batches(rollout, rows: Tensor, budget: int) -> list[Tensor]:
     return [torch.tensor(part, device=rollout.mask.device) for part in parts]
 
 
-def mini_batch_stats(parts: list[dict], grad_norm: Tensor, total: Tensor, read: Tensor, step: int) -> dict[str, float]:
+def mini_batch_stats(
+    parts: list[dict], grad_norm: Tensor, total: Tensor, read: Tensor, step: int
+) -> dict[str, float]:
     """A mini-batch's diagnostics from those of its parts. FloatingPointError if the loss or the gradient isn't finite."""
     zero, stats = grad_norm.new_zeros(()), {"grad_norm": float(grad_norm)}
     for name in ("loss", "approx_kl", "clip_fraction"):
@@ -295,10 +372,14 @@ def mini_batch_stats(parts: list[dict], grad_norm: Tensor, total: Tensor, read: 
         if name != "loss":  # a mean over the tokens that were read again
             value = value * total / ranks.sum(read)
         stats[name] = float(value)
-    stats["ratio_error"] = float(ranks.max(max((part["ratio_error"] for part in parts), default=zero)))
+    stats["ratio_error"] = float(
+        ranks.max(max((part["ratio_error"] for part in parts), default=zero))
+    )
     for name, key in (("loss", "loss"), ("gradient", "grad_norm")):
         if not math.isfinite(stats[key]):
-            raise FloatingPointError(f"step {step}: the {name} is not finite; try a new run, a smaller --learning-rate")
+            raise FloatingPointError(
+                f"step {step}: the {name} is not finite; try a new run, a smaller --learning-rate"
+            )
     return stats
 
 
@@ -310,7 +391,9 @@ def batch_stats(stats: list[dict], mini_batches: int) -> dict[str, float]:
     return means | {"update_ratio_error": first, "skipped_updates": mini_batches - len(stats)}
 
 
-def metrics(step, rollout, texts, rewards, A, stats: dict, problems, tokenizer, group_size: int) -> dict:
+def metrics(
+    step, rollout, texts, rewards, A, stats: dict, problems, tokenizer, group_size: int
+) -> dict:
     """The line of a step in metrics.jsonl, but for the times. Sums are added up over the ranks, then divided."""
     lengths = rollout.mask.sum(dim=1)  # (N,)
     last = rollout.tokens.gather(1, lengths[:, None] - 1)[:, 0]  # (N,)
@@ -318,7 +401,9 @@ def metrics(step, rollout, texts, rewards, A, stats: dict, problems, tokenizer, 
     authors = rollout.authorship  # (N, T)
     handoffs = (authors[:, 1:] != authors[:, :-1]) & rollout.mask[:, 1:]  # (N, T - 1)
     flat = (A == 0).view(-1, group_size).all(dim=1)  # (P,) groups that teach nothing
-    surprise = -(rollout.senior_logprobs * authors).sum()  # nats; a mean of it estimates the senior's entropy
+    surprise = -(
+        rollout.senior_logprobs * authors
+    ).sum()  # nats; a mean of it estimates the senior's entropy
     jargon, N = jargon_rate(texts, problems[0].world), len(A)
     ratios = {
         "reward": (rewards.sum(), N),
@@ -328,7 +413,9 @@ def metrics(step, rollout, texts, rewards, A, stats: dict, problems, tokenizer, 
         "response_length": (lengths.sum(), N),
         "truncated_fraction": (truncated.sum(), N),
     }
-    means = {name: float(ranks.sum(above) / ranks.sum(below)) for name, (above, below) in ratios.items()}
+    means = {
+        name: float(ranks.sum(above) / ranks.sum(below)) for name, (above, below) in ratios.items()
+    }
     return {
         "step": step,
         **means,

@@ -30,8 +30,14 @@ NAMES = """Ada Ben Carla Dan Ella Finn Grace Hugo Iris Jack Kim Leo Mia Noah Olg
     Xena Yuri Zoe""".split()
 OBJECTS = """apples balls books cards coins cups eggs figs hats keys kites nuts pears pens pins ribbons shells spoons
     stamps stones tickets""".split()
-GAINS = "buys, finds, gets, wins, makes, is given, picks up, collects, earns".split(", ")  # … 7 more
-LOSSES = "gives away, loses, sells, breaks, throws away, lends out, leaves behind, hides, drops".split(", ")  # … 7
+GAINS = "buys, finds, gets, wins, makes, is given, picks up, collects, earns".split(
+    ", "
+)  # … 7 more
+LOSSES = (
+    "gives away, loses, sells, breaks, throws away, lends out, leaves behind, hides, drops".split(
+        ", "
+    )
+)  # … 7
 JARGON_VERBS = {"+": "zub", "-": "kef"}
 JARGON = "~|zub|kef"  # a verb, or jargon's sign for "makes"
 COARSE = r"\d [+-] \d+ [+-]"  # a second operation in one step
@@ -54,7 +60,9 @@ class World:
     """The numbers of a generator's problems, and what is written about them."""
 
     languages: tuple[Language, ...]  # all in which its solutions can be written
-    unfamiliar: str | None  # a regular expression for what the junior was never taught; None: it was taught all
+    unfamiliar: (
+        str | None
+    )  # a regular expression for what the junior was never taught; None: it was taught all
     max_start: int = 50  # every problem begins with 2..max_start
     max_total: int = 60  # every total lies in 1..max_total, which is at least twice max_change
     max_change: int = 12  # every step adds or takes away 2..max_change
@@ -66,7 +74,9 @@ class World:
 WORLDS: dict[WorldName, World] = {
     "jargon": World(("plain", "jargon", "mirrored", "parroted"), JARGON),
     "work": World(("plain", "coarse"), COARSE, max_start=25, max_total=30, max_change=8),
-    "phrasings": World(("phrased",), None, max_start=90, max_total=99, max_change=49, max_new_tokens=96),
+    "phrasings": World(
+        ("phrased",), None, max_start=90, max_total=99, max_change=49, max_new_tokens=96
+    ),
 }
 
 
@@ -97,7 +107,9 @@ def make_problem(rng: random.Random, world: WorldName = "jargon") -> Problem:
         sentences.append(f"{then}{name} {phrase}.")
         steps.append((total, sign, change, new_total))
         total = new_total
-    question = f"{name} has {start} {objects}. {' '.join(sentences)} How many {objects} does {name} have?"
+    question = (
+        f"{name} has {start} {objects}. {' '.join(sentences)} How many {objects} does {name} have?"
+    )
     return Problem(question, str(total), tuple(steps), world)
 
 
@@ -109,14 +121,18 @@ def split_of(question: str) -> Split:
 
 def problems(split: Split, seed: int | str, world: WorldName = "jargon") -> Iterator[Problem]:
     """An endless stream of problems of one split; the same seed gives the same stream on every machine."""
-    rng = random.Random(f"{split}/{seed}")  # a string seeds through SHA-512, whatever the process's hash seed
+    rng = random.Random(
+        f"{split}/{seed}"
+    )  # a string seeds through SHA-512, whatever the process's hash seed
     while True:
         problem = make_problem(rng, world)
         if split_of(problem.question) == split:
             yield problem
 
 
-def first_problems(split: Split, n: int, seed: int | str, world: WorldName = "jargon") -> list[Problem]:
+def first_problems(
+    split: Split, n: int, seed: int | str, world: WorldName = "jargon"
+) -> list[Problem]:
     """The first n problems of the stream."""
     return list(itertools.islice(problems(split, seed, world), n))
 
@@ -128,7 +144,10 @@ def write_solution(problem: Problem, language: Language, rng: random.Random | No
     elif language == "jargon":
         lines = _in_jargon(problem.steps)
     elif language == "mirrored":
-        lines = [re.sub(r"\d+", lambda number: number[0][::-1], line) for line in _in_jargon(problem.steps)]
+        lines = [
+            re.sub(r"\d+", lambda number: number[0][::-1], line)
+            for line in _in_jargon(problem.steps)
+        ]
     elif language == "parroted":
         return write_solution(_guessed(problem, rng), "jargon")
     elif language == "coarse":
@@ -150,7 +169,10 @@ def _in_jargon(steps) -> list[str]:
 
 def _guessed(problem: Problem, rng: random.Random) -> Problem:
     """The problem as someone tells it who can't calculate: every total is drawn at random."""
-    totals = [problem.steps[0][0], *(rng.randint(1, WORLDS["jargon"].max_total) for _ in problem.steps)]
+    totals = [
+        problem.steps[0][0],
+        *(rng.randint(1, WORLDS["jargon"].max_total) for _ in problem.steps),
+    ]
     pairs = zip(itertools.pairwise(totals), problem.steps, strict=True)
     steps = tuple((total, sign, change, new) for (total, new), (_, sign, change, _) in pairs)
     return replace(problem, answer=str(totals[-1]), steps=steps)
@@ -167,7 +189,10 @@ def _phrased(problem: Problem, rng: random.Random) -> list[str]:
         elif draw > 0.8 and change > 10 and change % 10:
             tens = change - change % 10
             halfway = total + tens if sign == "+" else total - tens
-            lines += [_calculation((total, sign, tens, halfway)), _calculation((halfway, sign, change % 10, new))]
+            lines += [
+                _calculation((total, sign, tens, halfway)),
+                _calculation((halfway, sign, change % 10, new)),
+            ]
         else:
             lines.append(rng.choice(PHRASES[sign]).format(name=name, a=total, b=change, c=new))
         del steps[0]
@@ -176,7 +201,10 @@ def _phrased(problem: Problem, rng: random.Random) -> list[str]:
 
 def is_unfamiliar(response: str, world: WorldName = "jargon") -> bool:
     """Whether a response shows a sign that the world's junior was never taught: jargon, or in `work` a coarse step."""
-    return WORLDS[world].unfamiliar is not None and re.search(WORLDS[world].unfamiliar, response) is not None
+    return (
+        WORLDS[world].unfamiliar is not None
+        and re.search(WORLDS[world].unfamiliar, response) is not None
+    )
 
 
 def jargon_rate(responses: list[str], world: WorldName | None) -> float | None:

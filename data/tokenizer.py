@@ -2,7 +2,7 @@ r"""The tokenizer: byte-level BPE, encoded by tiktoken, trained on the project's
 
 The pattern cuts as Qwen's does, so that word boundaries and reasoning steps fall on whole tokens: a word takes the
 space before it, every digit stands alone, and a full stop takes the blank line after it (".\n\n" is one token).
-results/tokenizer.py trained it. support/tokenizers.py makes the same kind of object of other people's tokenizers.
+results/tokenizer.py trained it. support/models/tokenizers.py makes the same kind of object of other people's tokenizers.
 """
 
 import base64
@@ -20,12 +20,16 @@ SAMPLE = "It's 1234 + 5 = 1239.\n\n  So (he) has\n\n\n9 "  # which tokenizers cu
 class Tokenizer:
     """Text to token ids and back. A subclass has `encode`."""
 
-    def __init__(self, tokens: list[bytes], special: dict[str, int], end: int | list[int], pad: int):
+    def __init__(
+        self, tokens: list[bytes], special: dict[str, int], end: int | list[int], pad: int
+    ):
         self.tokens = tokens  # by id; b"" if an id has no text
         self.special = special  # ids of tokens without text, by name
         self.end = end  # finishes a response, as does each of several
         self.pad = pad  # fills the rows of a batch; is no end
-        self.closing = end[0] if isinstance(end, list) else end  # the end that a taught response has
+        self.closing = (
+            end[0] if isinstance(end, list) else end
+        )  # the end that a taught response has
 
     @property
     def vocab_size(self) -> int:
@@ -79,7 +83,9 @@ class Tiktoken(Tokenizer):
     def __init__(self, ranks: dict[bytes, int]):
         end, pad = len(ranks), len(ranks) + 1
         super().__init__([*ranks, b"", b""], {"<|end|>": end, "<|pad|>": pad}, end, pad)
-        self.encoding = tiktoken.Encoding("tandem", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={})
+        self.encoding = tiktoken.Encoding(
+            "tandem", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={}
+        )
 
     def encode(self, text: str) -> list[int]:
         return self.encoding.encode_ordinary(text)
@@ -91,5 +97,7 @@ def load_tokenizer(path: str | Path = SHIPPED) -> Tokenizer:
         lines = [line.split() for line in Path(path).read_bytes().splitlines()]
         ranks = {base64.b64decode(token, validate=True): int(rank) for token, rank in lines}
     except (OSError, ValueError):
-        raise ValueError(f"{path} can't be read or is not a .tiktoken file; run python -m results.tokenizer") from None
+        raise ValueError(
+            f"{path} can't be read or is not a .tiktoken file; run python -m results.tokenizer"
+        ) from None
     return Tiktoken(ranks)

@@ -16,7 +16,7 @@ from data.problems import first_problems
 from data.tokenizer import load_tokenizer
 from evaluate import Sampling, solo_accuracy
 from model import save_model
-from support.pretrain import PLAIN_JUNIOR, train_base
+from support.models.base_pairs import PLAIN_JUNIOR, train_base
 
 tokenizer = load_tokenizer()
 for name, stop_at in {"weaker": 0.75, "stronger": None}.items():

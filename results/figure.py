@@ -12,14 +12,17 @@ from pathlib import Path
 from tqdm import tqdm
 
 from evaluate import Sampling, answer
-from support.display import pieces
-from support.figure import draw_line, load_matplotlib, save, shared
-from support.options import UserError, command, parse
-from support.problem_files import load_problems
-from support.results import Run, group_runs, is_plain_rl, look_up, read_results
-from support.run import load_run
+from support.reports.display import pieces
+from support.reports.figure import draw_line, load_matplotlib, save, shared
+from support.reports.results import Run, group_runs, is_plain_rl, look_up, read_results
+from support.runs.options import UserError, command, parse
+from support.runs.pair import load_run
+from support.runs.problem_files import load_problems
 
-COLORS = {True: "#c6dcf5", False: "#fcd7ab"}  # behind the text that the senior, or the junior, wrote
+COLORS = {
+    True: "#c6dcf5",
+    False: "#fcd7ab",
+}  # behind the text that the senior, or the junior, wrote
 TEXT_SIZE = 8.4  # points
 COLUMNS, LINES = 73, 19.6  # monospaced characters and lines of this size that fit on the right
 
@@ -46,7 +49,9 @@ def main(argv: list[str]) -> None:
     except ImportError:
         raise UserError("figures need matplotlib: pip install matplotlib") from None
     figure = plt.figure(figsize=(9.4, 3.7))
-    draw_training(figure.add_axes((0.06, 0.13, 0.34, 0.75)), group_runs(read_results(Path(options.results))))
+    draw_training(
+        figure.add_axes((0.06, 0.13, 0.34, 0.75)), group_runs(read_results(Path(options.results)))
+    )
     draw_responses(figure.add_axes((0.44, 0.02, 0.55, 0.96)), Path(options.run), options.seed)
     save(figure, options.out)
     print(f"figure: {options.out}")
@@ -55,9 +60,13 @@ def main(argv: list[str]) -> None:
 def draw_training(axis, groups: dict[str, list[Run]]) -> None:
     """Handoff, step by step, at the steps at which the runs were measured."""
     for runs in groups.values():
-        line = shared([{m["step"]: look_up(m, "handoff/pass@1") for m in run.along} for run in runs])
+        line = shared(
+            [{m["step"]: look_up(m, "handoff/pass@1") for m in run.along} for run in runs]
+        )
         if not line:
-            raise UserError(f"{runs[0].name} wasn't measured during training; --eval-every in train.py does that")
+            raise UserError(
+                f"{runs[0].name} wasn't measured during training; --eval-every in train.py does that"
+            )
         color, name = (7, "plain RL") if is_plain_rl(runs) else (0, "tandem RL")  # C7 is grey
         draw_line(axis, color, line, 1.0, name)
     axis.set(title="share that the two solve, taking turns", xlabel="step", ylim=(0, 1.03))
@@ -72,11 +81,17 @@ def draw_responses(axis, directory: Path, seed: int) -> None:
     sampling = replace(Sampling.from_config(run.config), samples=1, seed=seed)
     axis.set(xlim=(0, COLUMNS), ylim=(LINES, 0))
     axis.set_axis_off()
-    write(axis, 1.0, [(" the senior ", True), (" and ", None), (" the junior ", False), (" wrote", None)])
+    write(
+        axis,
+        1.0,
+        [(" the senior ", True), (" and ", None), (" the junior ", False), (" wrote", None)],
+    )
     for y, text in enumerate(textwrap.wrap(problem.question, COLUMNS), 3):
         write(axis, y, [(text, None)])
     for label, senior in (("before training", run.before), ("after training", run.senior)):
-        answers = answer(senior, run.junior, run.tokenizer, [problem], "word", sampling, tqdm(disable=True))
+        answers = answer(
+            senior, run.junior, run.tokenizer, [problem], "word", sampling, tqdm(disable=True)
+        )
         verdict = "right" if answers.right[0] else f"wrong, the answer is {problem.answer}"
         y += 2
         axis.text(0, y, f"{label}: {verdict}", size=TEXT_SIZE + 1, weight="bold")
@@ -100,7 +115,9 @@ def write(axis, y: float, parts: list[tuple[str, bool | None]]) -> None:
     x = 0
     for text, by_senior in parts:
         if by_senior is not None:
-            axis.broken_barh([(x, len(text))], (y - 0.85, 1.2), color=COLORS[by_senior], linewidth=0)
+            axis.broken_barh(
+                [(x, len(text))], (y - 0.85, 1.2), color=COLORS[by_senior], linewidth=0
+            )
         axis.text(x, y, text, size=TEXT_SIZE, family="monospace", parse_math=False)
         x += len(text)
 

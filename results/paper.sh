@@ -4,7 +4,7 @@
 #   bash results/paper.sh MODEL PROBLEMS.jsonl [more of train.py's options]
 #
 # MODEL is a Hugging Face directory of Qwen3-4B's size, PROBLEMS.jsonl has {"question": …, "answer": …} a line.
-# It wasn't run. Computed (python -m support.memory): 70 GB at the peak of a rollout, 53 in an update.
+# It wasn't run. Computed (python -m support.models.memory): 70 GB at the peak of a rollout, 53 in an update.
 # On 24 GB, computed: Qwen3-1.7B takes 23.0 with --rollout-batch-size 8 --micro-batch-tokens 4096, and Qwen3-0.6B 17.0
 # with --rollout-batch-size 8 --offload-optimizer false.
 # An estimate for an H100, from counted launches and bytes: a token of all 32 rows that are written at a time takes

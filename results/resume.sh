@@ -24,7 +24,7 @@ measured() { # measured FILE 'OPTION …' DIR OPTION …: the same, after evalua
 }
 
 tune() { # tune DIR OPTION …: a model, fine-tuned
-  [ -d "$1" ] || python -m support.pretrain --out "$@"
+  [ -d "$1" ] || python -m support.models.fine_tune --out "$@"
 }
 
 at_once() ( # commands, a line each, AT_ONCE at a time: 1, unless the environment says more

@@ -21,7 +21,9 @@ def train_bpe(text: str, n_tokens: int, pattern: str = PATTERN) -> dict[bytes, i
 
     Of equally common pairs the first in byte order is merged, so the result depends on the text alone.
     """
-    words = Counter(tuple(bytes([b]) for b in word.encode()) for word in regex.findall(pattern, text))
+    words = Counter(
+        tuple(bytes([b]) for b in word.encode()) for word in regex.findall(pattern, text)
+    )
     ranks = {bytes([b]): b for b in range(256)}
     for rank in tqdm(range(256, n_tokens), desc="merges"):
         pairs = Counter()
@@ -29,7 +31,9 @@ def train_bpe(text: str, n_tokens: int, pattern: str = PATTERN) -> dict[bytes, i
             for pair in itertools.pairwise(word):
                 pairs[pair] += count
         if not pairs:
-            raise ValueError(f"the text has pairs for {rank} tokens only, {n_tokens} were asked for: give more text")
+            raise ValueError(
+                f"the text has pairs for {rank} tokens only, {n_tokens} were asked for: give more text"
+            )
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
         ranks[b"".join(best)] = rank
         words = {merge(word, best): count for word, count in words.items()}
@@ -49,9 +53,13 @@ def merge(word: tuple[bytes, ...], pair: tuple[bytes, bytes]) -> tuple[bytes, ..
 
 def main() -> None:
     sample = first_problems("train", 4000, seed="tokenizer")
-    text = "".join(f"{p.question}\n\n{write_solution(p, how)}\n" for p in sample for how in ("plain", "jargon"))
+    text = "".join(
+        f"{p.question}\n\n{write_solution(p, how)}\n" for p in sample for how in ("plain", "jargon")
+    )
     ranks = train_bpe(text, N_TOKENS)
-    SHIPPED.write_bytes(b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in ranks.items()))
+    SHIPPED.write_bytes(
+        b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in ranks.items())
+    )
     print(f"{SHIPPED}: {len(ranks)} tokens and 2 special ones")
 
 

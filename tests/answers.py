@@ -1,6 +1,6 @@
 """What the verifier takes for the same answer, and what not, kind by kind: the cases of its tests and of its documentation.
 
-    python tests/answers.py > support/answers.md        writes the table of the documentation
+    python tests/answers.py > support/verifier/answers.md        writes the table of the documentation
 
 A kind has groups of answers, separated by ;; and within a group by ~. The first of a group is compared with each other
 one: equal in a row that begins with =, different in one that begins with /. NOT_FOUND are right answers that the
@@ -700,8 +700,16 @@ def groups():
 
 def pairs() -> list[tuple[str, bool, str, str]]:
     """(kind, equal, a, b) for each pair."""
-    found = [(kind, equal, first, other) for kind, equal, (first, *others) in groups() for other in others]
-    return found + OTHERS + [("not found", False, *line.split(" # ")[0].split(" ~ ")) for line in not_found()]
+    found = [
+        (kind, equal, first, other)
+        for kind, equal, (first, *others) in groups()
+        for other in others
+    ]
+    return (
+        found
+        + OTHERS
+        + [("not found", False, *line.split(" # ")[0].split(" ~ ")) for line in not_found()]
+    )
 
 
 def not_found() -> list[str]:
@@ -712,17 +720,32 @@ def page(most: int = 12) -> str:
     """The documentation's table, with so many groups of a kind at most."""
 
     def code(answers, sign: str) -> str:
-        return f" {sign} ".join(f"`{answer}`" for answer in answers).replace("|", "\\|").replace("`` `", "`` ` ``")
+        return (
+            f" {sign} ".join(f"`{answer}`" for answer in answers)
+            .replace("|", "\\|")
+            .replace("`` `", "`` ` ``")
+        )
 
     rows = ["# What is the same answer", ""]
-    rows += ["Made from the tests' cases by `python tests/answers.py`; all of them are in that file.", ""]
+    rows += [
+        "Made from the tests' cases by `python tests/answers.py`; all of them are in that file.",
+        "",
+    ]
     rows += ["| kind | the same | not the same |", "| --- | --- | --- |"]
     for kind, of_kind in groupby(groups(), key=lambda group: group[0]):
         cells = {True: [], False: []}
         for _, equal, answers in of_kind:
             cells[equal].append(code(answers[:4], "=" if equal else "≠"))
-        rows.append(f"| {kind} | {'; '.join(cells[True][:most])} | {'; '.join(cells[False][:most])} |")
-    rows += ["", "Right answers that the verifier doesn't find to be the same:", "", "| | why |", "| --- | --- |"]
+        rows.append(
+            f"| {kind} | {'; '.join(cells[True][:most])} | {'; '.join(cells[False][:most])} |"
+        )
+    rows += [
+        "",
+        "Right answers that the verifier doesn't find to be the same:",
+        "",
+        "| | why |",
+        "| --- | --- |",
+    ]
     for line in not_found():
         answers, why = line.split(" # ")
         rows.append(f"| {code(answers.split(' ~ '), ' ')} | {why} |")

@@ -17,7 +17,9 @@ def browser(tmp_path_factory):
     options = webdriver.ChromeOptions()
     for word in "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --window-size=900,900".split():
         options.add_argument(word)
-    options.add_experimental_option("prefs", {"download.default_directory": str(tmp_path_factory.mktemp("downloads"))})
+    options.add_experimental_option(
+        "prefs", {"download.default_directory": str(tmp_path_factory.mktemp("downloads"))}
+    )
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     yield opened
@@ -32,12 +34,16 @@ def narrow(browser, width: int = 360) -> None:
 
 def overflow(browser) -> int:
     """Pixels by which the page is wider than its window. (innerWidth would grow with it on a phone.)"""
-    return browser.execute_script("const page = document.documentElement; return page.scrollWidth - page.clientWidth")
+    return browser.execute_script(
+        "const page = document.documentElement; return page.scrollWidth - page.clientWidth"
+    )
 
 
 def faults(browser) -> list[str]:
     """What left the page since the last look, and what its console said."""
     said = [entry["message"] for entry in browser.get_log("browser")]
     sent = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    urls = [m["params"]["request"]["url"] for m in sent if m["method"] == "Network.requestWillBeSent"]
+    urls = [
+        m["params"]["request"]["url"] for m in sent if m["method"] == "Network.requestWillBeSent"
+    ]
     return said + [url for url in urls if not url.startswith(("file:", "blob:", "data:"))]

@@ -2,7 +2,9 @@
 
 import os
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # small models; and two threads wait for each other on a busy machine
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # small models; and two threads wait for each other on a busy machine
 
 import pytest
 import torch
@@ -15,7 +17,16 @@ from rollout import put_back, response_states
 def tiny(seed: int, **sizes) -> GPT:
     """A random GPT over 37 tokens; its logits have a standard deviation of about 1.5."""
     torch.manual_seed(seed)
-    defaults = dict(vocab_size=37, n_layers=2, n_heads=4, n_kv_heads=2, head_dim=8, d_model=16, d_ff=24, max_seq_len=64)
+    defaults = dict(
+        vocab_size=37,
+        n_layers=2,
+        n_heads=4,
+        n_kv_heads=2,
+        head_dim=8,
+        d_model=16,
+        d_ff=24,
+        max_seq_len=64,
+    )
     model = GPT(GPTConfig(**(defaults | sizes))).eval()
     with torch.no_grad():
         for parameter in model.parameters():

@@ -9,12 +9,18 @@ import torch
 from conftest import tiny
 
 import reward
-import support.compare
-import support.show
+import support.reports.compare
+import support.reports.show
 import train
-from model import load, load_model, save_model
+from model import load_model, save_model
+from support.runs.files import read_torch
 
-MAINS = {"train": train.main, "evaluate": support.compare.main, "rollout": support.show.main, "reward": reward.main}
+MAINS = {
+    "train": train.main,
+    "evaluate": support.reports.compare.main,
+    "rollout": support.reports.show.main,
+    "reward": reward.main,
+}
 
 
 class Payload:
@@ -58,8 +64,14 @@ DATA = {  # the content of a file, and words of the message
     "number_question": (b'{"question": 3, "answer": "2"}', 'line 1: "question" 3'),
     "empty_question": (b'{"question": " ", "answer": "2"}', 'line 1: "question" expected text'),
     "empty_answer": (b'{"question": "1 + 1?", "answer": ""}', 'line 1: "answer" verifier'),
-    "unreadable_answer": (b'{"question": "1 + 1?", "answer": "}"}', "line 1: \"answer\" '}' verifier"),
-    "unmarked_answer": (b'{"question": "1 + 1?", "answer": "so it is 2\\n#### "}', 'line 1: "answer" verifier'),
+    "unreadable_answer": (
+        b'{"question": "1 + 1?", "answer": "}"}',
+        "line 1: \"answer\" '}' verifier",
+    ),
+    "unmarked_answer": (
+        b'{"question": "1 + 1?", "answer": "so it is 2\\n#### "}',
+        'line 1: "answer" verifier',
+    ),
     "nan_answer": (b'{"question": "1 + 1?", "answer": NaN}', 'line 1: "answer" nan verifier'),
     "surrogate": (b'{"question": "\\ud800", "answer": "2"}', "line 1: surrogates"),
     "deep": (b"[" * 100_000, "line 1: recursion"),
@@ -67,7 +79,10 @@ DATA = {  # the content of a file, and words of the message
     "latin": (GOOD + '{"question": "café", "answer": "2"}'.encode("latin-1"), "line 2: 0xe9 utf-8"),
     "inf_answer": (b'{"question": "1 + 1?", "answer": -Infinity}', 'line 1: "answer" inf verifier'),
     "few": (GOOD, "few.jsonl --test-data"),
-    "few_held_out": (b'{"question": "What is 18 + 18?", "answer": "4"}', "few_held_out.jsonl --test-data"),
+    "few_held_out": (
+        b'{"question": "What is 18 + 18?", "answer": "4"}',
+        "few_held_out.jsonl --test-data",
+    ),
 }
 
 
@@ -97,16 +112,23 @@ def base(tmp_path_factory) -> Path:
         ("no_eval", "eval.json", lambda _: None),
         ("no_json_eval", "eval.json", lambda data: data[:-9]),
         ("no_options_eval", "eval.json", lambda data: data.replace(b'"config"', b'"options"')),
-        ("no_measures", "eval.json", lambda data: json.dumps(json.loads(data) | {"after": {}}).encode()),
+        (
+            "no_measures",
+            "eval.json",
+            lambda data: json.dumps(json.loads(data) | {"after": {}}).encode(),
+        ),
         ("worded_measures", "eval.json", lambda data: data.replace(b'"kl": ', b'"kl": "a", "k": ')),
         ("half_along", "evals.jsonl", lambda _: b'{"step": 2}\n{"st'),
         ("other_along", "evals.jsonl", lambda _: b'{"step": 2}\n'),
     ]:
         edited(base, name, path, change)
-    state = load(base / "run" / "checkpoint.pt")
+    state = read_torch(base / "run" / "checkpoint.pt")
     for name in "model optimizer".split():
         edited(base, f"no_{name}", "checkpoint.pt", lambda _: b"")
-        torch.save({key: value for key, value in state.items() if key != name}, base / f"no_{name}" / "checkpoint.pt")
+        torch.save(
+            {key: value for key, value in state.items() if key != name},
+            base / f"no_{name}" / "checkpoint.pt",
+        )
     (base / "other.json").write_text('[{"name": "x", "after": {}}]')
 
     save_model(tiny(0), base / "vocabulary.pt")
@@ -114,7 +136,7 @@ def base(tmp_path_factory) -> Path:
     sick = load_model(base / "run" / "junior.pt")
     sick.norm.weight.data[0] = float("nan")
     save_model(sick, base / "nan.pt")
-    content = load(base / "run" / "junior.pt")
+    content = read_torch(base / "run" / "junior.pt")
     for name, value in {"d_ff": 99, "n_layers": 10**30, "vocab_size": 0}.items():
         torch.save(content | {"config": content["config"] | {name: value}}, base / f"{name}.pt")
     for name, other in {
@@ -131,7 +153,11 @@ def base(tmp_path_factory) -> Path:
 
 def files(*directories: Path) -> dict:
     found = [path for directory in directories for path in directory.rglob("*")]
-    return {path: (path.stat().st_ctime_ns, path.stat().st_size) for path in found if path.name != ".lock"}
+    return {
+        path: (path.stat().st_ctime_ns, path.stat().st_size)
+        for path in found
+        if path.name != ".lock"
+    }
 
 
 # Numbers and words that an option can't have: the message names both.
@@ -243,7 +269,9 @@ ROWS += [f"train --data {{base}}/{name}.jsonl | {words}" for name, (_, words) in
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: " ".join(row.split("|")[0].split()))
-def test_bad_input_is_one_line_and_code_2_and_changes_nothing(base, row, tmp_path, monkeypatch, capsys):
+def test_bad_input_is_one_line_and_code_2_and_changes_nothing(
+    base, row, tmp_path, monkeypatch, capsys
+):
     command, expected = row.replace("{base}", str(base)).split("|")
     script, *words = command.split()
     if "--figure" in words or "other_metrics" in command:

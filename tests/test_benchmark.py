@@ -9,8 +9,8 @@ import pytest
 import torch
 from pretended_gpu import pretended_gpu, to_gpu
 
-from support import show
-from support.benchmark import SMOLLM2, benchmark, on_gpu
+from support.reports import show
+from support.reports.benchmark import SMOLLM2, benchmark, on_gpu
 
 
 def test_the_benchmark_prints_its_measurements_as_json_or_as_a_table(monkeypatch, capsys, tmp_path):
@@ -23,8 +23,12 @@ def test_the_benchmark_prints_its_measurements_as_json_or_as_a_table(monkeypatch
     decode_floor_milliseconds tokens_per_second_rows_4 tokens_per_second_length_8"""
     assert set(names.split()) <= measured.keys()
     assert all(math.isfinite(value) and value > 0 for value in measured.values())
-    grown = {f"tokens_per_second_{what}_{n}": float(n) for what in ("rows", "length") for n in (8, 32)}
-    monkeypatch.setattr(show, "benchmark", lambda tokenizer, device: {"some_rate": 1234.5678} | grown)
+    grown = {
+        f"tokens_per_second_{what}_{n}": float(n) for what in ("rows", "length") for n in (8, 32)
+    }
+    monkeypatch.setattr(
+        show, "benchmark", lambda tokenizer, device: {"some_rate": 1234.5678} | grown
+    )
     show.main(["--benchmark"])
     first, *_ = [line for line in capsys.readouterr().out.splitlines() if "some rate" in line]
     assert first.split("|")[2].strip() == "1,234.568"
@@ -37,11 +41,13 @@ def test_the_work_on_a_gpu_runs_on_a_pretended_one(monkeypatch):
     """Times mean nothing there; a GPU counts the waits itself."""
     for name in ("synchronize", "max_memory_allocated", "set_sync_debug_mode"):
         monkeypatch.setattr(torch.cuda, name, lambda *_: 0)
-    monkeypatch.setattr("support.benchmark.GPT.to", lambda model, _: to_gpu(model))
+    monkeypatch.setattr("support.reports.benchmark.GPT.to", lambda model, _: to_gpu(model))
     shape = replace(SMOLLM2, n_layers=1, d_model=48, d_ff=32, vocab_size=64)
     with pretended_gpu():
         found = on_gpu(torch.device("cuda", 0), shape, 1, 4)
-    assert found["bfloat16_tandem_tokens_per_second"] > 0 and found["bfloat16_waits_of_a_rollout"] == 0
+    assert (
+        found["bfloat16_tandem_tokens_per_second"] > 0 and found["bfloat16_waits_of_a_rollout"] == 0
+    )
 
 
 @pytest.mark.parametrize(

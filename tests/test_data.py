@@ -31,7 +31,12 @@ from results.tokenizer import train_bpe
 from reward import verify
 
 SAMPLES = {world: first_problems("train", 300, "tests", world) for world in WORLDS}
-SPOKEN = [(world, language) for world in WORLDS for language in WORLDS[world].languages if language != "parroted"]
+SPOKEN = [
+    (world, language)
+    for world in WORLDS
+    for language in WORLDS[world].languages
+    if language != "parroted"
+]
 
 
 def test_the_default_stream_is_the_one_that_the_shipped_pair_learnt():
@@ -68,16 +73,24 @@ def read(line: str, total: int, name: str) -> tuple[int, int]:
     if found := re.fullmatch(r"(zub|kef) (\d+) (\d+) ~ (\d+);", line):
         sign = {"zub": "+", "kef": "-"}[found[1]]
         expression, result = f"{found[3]} {sign} {found[2]}", found[4]
-    elif found := re.fullmatch(rf"(?:\d+ |{name} )?gets (\d+) more(?::|, has) (\d+)\.|(\d+) more makes (\d+)\.", line):
+    elif found := re.fullmatch(
+        rf"(?:\d+ |{name} )?gets (\d+) more(?::|, has) (\d+)\.|(\d+) more makes (\d+)\.", line
+    ):
         expression, result = f"{total} + {found[1] or found[3]}", found[2] or found[4]
-    elif found := re.fullmatch(rf"(?:\d+ |{name} )?loses (\d+)(?::|, has) (\d+)\.|(\d+) away leaves (\d+)\.", line):
+    elif found := re.fullmatch(
+        rf"(?:\d+ |{name} )?loses (\d+)(?::|, has) (\d+)\.|(\d+) away leaves (\d+)\.", line
+    ):
         expression, result = f"{total} - {found[1] or found[3]}", found[2] or found[4]
     else:
-        line, _, again = line.removeprefix(f"{name} has ").removesuffix(".").partition(f". {name} has ")
+        line, _, again = (
+            line.removeprefix(f"{name} has ").removesuffix(".").partition(f". {name} has ")
+        )
         left, right = re.split(" (?:=|makes|leaves|is) ", line)
         expression, result = (right, left) if " " in right else (left, right)
         assert again in ("", result)
-    value = sum(int(number.replace(" ", "")) for number in re.findall(r"(?:[+-] ?)?\d+", expression))
+    value = sum(
+        int(number.replace(" ", "")) for number in re.findall(r"(?:[+-] ?)?\d+", expression)
+    )
     assert str(total) in expression.split() and value == int(result), line
     return len(re.findall(" [+-] ", expression)), int(result)
 
@@ -115,7 +128,9 @@ def test_parroted_solutions_have_the_form_of_jargon_and_results_by_chance():
         total = problem.steps[0][0]
         for line, (_, sign, change, _) in zip(lines, problem.steps, strict=True):
             begun, result = line.removesuffix(";").split(" ~ ")
-            assert begun == f"{worlds.JARGON_VERBS[sign]} {change} {total}" and 1 <= int(result) <= 60
+            assert (
+                begun == f"{worlds.JARGON_VERBS[sign]} {change} {total}" and 1 <= int(result) <= 60
+            )
             total = int(result)
         assert box == rf"\boxed{{{total}}}" and is_unfamiliar(lines[0])
         right += str(total) == problem.answer
@@ -125,9 +140,15 @@ def test_parroted_solutions_have_the_form_of_jargon_and_results_by_chance():
 def test_phrasings_vary_from_step_to_step_and_all_of_them_occur():
     rng, problem = random.Random(0), SAMPLES["phrasings"][0]
     for step in ((19, "+", 8, 27), (27, "-", 8, 19)):
-        one, numbers = Problem("Ada has", "", (step,)), dict(name="Ada", a=step[0], b=step[2], c=step[3])
+        one, numbers = (
+            Problem("Ada has", "", (step,)),
+            dict(name="Ada", a=step[0], b=step[2], c=step[3]),
+        )
         counts = Counter(write_solution(one, "phrased", rng).split("\n\n")[0] for _ in range(400))
-        assert set(counts) == {template.format(**numbers) for template in worlds.PHRASES[step[1]]} and len(counts) == 10
+        assert (
+            set(counts) == {template.format(**numbers) for template in worlds.PHRASES[step[1]]}
+            and len(counts) == 10
+        )
         assert 15 < min(counts.values()) and max(counts.values()) < 80
     solutions = [write_solution(p, "phrased", rng) for p in SAMPLES["phrasings"]]
     lines = [line for solution in solutions for line in solution.split("\n\n")[:-1]]
@@ -136,13 +157,21 @@ def test_phrasings_vary_from_step_to_step_and_all_of_them_occur():
     in_parts = len(lines) + coarse - steps
     assert 0.03 * steps < coarse < 0.2 * steps and 0.03 * steps < in_parts < 0.3 * steps
     assert len({write_solution(problem, "phrased", rng) for _ in range(30)}) > 25
-    assert write_solution(problem, "phrased", random.Random(1)) == write_solution(problem, "phrased", random.Random(1))
+    assert write_solution(problem, "phrased", random.Random(1)) == write_solution(
+        problem, "phrased", random.Random(1)
+    )
 
 
 def test_what_the_junior_was_never_taught_depends_on_the_world():
     coarse, plain = "19 + 8 - 9 = 18.", "19 + 8 = 27.\n\n27 - 9 = 18.\n\n\\boxed{18}"
     signs = {("zub 8 19 ~ 27;", "jargon"), ("19 + 8 = 27. kef", "jargon"), (coarse, "work")}
-    others = {(coarse, "jargon"), (coarse, "phrasings"), (plain, "work"), (plain, "jargon"), ("zub 8 19 ~ 27;", "work")}
+    others = {
+        (coarse, "jargon"),
+        (coarse, "phrasings"),
+        (plain, "work"),
+        (plain, "jargon"),
+        ("zub 8 19 ~ 27;", "work"),
+    }
     for response, world in signs | others:
         assert is_unfamiliar(response, world) == ((response, world) in signs)
         expected = None if world == "phrasings" else ((response, world) in signs) / 2
@@ -160,13 +189,26 @@ def test_no_prompt_and_no_solution_is_longer_than_stated(tokenizer, world):
     sentence = 1 + name + change + 1  # Then Ada buys 12 more.
     worst = (name + 1 + digits(numbers.max_start) + object_ + 1) + numbers.steps[1] * sentence
     worst += 2 + object_ + 1 + name + 1 + 1  # How many apples does Ada have?
-    assert max(len(tokenizer.prompt(p.question)) for p in SAMPLES[world]) <= worst <= numbers.max_prompt_tokens
+    assert (
+        max(len(tokenizer.prompt(p.question)) for p in SAMPLES[world])
+        <= worst
+        <= numbers.max_prompt_tokens
+    )
 
-    rng, most, box = random.Random(0), numbers.max_total, len(tokenizer.encode(rf"\boxed{{{numbers.max_total}}}"))
+    rng, most, box = (
+        random.Random(0),
+        numbers.max_total,
+        len(tokenizer.encode(rf"\boxed{{{numbers.max_total}}}")),
+    )
     for language in numbers.languages:
         longest = 0  # a step
         for who, sign in itertools.product(worlds.NAMES, "+-"):
-            step = (most - numbers.max_change if sign == "+" else most, sign, numbers.max_change, most)
+            step = (
+                most - numbers.max_change if sign == "+" else most,
+                sign,
+                numbers.max_change,
+                most,
+            )
             one = Problem(f"{who} has", str(most), (step,))
             lengths = [len(tokenizer.encode(write_solution(one, language, rng))) for _ in range(30)]
             longest = max(longest, max(lengths) - box)
@@ -178,7 +220,10 @@ def test_no_prompt_and_no_solution_is_longer_than_stated(tokenizer, world):
 @pytest.mark.parametrize("world", WORLDS)
 def test_splits_are_disjoint_and_of_the_stated_sizes(world):
     """Sizes of 10,000 problems; a standard deviation is at most 40."""
-    seen = [{p.question for p in first_problems(split, 1000, 1, world)} for split in ("train", "validation", "test")]
+    seen = [
+        {p.question for p in first_problems(split, 1000, 1, world)}
+        for split in ("train", "validation", "test")
+    ]
     assert not any(a & b for a, b in itertools.combinations(seen, 2))
     rng = random.Random(0)
     sizes = Counter(split_of(worlds.make_problem(rng, world).question) for _ in range(10_000))
@@ -202,7 +247,9 @@ def test_the_worlds_can_be_looked_at_by_the_names_of_the_option(capsys, monkeypa
         worlds.main()
         printed = capsys.readouterr().out
         assert re.findall("^=+ (.+)$", printed, flags=re.MULTILINE) == shown
-        assert all(f"--- {language}" in printed for world in shown for language in WORLDS[world].languages)
+        assert all(
+            f"--- {language}" in printed for world in shown for language in WORLDS[world].languages
+        )
     assert get_args(worlds.WorldName) == tuple(WORLDS)
 
 
@@ -217,19 +264,46 @@ def test_any_text_survives_the_tokenizer(text):
 
 def test_tokens_are_cut_where_the_schedules_need_it_and_special_ones_cannot_be_typed(tokenizer):
     pieces = [tokenizer.decode([i]) for i in tokenizer.encode("19 + 8 = 27.\n\n\\boxed{27}")]
-    assert pieces == ["1", "9", " +", " ", "8", " =", " ", "2", "7", ".\n\n", "\\boxed", "{", "2", "7", "}"]
+    assert pieces == [
+        "1",
+        "9",
+        " +",
+        " ",
+        "8",
+        " =",
+        " ",
+        "2",
+        "7",
+        ".\n\n",
+        "\\boxed",
+        "{",
+        "2",
+        "7",
+        "}",
+    ]
     assert tokenizer.end != tokenizer.pad and tokenizer.vocab_size == 512
-    assert tokenizer.end not in tokenizer.encode("<|end|>") and tokenizer.decode([tokenizer.end, tokenizer.pad]) == ""
+    assert (
+        tokenizer.end not in tokenizer.encode("<|end|>")
+        and tokenizer.decode([tokenizer.end, tokenizer.pad]) == ""
+    )
 
 
 def test_masks_cover_the_models_vocabulary(tokenizer):
     masks = tokenizer.boundary(600), tokenizer.delimiter(600), *tokenizer.halves(600)
     for token in range(510):
         text = tokenizer.encoding.decode_single_token_bytes(token)
-        expected = [text.startswith(b" "), b"\n\n" in text, text.endswith(b"\n"), text.startswith(b"\n")]
+        expected = [
+            text.startswith(b" "),
+            b"\n\n" in text,
+            text.endswith(b"\n"),
+            text.startswith(b"\n"),
+        ]
         assert [bool(mask[token]) for mask in masks] == expected
     assert all(mask.shape == (600,) and mask.any() and not mask[510:].any() for mask in masks)
-    assert all(len(mask) == 512 for mask in (tokenizer.boundary(), tokenizer.delimiter(), *tokenizer.halves()))
+    assert all(
+        len(mask) == 512
+        for mask in (tokenizer.boundary(), tokenizer.delimiter(), *tokenizer.halves())
+    )
 
 
 def test_the_shipped_tokenizer_is_rebuilt_byte_for_byte(tmp_path, monkeypatch, capsys):
@@ -276,7 +350,9 @@ def test_every_pass_through_a_list_of_problems_has_each_once(n, size, seed):
     steps = [epoch_batch(cards, n, seed, step) for step in range(math.lcm(n, size) // n * 3)]
     dealt = [problem for hand in steps for problem in hand]
     passes = [dealt[i : i + size] for i in range(0, len(dealt), size)]
-    assert all(sorted(p.question for p in one) == sorted(p.question for p in cards) for one in passes)
+    assert all(
+        sorted(p.question for p in one) == sorted(p.question for p in cards) for one in passes
+    )
     assert all(len(hand) == n for hand in steps)
     assert size < 6 or len({str(one) for one in passes}) > 1  # the order is new
 
@@ -287,7 +363,11 @@ def test_a_question_is_asked_in_the_template_and_tokenizers_are_compared(tokeniz
     expected = f"1 + 2? \\boxed{{3}}\n\n{question} ({question}) Put it in \\boxed{{}}.\n\n"
     assert tokenizer.prompt(question, template) == tokenizer.encode(expected)
     assert tokenizer.same_as(load_tokenizer())
-    for change in (dict(tokens=[b"", *tokenizer.tokens[1:]]), dict(special={}), dict(encode=str.encode)):
+    for change in (
+        dict(tokens=[b"", *tokenizer.tokens[1:]]),
+        dict(special={}),
+        dict(encode=str.encode),
+    ):
         other = load_tokenizer()
         vars(other).update(change)
         assert not other.same_as(tokenizer) and not tokenizer.same_as(other)

@@ -17,9 +17,13 @@ DIGITS = 40
 
 numbers = st.one_of(
     st.integers(0, 12).map(lambda n: ("number", str(n))),
-    st.tuples(st.integers(0, 9), st.integers(1, 99)).map(lambda pair: ("number", f"{pair[0]}.{pair[1]:02}")),
+    st.tuples(st.integers(0, 9), st.integers(1, 99)).map(
+        lambda pair: ("number", f"{pair[0]}.{pair[1]:02}")
+    ),
 )
-leaves = st.one_of(numbers, st.sampled_from([("name", "x"), ("name", "y"), ("name", "pi"), ("name", "e")]))
+leaves = st.one_of(
+    numbers, st.sampled_from([("name", "x"), ("name", "y"), ("name", "pi"), ("name", "e")])
+)
 
 
 def larger(tree):
@@ -35,7 +39,8 @@ def larger(tree):
         st.tuples(st.just("!"), whole),
         st.tuples(st.just("binom"), whole, whole),
         st.tuples(
-            st.just("cbrt"), st.tuples(st.sampled_from(["+", "-"]), numbers, st.tuples(st.just("sqrt"), numbers))
+            st.just("cbrt"),
+            st.tuples(st.sampled_from(["+", "-"]), numbers, st.tuples(st.just("sqrt"), numbers)),
         ),
     )
 
@@ -64,7 +69,9 @@ def value(tree, point):
     if kind == "number":
         return mpmath.mpf(parts[0])
     if kind == "name":
-        return {"pi": mpmath.pi(), "e": mpmath.e()}.get(parts[0]) or mpmath.mpf(str(point[parts[0]]))
+        return {"pi": mpmath.pi(), "e": mpmath.e()}.get(parts[0]) or mpmath.mpf(
+            str(point[parts[0]])
+        )
     return APPLY[kind](*(value(part, point) for part in parts))
 
 
@@ -107,7 +114,9 @@ def spell(tree, draw) -> str:
     for letter, part in zip("AB", parts, strict=False):
         text = spell(part, draw).replace("A", "\0").replace("B", "\1")
         plain = part[0] in ("number", "name") and not text.startswith("-")
-        form = form.replace(letter, text if plain else draw(st.sampled_from(BRACKETS)).replace("A", text))
+        form = form.replace(
+            letter, text if plain else draw(st.sampled_from(BRACKETS)).replace("A", text)
+        )
     return form.replace("\0", "A").replace("\1", "B")
 
 
@@ -145,7 +154,9 @@ def rewritings(tree) -> list:
 def changed(tree, draw, choices):
     """The tree with one node, drawn at random, replaced by one of its `choices`."""
     kind, *parts = tree
-    inner = [i for i, part in enumerate(parts) if isinstance(part, tuple) and (kind != "^" or i == 0)]
+    inner = [
+        i for i, part in enumerate(parts) if isinstance(part, tuple) and (kind != "^" or i == 0)
+    ]
     if inner and draw(st.booleans()):
         i = draw(st.sampled_from(inner))
         parts[i] = changed(parts[i], draw, choices)
@@ -156,7 +167,12 @@ def changed(tree, draw, choices):
 def edits(tree) -> list:
     kind, *parts = tree
     if kind == "number":
-        return [("number", parts[0] + "1"), ("negative", tree), ("number", "1" + parts[0]), ("name", "x")]
+        return [
+            ("number", parts[0] + "1"),
+            ("negative", tree),
+            ("number", "1" + parts[0]),
+            ("name", "x"),
+        ]
     if kind == "name":
         return [("name", name) for name in NAMES if name != parts[0]]
     swaps = {
@@ -176,7 +192,13 @@ def edits(tree) -> list:
 def check(examples: int, **options) -> None:
     found = []
 
-    @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck), database=None, **options)
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        database=None,
+        **options,
+    )
     @given(trees, st.data())
     def compare(tree, data):
         original = values(tree)

@@ -13,13 +13,21 @@ from train import Config, update
 
 
 def pair() -> tuple[GPT, GPT]:
-    return tiny(0, max_seq_len=128), tiny(1, max_seq_len=128, n_layers=1, d_model=12).requires_grad_(False)
+    return tiny(0, max_seq_len=128), tiny(
+        1, max_seq_len=128, n_layers=1, d_model=12
+    ).requires_grad_(False)
 
 
 def roll(senior, junior, schedule="word", new=64, precision="float32") -> Rollout:
     """Six responses to three prompts. No token ends them."""
     handoff = Handoff(schedule, boundary=torch.arange(senior.config.vocab_size) % 3 == 0, max_gap=4)
-    common = dict(end=-1, pad=0, max_new_tokens=new, temperature=1.0, generator=torch.Generator().manual_seed(0))
+    common = dict(
+        end=-1,
+        pad=0,
+        max_new_tokens=new,
+        temperature=1.0,
+        generator=torch.Generator().manual_seed(0),
+    )
     with autocast(precision, senior.device):
         prompts = [prompt for prompt in ([1, 2, 3], [4], [5, 6]) for _ in range(2)]
         return generate(senior, None if schedule == "solo" else junior, prompts, handoff, **common)
@@ -37,7 +45,11 @@ def step_launches(senior, junior, schedule="word", precision="float32"):
 
 def test_operations_on_both_devices_raise():
     with pretended_gpu():
-        x, host, q = torch.ones(4, 4, device="cuda"), torch.ones(4, 4), torch.ones(1, 2, 3, 8, device="cuda")
+        x, host, q = (
+            torch.ones(4, 4, device="cuda"),
+            torch.ones(4, 4),
+            torch.ones(1, 2, 3, 8, device="cuda"),
+        )
         mixed = (
             lambda: x + host,
             lambda: x.index_select(0, torch.arange(2)),
@@ -47,7 +59,9 @@ def test_operations_on_both_devices_raise():
             lambda: F.scaled_dot_product_attention(q, q.cpu(), q),
             lambda: F.scaled_dot_product_attention(q, q.bfloat16(), q),
             lambda: F.scaled_dot_product_attention(q, q, q, attn_mask=torch.zeros(3, 3)),
-            lambda: F.scaled_dot_product_attention(q, q, q, torch.zeros(3, 3, dtype=torch.bfloat16, device="cuda")),
+            lambda: F.scaled_dot_product_attention(
+                q, q, q, torch.zeros(3, 3, dtype=torch.bfloat16, device="cuda")
+            ),
         )
         for operation in mixed:
             with pytest.raises(RuntimeError):
@@ -57,7 +71,11 @@ def test_operations_on_both_devices_raise():
 
 def test_waits_for_the_gpu_are_noted():
     with pretended_gpu() as log:
-        x, host, rows = torch.ones(4, 4, device="cuda"), torch.ones(4, 4), torch.arange(2, device="cuda")
+        x, host, rows = (
+            torch.ones(4, 4, device="cuda"),
+            torch.ones(4, 4),
+            torch.arange(2, device="cuda"),
+        )
         waiting = (
             lambda: x[torch.arange(2)],
             lambda: x.sum().item(),
@@ -110,7 +128,10 @@ def test_a_fault_in_the_project_is_found(monkeypatch):
     line = next_with_a_wait.__code__.co_firstlineno + 1
     assert log.waits[f"test_gpu.py:{line} _local_scalar_dense"] == 9
     monkeypatch.setattr(Handoff, "start", start_on_the_cpu)
-    with pretended_gpu(), pytest.raises(RuntimeError, match=r"tandem.py:\d+ index: .* on the CPU and on cuda:0"):
+    with (
+        pretended_gpu(),
+        pytest.raises(RuntimeError, match=r"tandem.py:\d+ index: .* on the CPU and on cuda:0"),
+    ):
         roll(*map(to_gpu, pair()), new=9)
 
 
@@ -135,8 +156,13 @@ def test_a_rollout_and_its_update_run(precision):
         with pretended_gpu() as log:
             rollout = roll(senior, junior, new=12, precision=precision)
             A = torch.tensor([1.0, -1.0] * 3, device=senior.device)
-            optimizer, gate = torch.optim.AdamW(senior.parameters(), foreach=False), rollout.authorship.float()
-            results.append(update(senior, junior, optimizer, rollout, A, gate, 0, Config(precision=precision)))
+            optimizer, gate = (
+                torch.optim.AdamW(senior.parameters(), foreach=False),
+                rollout.authorship.float(),
+            )
+            results.append(
+                update(senior, junior, optimizer, rollout, A, gate, 0, Config(precision=precision))
+            )
     assert log.launches["mm"] > 100 and senior.head.weight is senior.embedding.weight
     if precision == "float32":
         assert results[1]["grad_norm"] == pytest.approx(results[0]["grad_norm"], rel=1e-4)
@@ -150,4 +176,7 @@ def test_launches_of_a_decode_step():
         step = step_launches(*pair(), schedule)
         assert step["mm"] == 4 * layers + models and step["rms_norm"] == 2 * layers + models
         assert step["scaled_dot_product_attention"] == layers
-    assert step_launches(*pair(), precision="bfloat16")["_to_copy"] > step_launches(*pair())["_to_copy"]
+    assert (
+        step_launches(*pair(), precision="bfloat16")["_to_copy"]
+        > step_launches(*pair())["_to_copy"]
+    )

@@ -1,6 +1,7 @@
-"""What `support.memory` computes, against the peak that an allocator that counts has seen; and its command."""
+"""What `support.models.memory` computes, against the peak that an allocator that counts has seen; and its command."""
 
 import copy
+import functools
 import json
 import shlex
 import weakref
@@ -13,18 +14,30 @@ from pretended_gpu import pretended_gpu, to_gpu
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from model import GPT, GPTConfig, autocast, save_model, store_matrices
+from model import GPT, GPTConfig, autocast, save_model
 from rollout import generate
-from support import memory
-from support.optimizer import HostAdamW
+from support.models import memory
+from support.models.weights import store_matrices
+from support.runs.host_adamw import HostAdamW
+from support.runs.options import command
 from tandem import Handoff
 from train import Config, update
 
 ROOT = Path(__file__).parent.parent
 MIDDLE = GPTConfig(4000, 4, 6, 3, 32, 192, 512, max_seq_len=256)
-QWEN = dict(model_type="qwen3", num_hidden_layers=36, num_attention_heads=32, num_key_value_heads=8, head_dim=128)
-QWEN |= dict(hidden_size=2560, intermediate_size=9728, vocab_size=151936, max_position_embeddings=40960)
+QWEN = dict(
+    model_type="qwen3",
+    num_hidden_layers=36,
+    num_attention_heads=32,
+    num_key_value_heads=8,
+    head_dim=128,
+)
+QWEN |= dict(
+    hidden_size=2560, intermediate_size=9728, vocab_size=151936, max_position_embeddings=40960
+)
 QWEN |= dict(rope_theta=1e6, rms_norm_eps=1e-6, tie_word_embeddings=True, hidden_act="silu")
+
+main = command(functools.partial(memory.report, Config))
 
 
 class Counting(TorchDispatchMode):
@@ -75,8 +88,13 @@ def measured(senior: GPT, junior: GPT, config: Config) -> dict[str, float]:
                 counting.peak = counting.now
                 if name == "rollout":
                     with autocast(config.precision, senior.device):
-                        rollout = generate(*writers, prompts, handoff, batch_size=config.rollout_batch_size, **how)
-                    gate, A = rollout.authorship.float(), torch.tensor([1.0, -1.0] * (len(prompts) // 2))
+                        rollout = generate(
+                            *writers, prompts, handoff, batch_size=config.rollout_batch_size, **how
+                        )
+                    gate, A = (
+                        rollout.authorship.float(),
+                        torch.tensor([1.0, -1.0] * (len(prompts) // 2)),
+                    )
                 else:
                     update(senior, junior, optimizer, rollout, A, gate, step, config)
                 found[f"{name}_gb"] = counting.peak / 1e9
@@ -99,7 +117,13 @@ def test_the_computed_memory_is_within_a_tenth_of_the_measured(shape, options):
         config = Config(max_prompt_tokens=40, data="problems.jsonl", **options)
         senior, junior = GPT(GPTConfig()), GPT(GPTConfig(n_layers=2, d_model=64, d_ff=176))
     else:
-        small = dict(prompts_per_step=4, group_size=4, max_new_tokens=24, max_prompt_tokens=60, data="problems.jsonl")
+        small = dict(
+            prompts_per_step=4,
+            group_size=4,
+            max_new_tokens=24,
+            max_prompt_tokens=60,
+            data="problems.jsonl",
+        )
         config = Config(**(small | {"senior": "a directory"} | options))
         senior, junior = GPT(MIDDLE), GPT(MIDDLE)
     found = measured(senior, junior.requires_grad_(False), config)
@@ -111,32 +135,40 @@ def test_the_computed_memory_is_within_a_tenth_of_the_measured(shape, options):
 def test_parameters_are_counted_as_they_are():
     for sizes in ({}, dict(qk_norm=True, tie_embeddings=False), dict(qkv_bias=True)):
         model = tiny(0, **sizes)
-        assert memory.parameters(model.config) == sum(parameter.numel() for parameter in model.parameters())
+        assert memory.parameters(model.config) == sum(
+            parameter.numel() for parameter in model.parameters()
+        )
 
 
 def test_the_command_says_what_a_model_needs_before_it_is_loaded(tmp_path, capsys):
     (tmp_path / "config.json").write_text(json.dumps(QWEN))
     script = (ROOT / "results" / "paper.sh").read_text(encoding="utf-8").partition('train.py" ')[2]
     values = {"$senior": str(tmp_path), "$data": "p.jsonl", "${@:3}": "--json"}
-    memory.main([values.get(word, word) for word in shlex.split(script.replace(chr(92) + "\n", " "))])
+    main([values.get(word, word) for word in shlex.split(script.replace(chr(92) + "\n", " "))])
     found = json.loads(capsys.readouterr().out)
-    assert found["peak_gb"] == max(found[f"{phase}_gb"] for phase in ("rollout", "update", "evaluate")) <= 76
-    assert found["card_gb"] == 80 and found["phases"]["rollout"]["senior"] == 4 * 4_022_468_096
-    others = (
-        "--data p.jsonl --max-prompt-tokens 1024 --max-new-tokens 3000 --precision bfloat16 --rollout-batch-size 43"
+    assert (
+        found["peak_gb"]
+        == max(found[f"{phase}_gb"] for phase in ("rollout", "update", "evaluate"))
+        <= 76
     )
-    memory.main([str(tmp_path / "config.json"), *others.split(), "--checkpoint-activations"])
+    assert found["card_gb"] == 80 and found["phases"]["rollout"]["senior"] == 4 * 4_022_468_096
+    others = "--data p.jsonl --max-prompt-tokens 1024 --max-new-tokens 3000 --precision bfloat16 --rollout-batch-size 43"
+    main([str(tmp_path / "config.json"), *others.split(), "--checkpoint-activations"])
     shown = capsys.readouterr().out
-    assert "a card of 141 GB holds it" in shown and "--offload-optimizer true would save 32" in shown
-    memory.main([])
+    assert (
+        "a card of 141 GB holds it" in shown and "--offload-optimizer true would save 32" in shown
+    )
+    main([])
     assert "a card of 16 GB holds it" in capsys.readouterr().out
 
 
 def test_another_worlds_pair_is_the_one_that_its_run_would_take(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
-        memory.main(["--world", "work"])
-    assert "runs/base-work/senior.pt" in (error := capsys.readouterr().err) and error.count("\n") == 1
+        main(["--world", "work"])
+    assert (
+        "runs/base-work/senior.pt" in (error := capsys.readouterr().err) and error.count("\n") == 1
+    )
     (tmp_path / "runs" / "base-work").mkdir(parents=True)
     for name, layers in (("senior", 3), ("junior", 1)):
         save_model(tiny(0, n_layers=layers), tmp_path / "runs" / "base-work" / f"{name}.pt")
@@ -149,9 +181,14 @@ def test_a_model_that_says_no_shape_is_one_line(tmp_path, monkeypatch, capsys, m
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(SystemExit) as stopped:
-        memory.main([model])
+        main([model])
     error = capsys.readouterr().err
-    assert stopped.value.code == 2 and error.count("\n") == 1 and model in error and "config.json" in error
+    assert (
+        stopped.value.code == 2
+        and error.count("\n") == 1
+        and model in error
+        and "config.json" in error
+    )
 
 
 def test_moments_in_host_memory_take_the_same_steps_to_the_bit():
@@ -163,8 +200,12 @@ def test_moments_in_host_memory_take_the_same_steps_to_the_bit():
             model(torch.arange(6)[None] + step).logsumexp(dim=-1).sum().backward()
             optimizer.step()
             optimizer.zero_grad()
-        optimizers[1].load_state_dict(copy.deepcopy(optimizers[step % 2].state_dict()))  # either's is the other's
-    assert all(torch.equal(a, b) for a, b in zip(*(model.parameters() for model in models), strict=True))
+        optimizers[1].load_state_dict(
+            copy.deepcopy(optimizers[step % 2].state_dict())
+        )  # either's is the other's
+    assert all(
+        torch.equal(a, b) for a, b in zip(*(model.parameters() for model in models), strict=True)
+    )
 
 
 def test_moments_in_host_memory_are_there_between_steps():
@@ -177,7 +218,10 @@ def test_moments_in_host_memory_are_there_between_steps():
             optimizer.step()
             state = [value for values in optimizer.state.values() for value in values.values()]
             assert state and {value.device.type for value in state} == {"cpu"}
-        assert all(len(group["params"]) == len(list(model.parameters())) for group in optimizer.param_groups)
+        assert all(
+            len(group["params"]) == len(list(model.parameters()))
+            for group in optimizer.param_groups
+        )
 
 
 def test_a_junior_that_came_in_bfloat16_is_one_tensor_less():
@@ -186,4 +230,7 @@ def test_a_junior_that_came_in_bfloat16_is_one_tensor_less():
         for parameter in model.parameters():
             parameter.copy_(parameter.bfloat16())
     store_matrices(model, torch.bfloat16)
-    assert model.head.weight is model.embedding.weight and model.embedding.weight.dtype == torch.bfloat16
+    assert (
+        model.head.weight is model.embedding.weight
+        and model.embedding.weight.dtype == torch.bfloat16
+    )

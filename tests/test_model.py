@@ -1,16 +1,15 @@
 """The model against another library's, and its cached path against one uncached forward."""
 
 import itertools
-import random
-import re
-import zipfile
-from pathlib import Path
 
 import pytest
 import torch
 from conftest import tiny
 
-from model import GPT, GPTConfig, KVCache, autocast, from_state, load, load_model, save, save_model, store_matrices
+from model import GPTConfig, autocast, load_model, save_model
+from support.fast_engine import KVCache
+from support.models.weights import store_matrices
+from support.runs.files import read_model
 
 PROMPTS = [3, 1, 7, 5]  # lengths, ragged
 
@@ -26,14 +25,26 @@ def left_padded(lengths, total, vocab=37, seed=0):
 
 @pytest.mark.parametrize("dtype, tolerance", [(torch.float32, 1e-5), (torch.float64, 1e-12)])
 @pytest.mark.parametrize("qk_norm", [False, True])
-def test_cached_chunked_and_ragged_generation_gives_the_logits_of_one_forward(dtype, tolerance, qk_norm):
+def test_cached_chunked_and_ragged_generation_gives_the_logits_of_one_forward(
+    dtype, tolerance, qk_norm
+):
     model = tiny(0, qk_norm=qk_norm).to(dtype)
     reference = tiny(0, qk_norm=qk_norm).double()
     tokens, start = left_padded(PROMPTS, 20)
     cache = KVCache(model.config, len(PROMPTS), 20, start, like=model.embedding.weight)
-    chunks = [7, 1, 3, 1, 1, 5, 2]  # the prompts, then chunks of several sizes on a cache that isn't empty
+    chunks = [
+        7,
+        1,
+        3,
+        1,
+        1,
+        5,
+        2,
+    ]  # the prompts, then chunks of several sizes on a cache that isn't empty
     with torch.no_grad():
-        logits = torch.cat([model(part, cache) for part in tokens.split(chunks, dim=1)], dim=1)  # (B, T, V)
+        logits = torch.cat(
+            [model(part, cache) for part in tokens.split(chunks, dim=1)], dim=1
+        )  # (B, T, V)
         for row in range(len(PROMPTS)):
             alone = reference(tokens[row : row + 1, start[row] :])[0]  # (T - start, V)
             assert (logits[row, start[row] :] - alone).abs().max() < tolerance * alone.abs().max()
@@ -47,7 +58,7 @@ def test_both_halves_of_a_cache_follow_the_rows_that_are_kept_or_repeated():
     cache = KVCache(model.config, len(PROMPTS), 12, start, like=model.embedding.weight)
     with torch.no_grad():
         model(tokens[:, :8], cache)
-        cache.keep(rows)
+        cache.select(rows)
         logits = model(tokens[rows, 8:], cache)  # (4, 4, V)
         for i, row in enumerate(rows.tolist()):
             alone = model(tokens[row : row + 1, start[row] :])[0, -4:]
@@ -56,38 +67,47 @@ def test_both_halves_of_a_cache_follow_the_rows_that_are_kept_or_repeated():
 
 @pytest.mark.parametrize("growth", [1, 5, 512])
 @pytest.mark.parametrize("steps_before_keeping", [0, 2, 13])
-def test_texts_that_share_a_prompt_have_the_logits_that_they_have_alone(monkeypatch, growth, steps_before_keeping):
+def test_texts_that_share_a_prompt_have_the_logits_that_they_have_alone(
+    monkeypatch, growth, steps_before_keeping
+):
     """While they share it, in slots that grow, where a row is left to each as they get long, and when some are dropped."""
-    monkeypatch.setattr("model.GROWTH", growth)
+    monkeypatch.setattr("support.fast_engine.GROWTH", growth)
     model, G = tiny(0), 3
     prompts, start = left_padded(PROMPTS, 7)
-    words = torch.randint(1, 37, (len(PROMPTS) * G, 20), generator=torch.Generator().manual_seed(1))  # (texts, T)
+    words = torch.randint(
+        1, 37, (len(PROMPTS) * G, 20), generator=torch.Generator().manual_seed(1)
+    )  # (texts, T)
     texts = torch.cat((prompts.repeat_interleave(G, dim=0), words), dim=1)  # (texts, P + T)
-    alone = [model(text[begin:][None])[0] for text, begin in zip(texts, start.repeat_interleave(G), strict=True)]
+    alone = [
+        model(text[begin:][None])[0]
+        for text, begin in zip(texts, start.repeat_interleave(G), strict=True)
+    ]
     cache = KVCache(model.config, len(PROMPTS), 27, start, like=model.embedding.weight)
     kept, groups = torch.arange(len(texts)), set()
     with torch.no_grad():
         model(prompts, cache)
-        cache.share(G)
+        cache.share_prompt(G)
         for t in range(20):
             if t == steps_before_keeping:
                 kept = torch.tensor([9, 10, 11, 0, 1, 2, 9, 10, 11])
-                cache.keep(kept)
+                cache.select(kept)
             groups.add(cache.group)
             logits = model(words[kept, t : t + 1], cache)[:, 0]  # (texts, V)
             for row, found in zip(kept.tolist(), logits, strict=True):
-                torch.testing.assert_close(found, alone[row][len(alone[row]) - 20 + t], atol=1e-5, rtol=1e-5)
+                torch.testing.assert_close(
+                    found, alone[row][len(alone[row]) - 20 + t], atol=1e-5, rtol=1e-5
+                )
     assert groups == ({3} if growth == 512 else {1, 3})
     assert cache.k[0].shape[2] <= 7 + 3 * 20  # no more than the limit, whatever it grows by
 
 
 def test_texts_that_share_a_prompt_part_when_they_are_longer_than_it(monkeypatch):
-    monkeypatch.setattr("model.GROWTH", 8)
+    monkeypatch.setattr("support.fast_engine.GROWTH", 8)
     model, prompts = tiny(0), torch.tensor([[1, 2, 3], [4, 5, 6]])
     cache = KVCache(model.config, 2, 40, like=model.embedding.weight)
     with torch.no_grad():
         model(prompts, cache)
-        cache.share(4)
+        cache.share_prompt(4)
         groups = [model(torch.full((8, 1), t), cache) is None or cache.group for t in range(12)]
     assert groups == [4] * 4 + [1] * 8 and cache.length == 15
     with pytest.raises(ValueError, match="one token at a time"):
@@ -97,9 +117,15 @@ def test_texts_that_share_a_prompt_part_when_they_are_longer_than_it(monkeypatch
 
 def fused(theirs: dict) -> dict:
     """The tensors of a transformers model under our names, fused as ours are."""
-    state = {"embedding.weight": theirs["model.embed_tokens.weight"], "norm.weight": theirs["model.norm.weight"]}
+    state = {
+        "embedding.weight": theirs["model.embed_tokens.weight"],
+        "norm.weight": theirs["model.norm.weight"],
+    }
     state["head.weight"] = theirs["lm_head.weight"]
-    names = {"attention.qkv": "self_attn.q_proj self_attn.k_proj self_attn.v_proj", "mlp.down": "mlp.down_proj"}
+    names = {
+        "attention.qkv": "self_attn.q_proj self_attn.k_proj self_attn.v_proj",
+        "mlp.down": "mlp.down_proj",
+    }
     names |= {"attention.q_norm": "self_attn.q_norm", "attention.k_norm": "self_attn.k_norm"}
     names |= {"attention.out": "self_attn.o_proj", "mlp.gate_up": "mlp.gate_proj mlp.up_proj"}
     names |= {"attention_norm": "input_layernorm", "mlp_norm": "post_attention_layernorm"}
@@ -118,17 +144,29 @@ LLAMA_3_ROPE |= dict(original_max_position_embeddings=16)
 def test_the_architecture_is_that_of_transformers(family):
     transformers = pytest.importorskip("transformers")
     name = family.split()[0]
-    sizes = dict(vocab_size=37, max_position_embeddings=64, rms_norm_eps=1e-5, tie_word_embeddings=False)
-    sizes |= dict(hidden_size=32, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4, head_dim=8)
+    sizes = dict(
+        vocab_size=37, max_position_embeddings=64, rms_norm_eps=1e-5, tie_word_embeddings=False
+    )
+    sizes |= dict(
+        hidden_size=32, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4, head_dim=8
+    )
     sizes |= dict(num_key_value_heads=2)
-    rope = {"rope_theta": 500.0, "rope_type": "default"} | (LLAMA_3_ROPE if "rope" in family else {})
+    rope = {"rope_theta": 500.0, "rope_type": "default"} | (
+        LLAMA_3_ROPE if "rope" in family else {}
+    )
     config = getattr(transformers, f"{name}Config")(**sizes, rope_parameters=rope)
     torch.manual_seed(0)
     theirs = getattr(transformers, f"{name}ForCausalLM")(config).double().eval()
     with torch.no_grad():
         for parameter in theirs.parameters():
             parameter.normal_(mean=1.0 if parameter.dim() == 1 else 0.0, std=0.3)
-    sizes = dict(d_model=32, tie_embeddings=False, qkv_bias=name == "Qwen2", qk_norm=name == "Qwen3", rope_theta=500.0)
+    sizes = dict(
+        d_model=32,
+        tie_embeddings=False,
+        qkv_bias=name == "Qwen2",
+        qk_norm=name == "Qwen3",
+        rope_theta=500.0,
+    )
     ours = tiny(0, **sizes, rope_scaling=LLAMA_3_ROPE if "rope" in family else None)
     ours.load_state_dict(fused(theirs.state_dict()))
     ours = ours.double()
@@ -136,100 +174,6 @@ def test_the_architecture_is_that_of_transformers(family):
     with torch.no_grad():
         # Both compute cosines and sines in float32, hence the tolerance.
         torch.testing.assert_close(ours(tokens), theirs(tokens).logits, atol=1e-4, rtol=1e-4)
-
-
-def same(a: GPT, b: GPT) -> bool:
-    return a.config == b.config and all(map(torch.equal, a.state_dict().values(), b.state_dict().values()))
-
-
-def test_a_saved_model_is_loaded_to_the_bit_and_in_eval_mode_with_what_was_saved_beside_it(tmp_path):
-    for model in (tiny(3), tiny(3, tie_embeddings=False)):
-        save_model(model.train(), tmp_path / "m.pt", step=7, counts={"a": [1, None]}, moments=torch.arange(3))
-        loaded, content = load_model(tmp_path / "m.pt"), load(tmp_path / "m.pt")
-        assert not loaded.training and same(loaded, model)
-        assert (loaded.head.weight is loaded.embedding.weight) == model.config.tie_embeddings
-        assert (content["step"], content["counts"], content["moments"].tolist()) == (7, {"a": [1, None]}, [0, 1, 2])
-
-
-def test_a_model_is_made_of_the_given_weights_themselves_and_they_must_fit():
-    config, state, tokens = tiny(3).config, dict(tiny(3).state_dict()), torch.arange(9)[None]
-    model = from_state(config, state)
-    assert all(parameter.data_ptr() == state[name].data_ptr() for name, parameter in model.named_parameters())
-    assert torch.equal(model(tokens), tiny(3)(tokens)) and not model.training
-    norm, nan = {"norm.weight": state["norm.weight"]}, torch.full((16,), torch.nan)
-    bad = [state | {"norm.weight": torch.ones(3)}, state | {"norm.weight": nan}, state | {"more": nan}, norm, {}]
-    for wrong, reason in zip(bad, ("size mismatch", "NaN", "Unexpected", "2 layers", "2 layers"), strict=True):
-        with pytest.raises(ValueError, match=reason):
-            from_state(config, wrong)
-
-
-def test_a_damaged_file_is_refused_wherever_the_damage_is(tmp_path):
-    """A flipped byte is found, or it is in a field that nobody reads. A new file each time: loaded ones are mapped."""
-    model, rng = tiny(0, n_layers=1, d_model=8, vocab_size=11), random.Random(0)
-    save_model(model, tmp_path / "m.pt")
-    whole, refused = (tmp_path / "m.pt").read_bytes(), 0
-    with zipfile.ZipFile(tmp_path / "m.pt") as archive:
-        directory = archive.start_dir
-    places = [rng.randrange(len(whole)) for _ in range(150)] + [rng.randrange(directory, len(whole)) for _ in range(50)]
-    flips = [(place, rng.randrange(1, 256)) for place in places]
-    for found in re.finditer(b"PK\x01\x02", whole[directory:]):  # an entry: a member that is stored as if compressed
-        flips += [(directory + found.start() + 10, method) for method in (8, 12, 14)]
-    for n, (place, bits) in enumerate(flips):
-        damaged, path = bytearray(whole), tmp_path / f"{n}.pt"
-        damaged[place] ^= bits
-        path.write_bytes(damaged)
-        try:
-            assert same(load_model(path), model), (place, bits)
-        except ValueError as error:
-            assert str(path) in str(error)
-            refused += 1
-    assert refused > 100
-    for length in [0, 1, *range(len(whole) - 30, len(whole)), *rng.sample(range(len(whole)), 30)]:
-        path = tmp_path / f"cut at {length}.pt"
-        path.write_bytes(whole[:length])
-        with pytest.raises(ValueError, match=path.name):
-            load_model(path)
-
-
-@pytest.mark.parametrize("where", ["model.open", "torch.save", "os.fsync"])
-def test_a_file_that_cannot_be_written_leaves_the_old_one_whole(tmp_path, monkeypatch, where):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    save_model(tiny(0), tmp_path / "m.pt")
-    monkeypatch.setattr(where, full, raising=False)
-    with pytest.raises(OSError, match="No space"):
-        save({"new": 1}, tmp_path / "m.pt")
-    monkeypatch.undo()
-    assert same(load_model(tmp_path / "m.pt"), tiny(0)) and [path.name for path in tmp_path.iterdir()] == ["m.pt"]
-
-
-class Payload:
-    """Would create the file "trace" if it were unpickled."""
-
-    def __reduce__(self):
-        return open, ("trace", "w")
-
-
-def test_files_that_are_no_checkpoint_are_refused_and_not_run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    save_model(tiny(0), "m.pt")
-    whole = load("m.pt")
-    no_utf8 = b"\x80\x02X\x03\x00\x00\x00\xff\xfe\xfdq\x00."  # a pickle with a string that isn't
-    contents = [{"config": Payload(), "model": {}}, b"hello", no_utf8, {"weights": torch.zeros(2)}, [1], 7]
-    for change in ({"d_ff": 99}, {"n_layers": 10**12}, {"n_layers": "2"}, {"unheard": 1}):
-        contents.append(whole | {"config": whole["config"] | change})
-    contents += [{"config": 1, "model": {}}, whole | {"model": [1]}, whole | {"model": {"norm.weight": 3}}]
-    for n, content in enumerate(contents):
-        Path(f"{n}.pt").write_bytes(content) if isinstance(content, bytes) else torch.save(content, f"{n}.pt")
-        with pytest.raises(ValueError, match=f"{n}.pt.*of this project"):
-            load_model(f"{n}.pt")
-    assert not Path("trace").exists()
-    with zipfile.ZipFile("other.pt", "w") as archive:
-        archive.writestr("readme.txt", "hello")
-    for path in ("other.pt", "absent.pt", "."):
-        with pytest.raises(ValueError, match="not a checkpoint"):
-            load_model(path)
 
 
 def test_bad_sizes_and_too_long_inputs_name_what_is_wrong():
@@ -242,10 +186,15 @@ def test_bad_sizes_and_too_long_inputs_name_what_is_wrong():
 
 
 def test_under_autocast_the_cache_has_its_precision_and_gives_the_same_logits():
-    model, tokens = tiny(0), torch.randint(0, 37, (3, 12), generator=torch.Generator().manual_seed(0))
+    model, tokens = (
+        tiny(0),
+        torch.randint(0, 37, (3, 12), generator=torch.Generator().manual_seed(0)),
+    )
     with torch.no_grad(), autocast("bfloat16", model.device):
         cache = KVCache(model.config, 3, 12, like=model.embedding.weight)
-        cached = torch.cat([model(part, cache) for part in tokens.split([5, *[1] * 7], dim=1)], dim=1)
+        cached = torch.cat(
+            [model(part, cache) for part in tokens.split([5, *[1] * 7], dim=1)], dim=1
+        )
         whole = model(tokens)
     assert cache.k[0].dtype == torch.bfloat16 and cached.dtype == torch.bfloat16
     torch.testing.assert_close(cached, whole, atol=0.15, rtol=0.02)
@@ -268,13 +217,24 @@ def test_checkpointed_activations_give_the_same_gradient_from_a_state_a_layer(pr
                 saved[tensor.data_ptr()] = tensor
             return tensor
 
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), autocast(precision, model.device):
-            loss = model(tokens)[:, :-1].float().log_softmax(dim=-1).gather(2, tokens[:, 1:, None]).mean()
+        with (
+            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+            autocast(precision, model.device),
+        ):
+            loss = (
+                model(tokens)[:, :-1]
+                .float()
+                .log_softmax(dim=-1)
+                .gather(2, tokens[:, 1:, None])
+                .mean()
+            )
         loss.backward()
         losses.append(loss.item())
         gradients.append([parameter.grad for parameter in model.parameters()])
         kept.append(sum(tensor.nbytes for tensor in saved.values()))
-    assert losses[0] == losses[1] and all(torch.equal(*pair) for pair in zip(*gradients, strict=True))
+    assert losses[0] == losses[1] and all(
+        torch.equal(*pair) for pair in zip(*gradients, strict=True)
+    )
     states = 6 * tokens.numel() * 16 * 4  # the layers' inputs, which the hooks don't see
     assert kept[1] + states < kept[0] / 4
 
@@ -289,7 +249,9 @@ def test_a_cache_is_written_once_whatever_is_kept_for_a_gradient():
     torch.testing.assert_close(*found)
 
 
-@pytest.mark.parametrize("sizes", [{}, dict(tie_embeddings=False, qkv_bias=True), dict(qk_norm=True)])
+@pytest.mark.parametrize(
+    "sizes", [{}, dict(tie_embeddings=False, qkv_bias=True), dict(qk_norm=True)]
+)
 def test_matrices_kept_in_bfloat16_give_the_logits_of_autocast_to_the_bit(sizes):
     model, tokens = tiny(0, **sizes), torch.arange(40).view(2, 20) % 37
     whole = sum(parameter.nbytes for parameter in model.parameters())
@@ -301,6 +263,18 @@ def test_matrices_kept_in_bfloat16_give_the_logits_of_autocast_to_the_bit(sizes)
         store_matrices(model, torch.bfloat16)
         assert torch.equal(model(tokens), expected)
     kinds = {name: parameter.dtype for name, parameter in model.named_parameters()}
-    assert all((kind == torch.float32) == ("norm" in name or "embedding" in name) for name, kind in kinds.items())
+    assert all(
+        (kind == torch.float32) == ("norm" in name or "embedding" in name)
+        for name, kind in kinds.items()
+    )
     assert kinds["head.weight"] == torch.bfloat16 and not model.head.weight.requires_grad
     assert sum(parameter.nbytes for parameter in model.parameters()) < 0.75 * whole
+
+
+def test_a_saved_model_is_loaded_to_the_bit_and_in_eval_mode(tmp_path):
+    for model in (tiny(3), tiny(3, tie_embeddings=False)):
+        save_model(model.train(), tmp_path / "m.pt")
+        for loaded in (load_model(tmp_path / "m.pt"), read_model(tmp_path / "m.pt")):
+            assert not loaded.training and loaded.config == model.config
+            assert all(map(torch.equal, loaded.state_dict().values(), model.state_dict().values()))
+            assert (loaded.head.weight is loaded.embedding.weight) == model.config.tie_embeddings

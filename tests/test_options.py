@@ -10,9 +10,9 @@ from typing import Literal
 import pytest
 import torch
 
-import support.compare
-import support.show
-from support.options import UserError, command, field_docs, option, parse, pick_device
+import support.reports.compare
+import support.reports.show
+from support.runs.options import UserError, command, field_docs, option, parse, pick_device
 from train import Config
 
 ROOT = Path(__file__).parent.parent
@@ -46,10 +46,19 @@ def test_options_take_both_spellings_and_bare_booleans():
     words = "a --count=4 --rate 1e-3 b --kind blue --deep_copy --no-ties false c_d"
     assert parse(Some, words.split(), "") == Some(["a", "b", "c_d"], 4, 1e-3, "blue", True, False)
     assert parse(Some, ["--deep-copy", "a"], "") == Some(["a"], deep_copy=True)
-    assert parse(Some, ["--no_ties", "--deep-copy=False", "a", "--count", "2"], "") == Some(["a"], 2, no_ties=True)
+    assert parse(Some, ["--no_ties", "--deep-copy=False", "a", "--count", "2"], "") == Some(
+        ["a"], 2, no_ties=True
+    )
     assert option("deep_copy") == "--deep-copy"
-    config = parse(Config, ["--p_senior=0.3", "--group-size", "4", "--normalize_std", "--pretrain=false"], "")
-    assert (config.p_senior, config.group_size, config.normalize_std, config.pretrain) == (0.3, 4, True, False)
+    config = parse(
+        Config, ["--p_senior=0.3", "--group-size", "4", "--normalize_std", "--pretrain=false"], ""
+    )
+    assert (config.p_senior, config.group_size, config.normalize_std, config.pretrain) == (
+        0.3,
+        4,
+        True,
+        False,
+    )
     assert parse(Config, [], "") == Config()
 
 
@@ -74,7 +83,9 @@ def test_a_wrong_option_is_named(words, said):
 def test_options_may_be_completed_from_a_file_where_anything_may_stand():
     """The completing function sees the given ones alone, without defaults. Its values are parsed like words."""
     words = ["--steps=4", "--seed=7"]
-    found = parse(Config, words, "", lambda given: {"steps": 2, "chunk": len(given), "clip": None} | given)
+    found = parse(
+        Config, words, "", lambda given: {"steps": 2, "chunk": len(given), "clip": None} | given
+    )
     assert found == Config(steps=4, seed=7, chunk=2)
     for saved, said in (
         ({"chunk": "many"}, "--chunk: invalid int value: 'many'"),
@@ -86,7 +97,12 @@ def test_options_may_be_completed_from_a_file_where_anything_may_stand():
 
 
 @pytest.mark.parametrize(
-    "script, options", [("train", Config), ("evaluate", support.compare.Options), ("rollout", support.show.Options)]
+    "script, options",
+    [
+        ("train", Config),
+        ("evaluate", support.reports.compare.Options),
+        ("rollout", support.reports.show.Options),
+    ],
 )
 def test_help_explains_every_option(script, options, monkeypatch):
     monkeypatch.setenv("COLUMNS", "1000")  # or a line might be broken within a word
@@ -126,7 +142,11 @@ def test_a_users_mistake_is_one_line_and_code_2(capsys, error, code, said):
     with pytest.raises(SystemExit) as end:
         failing([])
     printed = capsys.readouterr()
-    assert end.value.code == code and printed.err.startswith(said) and printed.err.count("\n") == bool(said)
+    assert (
+        end.value.code == code
+        and printed.err.startswith(said)
+        and printed.err.count("\n") == bool(said)
+    )
     assert not printed.out
 
 
@@ -150,7 +170,9 @@ def test_streams_that_are_closed_narrow_or_end_early_are_no_traceback(tmp_path):
         f"{sys.executable} {ROOT / 'reward.py'} 4 4 {ends_early}": {0, 141},
     }
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    started = {words: subprocess.Popen(["bash", "-c", words], **pipes) for words in cases}  # all at once
+    started = {
+        words: subprocess.Popen(["bash", "-c", words], **pipes) for words in cases
+    }  # all at once
     for words, process in started.items():
         out, error = process.communicate(timeout=120)
         assert process.returncode in cases[words] and "Traceback" not in error, (words, out, error)

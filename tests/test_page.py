@@ -17,12 +17,18 @@ from browser import browser, faults, narrow  # noqa: F401
 import train
 from evaluate import Sampling, answer
 from support.people import page
-from support.problem_files import load_problems
-from support.results import MEASURES, look_up
-from support.run import load_run
+from support.reports.results import MEASURES, look_up
+from support.runs.pair import load_run
+from support.runs.problem_files import load_problems
 
 ROOT = Path(__file__).parent.parent
-SIZES = ["--steps=2", "--prompts-per-step=2", "--group-size=2", "--eval-problems=2", "--eval-samples=1"]
+SIZES = [
+    "--steps=2",
+    "--prompts-per-step=2",
+    "--group-size=2",
+    "--eval-problems=2",
+    "--eval-samples=1",
+]
 HOSTILE = (
     "x" * 300
     + "</script><script>hacked=1</script><img src=x onerror=hacked=1><!--<script>'\"&lt;\\\n\0\x1b\u2028\u202eשלום 😀 \ud800"
@@ -69,15 +75,28 @@ def data_of(text: str) -> dict:
 
 
 def test_the_table_and_the_curves_are_the_runs_own_numbers(runs, html):
-    data, read = data_of(html.read_text()), lambda name: [*map(json.loads, (runs[0] / name).read_text().splitlines())]
-    measured, steps, along = json.loads((runs[0] / "eval.json").read_text()), read("metrics.jsonl"), read("evals.jsonl")
+    data, read = (
+        data_of(html.read_text()),
+        lambda name: [*map(json.loads, (runs[0] / name).read_text().splitlines())],
+    )
+    measured, steps, along = (
+        json.loads((runs[0] / "eval.json").read_text()),
+        read("metrics.jsonl"),
+        read("evals.jsonl"),
+    )
     assert data["table"]["head"] == ["before", "word", "other"]  # they began with one pair
     assert data["table"]["caption"] == "2 test problems × 1 responses"
     stages = ("before", "after", "after")
-    wanted = [[label, *(f"{look_up(measured[stage], path):.3f}" for stage in stages)] for label, path, _ in MEASURES]
+    wanted = [
+        [label, *(f"{look_up(measured[stage], path):.3f}" for stage in stages)]
+        for label, path, _ in MEASURES
+    ]
     assert data["table"]["rows"] == wanted
     lines = {chart["title"]: chart["lines"] for chart in data["curves"]}
-    assert lines["reward of the rollouts ↑"] == [[[i, round(row["reward"], 4)] for i, row in enumerate(steps)]] * 2
+    assert (
+        lines["reward of the rollouts ↑"]
+        == [[[i, round(row["reward"], 4)] for i, row in enumerate(steps)]] * 2
+    )
     kl = [[row["step"], row["drift"]["kl"]] for row in along]
     assert lines["drift: KL to the junior, nats ↓"] == [kl, kl] and len(kl) == 3 and len(lines) == 6
 
@@ -86,27 +105,53 @@ def test_the_table_and_the_curves_are_the_runs_own_numbers(runs, html):
 def test_responses_are_those_of_evaluation_and_surprise_is_the_juniors_in_float64(runs, html):
     run, data, joined = load_run(runs[0]), data_of(html.read_text()), 0
     _, problems, _ = load_problems(run.config, run.tokenizer, 128, 3)
-    assert [(one["question"], one["answer"]) for one in data["problems"]] == [(p.question, p.answer) for p in problems]
-    stages = {"before": run.before, "word, after 2 steps": run.senior, "other, after 2 steps": run.senior}
-    shown = [[(one["who"], one["when"]) for one in problem["responses"]] for problem in data["problems"]]
+    assert [(one["question"], one["answer"]) for one in data["problems"]] == [
+        (p.question, p.answer) for p in problems
+    ]
+    stages = {
+        "before": run.before,
+        "word, after 2 steps": run.senior,
+        "other, after 2 steps": run.senior,
+    }
+    shown = [
+        [(one["who"], one["when"]) for one in problem["responses"]] for problem in data["problems"]
+    ]
     assert shown == [[(who, when) for when in stages for who in page.SCHEDULES.values()]] * 3
-    sampling, bar, junior = Sampling(samples=1, batch_size=2), SimpleNamespace(update=lambda n: None), run.junior
+    sampling, bar, junior = (
+        Sampling(samples=1, batch_size=2),
+        SimpleNamespace(update=lambda n: None),
+        run.junior,
+    )
     for i, (senior, schedule) in enumerate(itertools.product(stages.values(), page.SCHEDULES)):
         answers = answer(senior, junior.float(), run.tokenizer, problems, schedule, sampling, bar)
         junior = junior.double()
         for row, problem in enumerate(data["problems"]):
-            one, mask, prompt = problem["responses"][i], answers.rollout.mask[row], answers.rollout.prompts[row]
-            ids, by_senior = (x[row][mask].tolist() for x in (answers.rollout.tokens, answers.rollout.authorship))
+            one, mask, prompt = (
+                problem["responses"][i],
+                answers.rollout.mask[row],
+                answers.rollout.prompts[row],
+            )
+            ids, by_senior = (
+                x[row][mask].tolist() for x in (answers.rollout.tokens, answers.rollout.authorship)
+            )
             logits = junior(torch.tensor([prompt + ids]))[0, len(prompt) - 1 : -1]  # (T, V)
             expected = -logits.log_softmax(dim=-1)[range(len(ids)), ids]  # (T,)
-            assert logits.dtype == torch.float64 and one["surprise"] == pytest.approx(expected.mean().item(), abs=2e-3)
+            assert logits.dtype == torch.float64 and one["surprise"] == pytest.approx(
+                expected.mean().item(), abs=2e-3
+            )
             texts, authors, surprises = zip(*[token[:3] for token in one["tokens"]], strict=True)
-            assert "".join(texts).removesuffix("<|end|>") == answers.texts[row] and one["right"] == answers.right[row]
+            assert (
+                "".join(texts).removesuffix("<|end|>") == answers.texts[row]
+                and one["right"] == answers.right[row]
+            )
             assert sum(surprises) == pytest.approx(expected.sum().item(), abs=2e-3 * len(ids))
             if len(texts) < len(ids):
                 joined += 1  # it has bytes that are no whole character
                 continue
-            assert surprises == pytest.approx(expected.tolist(), abs=2e-3) and list(authors) == by_senior
+            assert (
+                surprises == pytest.approx(expected.tolist(), abs=2e-3)
+                and list(authors) == by_senior
+            )
             changes = [t for t in range(1, len(texts)) if authors[t] != authors[t - 1]]
             steps = [t for t in range(1, len(texts)) if "\n\n" in texts[t - 1]]
             assert changes == ([] if schedule == "solo" else steps)
@@ -117,7 +162,10 @@ def test_bytes_of_a_character_are_joined_and_special_tokens_named():
     tokens = [b"a", "😀".encode()[:2], "😀".encode()[2:], b"", b"\n\n", "é".encode()[:1]]
     tokenizer = SimpleNamespace(tokens=tokens, special={"<|end|>": 3})
     found = page.pieces(
-        [0, 1, 2, 4, 3, 5], [True, False, True, False, True, False], [1, 2, 3, 4, 5, 6.00049], tokenizer
+        [0, 1, 2, 4, 3, 5],
+        [True, False, True, False, True, False],
+        [1, 2, 3, 4, 5, 6.00049],
+        tokenizer,
     )
     end = ["<|end|>", True, 5, True]
     assert found == [["a", True, 1], ["😀", True, 5], ["\n\n", False, 4], end, ["\ufffd", False, 6]]
@@ -145,7 +193,11 @@ def test_a_world_without_jargon_and_a_run_without_evals_have_no_such_curves(runs
     shutil.copytree(runs[0], tmp_path / "word")
     (tmp_path / "word" / "evals.jsonl").unlink()
     for name in ("eval.json", "metrics.jsonl"):
-        rows = (tmp_path / "word" / name).read_text().splitlines() if name[0] == "m" else [(runs[0] / name).read_text()]
+        rows = (
+            (tmp_path / "word" / name).read_text().splitlines()
+            if name[0] == "m"
+            else [(runs[0] / name).read_text()]
+        )
         rows = [json.dumps(without_jargon(json.loads(row))) for row in rows]
         (tmp_path / "word" / name).write_text("\n".join(rows))
     page.main([str(tmp_path / "word"), "--problems=1", f"--out={tmp_path / 'a.html'}"])
@@ -153,7 +205,10 @@ def test_a_world_without_jargon_and_a_run_without_evals_have_no_such_curves(runs
     assert [chart["title"] for chart in data["curves"]] == ["reward of the rollouts ↑"]
     assert ["jargon rate", "-", "-"] in data["table"]["rows"] and len(data["problems"]) == 1
     assert f"page: {tmp_path / 'a.html'}" in capsys.readouterr().err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.html", "word"]  # nothing else is left
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "a.html",
+        "word",
+    ]  # nothing else is left
 
 
 def without_jargon(row: dict) -> dict:
@@ -187,7 +242,12 @@ def test_a_mistake_is_one_line_before_any_work(runs, words, said, capsys, monkey
 def test_a_missing_or_unknown_word_gets_one_line(words):
     command = [sys.executable, "-m", "support.people", *words]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "page" in done.stderr and not done.stdout
+    assert (
+        done.returncode == 2
+        and done.stderr.count("\n") == 1
+        and "page" in done.stderr
+        and not done.stdout
+    )
 
 
 @pytest.fixture
@@ -217,10 +277,16 @@ def test_the_page_shows_everything_and_asks_for_nothing(opened, html):
     counts = "return arguments[0].map((kind) => document.querySelectorAll(kind).length)"
     assert driver.execute_script(counts, kinds) == [3, 3 * 6, 6, 6 * 2, 8]
     data = data_of(html.read_text())
-    texts = driver.execute_script("return [...document.querySelectorAll('.text')].map(x => x.textContent)")
-    assert sorted(texts) == sorted("".join(t[0] for t in r["tokens"]) for p in data["problems"] for r in p["responses"])
+    texts = driver.execute_script(
+        "return [...document.querySelectorAll('.text')].map(x => x.textContent)"
+    )
+    assert sorted(texts) == sorted(
+        "".join(t[0] for t in r["tokens"]) for p in data["problems"] for r in p["responses"]
+    )
     cells = "[...row.cells].map((cell) => cell.textContent)"
-    cells = driver.execute_script(f"return [...document.querySelectorAll('tbody tr')].map((row) => {cells})")
+    cells = driver.execute_script(
+        f"return [...document.querySelectorAll('tbody tr')].map((row) => {cells})"
+    )
     assert cells == data["table"]["rows"]
     assert driver.execute_script("return performance.getEntriesByType('resource')") == []
     assert faults(driver) == []
@@ -229,7 +295,9 @@ def test_the_page_shows_everything_and_asks_for_nothing(opened, html):
 def test_a_request_would_be_refused(opened, html):
     """So an empty log does mean that there was none."""
     driver = opened(html)
-    driver.execute_script("document.body.append(Object.assign(new Image(), {src: 'http://127.0.0.1:9/'}))")
+    driver.execute_script(
+        "document.body.append(Object.assign(new Image(), {src: 'http://127.0.0.1:9/'}))"
+    )
     assert "Content Security Policy" in faults(driver)[0]
 
 
@@ -237,7 +305,10 @@ def test_search_and_surprise_work_by_keyboard_alone(opened, html):
     from selenium.webdriver.common.keys import Keys
 
     driver = opened(html)
-    focus = partial(driver.execute_script, "return document.activeElement.id || document.activeElement.className")
+    focus = partial(
+        driver.execute_script,
+        "return document.activeElement.id || document.activeElement.className",
+    )
     count = partial(driver.execute_script, "return document.getElementById('count').textContent")
     shown = "return [...document.querySelectorAll('article:not([hidden]) h3')].map((node) => node.textContent)"
     seen = partial(driver.execute_script, shown)
@@ -254,7 +325,10 @@ def test_search_and_surprise_work_by_keyboard_alone(opened, html):
     assert not tip.is_displayed()
     driver.execute_script("document.getElementById('search').focus()")
     press(driver, *[Keys.BACKSPACE] * 60, "boxed{")
-    assert len(seen()) == 3 and driver.execute_script("return document.querySelectorAll('.hit').length") > 0
+    assert (
+        len(seen()) == 3
+        and driver.execute_script("return document.querySelectorAll('.hit').length") > 0
+    )
     press(driver, "no such text")
     assert seen() == [] and count() == "0 of 3 problems, found in 0 responses"
     press(driver, Keys.ESCAPE)
@@ -266,17 +340,33 @@ def test_nothing_is_wider_than_a_narrow_window(opened, html, tmp_path):
     for path in (html, tmp_path / "bad.html"):
         driver = opened(path)
         narrow(driver, 360)
-        widths = "const page = document.documentElement; return [page.clientWidth, page.scrollWidth]"
+        widths = (
+            "const page = document.documentElement; return [page.clientWidth, page.scrollWidth]"
+        )
         assert driver.execute_script(widths) == [360, 360]
         beyond = "(node) => node.getBoundingClientRect().right > 360 && !node.closest('.scroll')"  # and cut off there
-        assert driver.execute_script(f"return [...document.body.querySelectorAll('*')].filter({beyond})") == []
+        assert (
+            driver.execute_script(
+                f"return [...document.body.querySelectorAll('*')].filter({beyond})"
+            )
+            == []
+        )
 
 
 def test_hostile_text_is_shown_as_text_and_runs_nothing(opened, html, tmp_path):
     (tmp_path / "bad.html").write_text(hostile(data_of(html.read_text())), encoding="utf-8")
     driver = opened(tmp_path / "bad.html")
     units = memoryview(HOSTILE.encode("utf-16-le", "surrogatepass")).cast("H").tolist()
-    places = ["h3", "article p", ".token[tabindex]", "h5 span", "#names", "#runs b", "thead th", "path title"]
+    places = [
+        "h3",
+        "article p",
+        ".token[tabindex]",
+        "h5 span",
+        "#names",
+        "#runs b",
+        "thead th",
+        "path title",
+    ]
     script = """const text = String.fromCharCode(...arguments[0]);
         return arguments[1].filter((place) => !document.querySelector(place).textContent.includes(text))"""
     assert driver.execute_script(script, units, places) == []

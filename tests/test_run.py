@@ -19,12 +19,21 @@ from conftest import tiny
 from filelock import FileLock
 from test_train import main, metrics, same
 
-import model
-import support.run
+import support.runs.files
+import support.runs.run
 import train
-from model import load, load_model, save, save_model
-from support.options import UserError
-from support.run import FILES, Run, crowded, load_run, new_directory, starting_pair
+from model import load_model
+from support.runs.files import (
+    FILES,
+    new_directory,
+    read_model,
+    read_torch,
+    write_model,
+    write_torch,
+)
+from support.runs.options import UserError
+from support.runs.pair import load_run, starting_pair
+from support.runs.run import Run, crowded
 
 ROOT = Path(__file__).parent.parent
 SHORT = """--steps 8 --prompts-per-step 4 --group-size 4 --save-every 3 --eval-problems 2 --eval-samples 1
@@ -58,8 +67,10 @@ def assert_same_run(a: Path, b: Path) -> None:
     for directory in (a, b):
         result = json.loads((directory / "eval.json").read_text())
         assert result["config"] == json.loads((directory / "config.json").read_text())
-        results.append(result | {"config": result["config"] | dict.fromkeys(("out", "save_every", "device"))})
-        states.append(load(directory / "checkpoint.pt") | {"lengths": None})
+        results.append(
+            result | {"config": result["config"] | dict.fromkeys(("out", "save_every", "device"))}
+        )
+        states.append(read_torch(directory / "checkpoint.pt") | {"lengths": None})
     assert metrics(a) == metrics(b)
     assert [row["step"] for row in metrics(a)] == list(range(states[0]["step"]))
     torch.testing.assert_close(*states, rtol=0, atol=0)
@@ -110,10 +121,16 @@ def fail(error: BaseException):
 
 
 def begin_or_resume(out: Path, *words) -> subprocess.Popen:
-    return start("--resume", out) if (out / "config.json").exists() else start(*SHORT, *words, "--out", out)
+    return (
+        start("--resume", out)
+        if (out / "config.json").exists()
+        else start(*SHORT, *words, "--out", out)
+    )
 
 
-def end_at(moment: str, process: subprocess.Popen, out: Path, rng: random.Random, number=signal.SIGKILL) -> int:
+def end_at(
+    moment: str, process: subprocess.Popen, out: Path, rng: random.Random, number=signal.SIGKILL
+) -> int:
     """Send a signal while a step is taken, while a checkpoint is being written, or at any time; the exit code."""
     written = lines(out)
     if moment == "saving":
@@ -131,7 +148,9 @@ def test_a_run_that_is_killed_again_and_again_is_the_same_run(whole, tmp_path):
     out, rng = tmp_path / "run", random.Random(0)
     for moment in ("stepping", "saving", "whenever"):
         assert end_at(moment, begin_or_resume(out), out, rng) == -signal.SIGKILL
-        assert not (out / "checkpoint.pt").exists() or load(out / "checkpoint.pt")["step"] <= lines(out)
+        assert not (out / "checkpoint.pt").exists() or read_torch(out / "checkpoint.pt")[
+            "step"
+        ] <= lines(out)
     assert ended(begin_or_resume(out))[0] == 0
     assert_same_run(out, whole)
 
@@ -158,24 +177,30 @@ def test_a_run_that_is_stopped_saves_says_how_to_go_on_and_is_the_same_run(whole
     wait_for(process, lambda: lines(out) >= 2)
     process.send_signal(signal.SIGINT)
     code, error = ended(process)
-    assert code == 130 and f"python train.py --resume {out} goes on" in error and "Traceback" not in error
-    assert load(out / "checkpoint.pt")["step"] == lines(out) < 8  # nothing is lost, though no save was due
+    assert (
+        code == 130
+        and f"python train.py --resume {out} goes on" in error
+        and "Traceback" not in error
+    )
+    assert (
+        read_torch(out / "checkpoint.pt")["step"] == lines(out) < 8
+    )  # nothing is lost, though no save was due
     assert main("--resume", out) == 0
     assert_same_run(out, whole)
 
 
 def test_stopped_between_two_steps_it_loses_none(whole, tmp_path, monkeypatch):
     """Ctrl-C after step 2, of which nothing is saved yet: it ends after step 3, and step 3 is saved."""
-    out, due = tmp_path / "run", train.Run.evaluation_due
+    out, due = tmp_path / "run", train.Run.begin_evaluation_if_due
 
     def interrupted(run):
         if run.step == 2:
             signal.raise_signal(signal.SIGINT)
         return due(run)
 
-    monkeypatch.setattr(train.Run, "evaluation_due", interrupted)
+    monkeypatch.setattr(train.Run, "begin_evaluation_if_due", interrupted)
     assert main(*SHORT, "--save-every", "100", "--out", out) == 130
-    assert load(out / "checkpoint.pt")["step"] == lines(out) == 3
+    assert read_torch(out / "checkpoint.pt")["step"] == lines(out) == 3
     monkeypatch.undo()
     assert main("--resume", out) == 0
     assert_same_run(out, whole)
@@ -203,13 +228,17 @@ sys.path.insert(0, {str(ROOT)!r})
 import train
 tqdm.std.tqdm._get_free_pos = lambda *_: signal.raise_signal(signal.SIGTERM)
 train.main({[*SHORT, "--out", str(tmp_path / "run")]!r})"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 143 and done.stderr.endswith(
         f"is of step 0: python train.py --resume {tmp_path}/run goes on\n"
     )
 
 
-def test_stopped_while_measuring_along_the_way_it_stops_at_once_and_measures_again_once(along, tmp_path, monkeypatch):
+def test_stopped_while_measuring_along_the_way_it_stops_at_once_and_measures_again_once(
+    along, tmp_path, monkeypatch
+):
     out, labels, evaluate = tmp_path / "run", [], train.evaluate
 
     def stopped(*given):
@@ -220,27 +249,41 @@ def test_stopped_while_measuring_along_the_way_it_stops_at_once_and_measures_aga
         return evaluate(*given)
 
     monkeypatch.setattr(train, "evaluate", stopped)
-    assert main(*SHORT, *ALONG, "--out", out) == 143 and labels == ["at step 0", "at step 2", "at step 4"]
-    assert load(out / "checkpoint.pt")["step"] == 4 and measured_at(out) == [0, 2]  # saved before it was measured
+    assert main(*SHORT, *ALONG, "--out", out) == 143 and labels == [
+        "at step 0",
+        "at step 2",
+        "at step 4",
+    ]
+    assert read_torch(out / "checkpoint.pt")["step"] == 4 and measured_at(out) == [
+        0,
+        2,
+    ]  # saved before it was measured
     monkeypatch.undo()
     assert main("--resume", out) == 0
     assert_same_run(out, along)
 
 
-def test_what_is_measured_along_the_way_is_neither_lost_nor_there_twice(along, tmp_path, monkeypatch):
+def test_what_is_measured_along_the_way_is_neither_lost_nor_there_twice(
+    along, tmp_path, monkeypatch
+):
     """Ended after measurements that no checkpoint stands for, and stopped by hand just after one."""
     out, full = tmp_path / "run", fail(OSError(errno.ENOSPC, "No space"))
     interrupt = lambda *_: signal.raise_signal(signal.SIGINT)
     for updates, action, code in ((0, full, 2), (4, full, 2), (0, interrupt, 130), (0, full, 2)):
         with monkeypatch.context() as patch:
             at_step(patch, {updates: action})
-            assert main(*(["--resume", out] if out.exists() else [*SHORT, *ALONG, "--out", out])) == code
-    assert load(out / "checkpoint.pt")["step"] == 5
+            assert (
+                main(*(["--resume", out] if out.exists() else [*SHORT, *ALONG, "--out", out]))
+                == code
+            )
+    assert read_torch(out / "checkpoint.pt")["step"] == 5
     assert main("--resume", out) == 0
     assert_same_run(out, along)
 
 
-def test_a_second_interrupt_stops_at_once_and_leaves_the_checkpoint_good(whole, tmp_path, monkeypatch):
+def test_a_second_interrupt_stops_at_once_and_leaves_the_checkpoint_good(
+    whole, tmp_path, monkeypatch
+):
     """The first comes in a step, the second while its consequence is being saved. Handlers are put back."""
     out, fsync, sent, before = tmp_path / "run", os.fsync, [], signal.getsignal(signal.SIGINT)
 
@@ -253,7 +296,9 @@ def test_a_second_interrupt_stops_at_once_and_leaves_the_checkpoint_good(whole, 
     at_step(monkeypatch, {4: lambda *_: interrupt()})
     monkeypatch.setattr(os, "fsync", lambda file: interrupt(file) if sent else fsync(file))
     assert main(*SHORT, "--out", out) == 130 and sent == ["in a step", "in the save"]
-    assert load(out / "checkpoint.pt")["step"] == 3 and signal.getsignal(signal.SIGINT) == before
+    assert (
+        read_torch(out / "checkpoint.pt")["step"] == 3 and signal.getsignal(signal.SIGINT) == before
+    )
     monkeypatch.undo()
     assert main("--resume", out) == 0
     assert_same_run(out, whole)
@@ -275,7 +320,10 @@ def test_a_run_can_grow_or_end_early_and_saving_more_often_changes_nothing(tmp_p
     at_step(monkeypatch, {3: lambda *_: signal.raise_signal(signal.SIGINT)})
     assert main("--resume", a, "--steps", 100, "--save-every", 2) == 130
     monkeypatch.undo()
-    assert load(a / "checkpoint.pt")["step"] == 8 and json.loads((a / "config.json").read_text())["steps"] == 100
+    assert (
+        read_torch(a / "checkpoint.pt")["step"] == 8
+        and json.loads((a / "config.json").read_text())["steps"] == 100
+    )
     assert main("--resume", a, "--steps", 7) == 2
     assert main("--resume", a, "--steps", 8) == 0
     assert main(*SHORT, "--save-every", 2, "--out", b) == 0
@@ -283,7 +331,9 @@ def test_a_run_can_grow_or_end_early_and_saving_more_often_changes_nothing(tmp_p
     assert measured_at(a) == [0, 8] and json.loads((a / "config.json").read_text())["steps"] == 8
 
 
-@pytest.mark.parametrize("options", [["--baseline", "ema"], ["--loss", "grpo", "--weight-decay", "0.1"]])
+@pytest.mark.parametrize(
+    "options", [["--baseline", "ema"], ["--loss", "grpo", "--weight-decay", "0.1"]]
+)
 def test_what_else_has_a_state_goes_on_too(tmp_path, options):
     for name, steps in (("a", 6), ("b", 3)):
         assert main(*SHORT, *options, "--steps", steps, "--out", tmp_path / name) == 0
@@ -291,12 +341,14 @@ def test_what_else_has_a_state_goes_on_too(tmp_path, options):
     assert_same_run(tmp_path / "a", tmp_path / "b")
 
 
-@pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "fault", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()]
+)
 @pytest.mark.parametrize("call", range(3))
 def test_at_every_instant_of_a_save_a_checkpoint_is_good(tmp_path, monkeypatch, fault, call):
     """A save that ends as its file is opened, at its flush, or at its rename: in this order, or a crash would lose it."""
     path, calls = tmp_path / "checkpoint.pt", []
-    save({"step": 1}, path)
+    write_torch({"step": 1}, path)
 
     def failing(name, real):
         def called(*words):
@@ -307,30 +359,38 @@ def test_at_every_instant_of_a_save_a_checkpoint_is_good(tmp_path, monkeypatch, 
 
         return called
 
-    monkeypatch.setattr(model, "open", failing("open", open), raising=False)
+    monkeypatch.setattr(support.runs.files, "open", failing("open", open), raising=False)
     monkeypatch.setattr(os, "fsync", failing("fsync", os.fsync))
     monkeypatch.setattr(Path, "replace", failing("replace", Path.replace))
     with pytest.raises(type(fault)) as raised:
-        save({"step": 2}, path)
-    assert raised.value is fault and calls == ["open", "fsync", "replace"][: call + 1] and load(path) == {"step": 1}
+        write_torch({"step": 2}, path)
+    assert (
+        raised.value is fault
+        and calls == ["open", "fsync", "replace"][: call + 1]
+        and read_torch(path) == {"step": 1}
+    )
     monkeypatch.undo()
-    save({"step": 3}, path)
-    assert load(path) == {"step": 3} and [found.name for found in tmp_path.iterdir()] == ["checkpoint.pt"]
+    write_torch({"step": 3}, path)
+    assert read_torch(path) == {"step": 3} and [found.name for found in tmp_path.iterdir()] == [
+        "checkpoint.pt"
+    ]
 
 
 def test_flipped_bytes_and_missing_ends_are_found(tmp_path):
     """Of tensors every byte; a flip in the zip's own tables may do no harm, but then the model is the same."""
     path, rng, sound = tmp_path / "model.pt", random.Random(0), tiny(0)
-    save_model(sound, path)
+    write_model(sound, path)
     data = path.read_bytes()
     refused = 0
     for place in [0, len(data) - 1, *(rng.randrange(len(data)) for _ in range(200))]:
         path.write_bytes(data[:place])
         with pytest.raises(ValueError, match="model.pt"):
-            load_model(path)
-        path.write_bytes(data[:place] + bytes([data[place] ^ 1 << rng.randrange(8)]) + data[place + 1 :])
+            read_model(path)
+        path.write_bytes(
+            data[:place] + bytes([data[place] ^ 1 << rng.randrange(8)]) + data[place + 1 :]
+        )
         try:
-            assert same(load_model(path), sound), place
+            assert same(read_model(path), sound), place
         except ValueError as error:
             refused += "model.pt" in str(error)
     assert refused > 100
@@ -339,7 +399,7 @@ def test_flipped_bytes_and_missing_ends_are_found(tmp_path):
     for place in (first, first + len(weights) // 2, first + len(weights) - 1):
         path.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
         with pytest.raises(ValueError, match="model.pt is .*damaged.* is not what was written"):
-            load_model(path)
+            read_model(path)
 
 
 def test_everything_a_checkpoint_stands_for_is_on_the_disk_before_it(tmp_path, monkeypatch):
@@ -352,14 +412,16 @@ def test_everything_a_checkpoint_stands_for_is_on_the_disk_before_it(tmp_path, m
             saved.append((name, length))
             assert file.stat().st_size == length and file.stat().st_ino in synced
         synced.clear()
-        save_model(senior, path, **more)
+        write_model(senior, path, **more)
 
-    monkeypatch.setattr(support.run, "save_model", recorded)
+    monkeypatch.setattr(support.runs.run, "write_model", recorded)
     monkeypatch.setattr(os, "fsync", lambda file: synced.add(os.fstat(file).st_ino) or fsync(file))
     assert main(*SHORT, "--eval-every", 4, "--steps", 7, "--out", tmp_path / "run") == 0
     for log in ("metrics.jsonl", "evals.jsonl"):
         lengths = [length for name, length in saved if name == log]
-        assert len(lengths) == 5 and lengths == sorted(lengths) and lengths[0] < lengths[-1]  # of steps 0, 3, 4, 6, 7
+        assert (
+            len(lengths) == 5 and lengths == sorted(lengths) and lengths[0] < lengths[-1]
+        )  # of steps 0, 3, 4, 6, 7
 
 
 def test_what_was_half_written_is_dropped(whole, tmp_path):
@@ -387,9 +449,15 @@ def test_a_second_process_on_a_directory_is_refused(whole, tmp_path):
 def test_runs_that_begin_at_once_get_a_directory_each(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     default = Path("runs/word")
-    assert [new_directory(None, default) for _ in range(3)] == [default, Path("runs/word-2"), Path("runs/word-3")]
+    assert [new_directory(None, default) for _ in range(3)] == [
+        default,
+        Path("runs/word-2"),
+        Path("runs/word-3"),
+    ]
     (tmp_path / "gone").symlink_to(tmp_path / "unmounted" / "runs")
-    with pytest.raises(UserError, match="can't be made"):  # rather than look for another name for ever
+    with pytest.raises(
+        UserError, match="can't be made"
+    ):  # rather than look for another name for ever
         new_directory(None, Path("gone") / "word")
 
 
@@ -397,11 +465,22 @@ def test_runs_that_begin_at_once_get_a_directory_each(tmp_path, monkeypatch):
 def test_whatever_a_run_writes_is_never_overwritten(tmp_path, name, capsys):
     (tmp_path / name).write_text("precious")
     assert main(*SHORT, "--out", tmp_path) == 2 and "never overwritten" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "precious"
-    assert {"config.json", "metrics.jsonl", "evals.jsonl", "senior.pt", "junior.pt", "checkpoint.pt"} <= {*FILES}
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (
+        tmp_path / name
+    ).read_text() == "precious"
+    assert {
+        "config.json",
+        "metrics.jsonl",
+        "evals.jsonl",
+        "senior.pt",
+        "junior.pt",
+        "checkpoint.pt",
+    } <= {*FILES}
 
 
-def test_a_run_that_came_and_went_between_look_and_claim_is_not_overwritten(tmp_path, monkeypatch, capsys):
+def test_a_run_that_came_and_went_between_look_and_claim_is_not_overwritten(
+    tmp_path, monkeypatch, capsys
+):
     claim = Run.claim
 
     def other_was_faster(self):
@@ -409,7 +488,10 @@ def test_a_run_that_came_and_went_between_look_and_claim_is_not_overwritten(tmp_
         claim(self)
 
     monkeypatch.setattr(Run, "claim", other_was_faster)
-    assert main(*SHORT, "--out", tmp_path / "run") == 2 and "never overwritten" in capsys.readouterr().err
+    assert (
+        main(*SHORT, "--out", tmp_path / "run") == 2
+        and "never overwritten" in capsys.readouterr().err
+    )
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == "another's"
 
 
@@ -420,13 +502,19 @@ def test_junior_self_is_a_frozen_copy(tokenizer, tmp_path):
     assert addresses[0].isdisjoint(addresses[1])
     with Run(train.Config(junior="self", out=str(tmp_path / "run"))) as begun:
         senior, junior, *_ = begun.load()
-    assert all(p.requires_grad for p in senior.parameters()) and not any(p.requires_grad for p in junior.parameters())
+    assert all(p.requires_grad for p in senior.parameters()) and not any(
+        p.requires_grad for p in junior.parameters()
+    )
 
 
 def test_a_run_is_read_as_it_is_now_with_the_senior_that_it_began_with(whole):
     read = load_run(whole)
-    assert same(read.before, load_model(ROOT / "data" / "senior.pt")) and read.config.save_every == 3
-    assert same(read.senior, load_model(whole / "checkpoint.pt")) and not same(read.senior, read.before)
+    assert (
+        same(read.before, load_model(ROOT / "data" / "senior.pt")) and read.config.save_every == 3
+    )
+    assert same(read.senior, load_model(whole / "checkpoint.pt")) and not same(
+        read.senior, read.before
+    )
     assert same(read.junior, load_model(ROOT / "data" / "junior.pt"))
 
 
@@ -438,14 +526,22 @@ def test_a_full_disk_is_a_clear_end_and_the_last_checkpoint_stays_good(whole, tm
     done = subprocess.run(words, capture_output=True, text=True, check=False, preexec_fn=limit)
     error = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert done.returncode == 2 and "Traceback" not in done.stderr and len(error) == 1
-    assert "File too large" in error[0] and "checkpoint.pt is of step 0" in error[0] and f"--resume {out}" in error[0]
+    assert (
+        "File too large" in error[0]
+        and "checkpoint.pt is of step 0" in error[0]
+        and f"--resume {out}" in error[0]
+    )
     assert not (out / "checkpoint.pt.partial").exists()
     assert main("--resume", out) == 0
     assert_same_run(out, whole)
 
 
-@pytest.mark.parametrize("fault", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
-def test_a_run_that_ends_while_its_directory_is_made_says_what_can_be_done(tmp_path, monkeypatch, capsys, fault):
+@pytest.mark.parametrize(
+    "fault", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()]
+)
+def test_a_run_that_ends_while_its_directory_is_made_says_what_can_be_done(
+    tmp_path, monkeypatch, capsys, fault
+):
     """Whatever is proposed works: nothing stands in the way of beginning again."""
     out, calls = tmp_path / "run", []
 
@@ -453,32 +549,49 @@ def test_a_run_that_ends_while_its_directory_is_made_says_what_can_be_done(tmp_p
         calls.append(path.name)
         if len(calls) == 2:
             raise fault
-        save_model(senior, path, **more)
+        write_model(senior, path, **more)
 
-    monkeypatch.setattr(support.run, "save_model", full)
+    monkeypatch.setattr(support.runs.run, "write_model", full)
     assert main(*SHORT, "--steps=1", "--out", out) in (2, 130) and len(calls) == 2
     error = capsys.readouterr().err
     monkeypatch.undo()
-    assert main(*(["--resume", out] if f"--resume {out} begins again" in error else [*SHORT, "--out", out])) == 0
+    assert (
+        main(
+            *(
+                ["--resume", out]
+                if f"--resume {out} begins again" in error
+                else [*SHORT, "--out", out]
+            )
+        )
+        == 0
+    )
 
 
-@pytest.mark.parametrize("error", [RuntimeError("a bug"), FileNotFoundError(errno.ENOENT, "No file"), ValueError()])
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a bug"), FileNotFoundError(errno.ENOENT, "No file"), ValueError()]
+)
 def test_a_bug_is_a_traceback(tmp_path, monkeypatch, error):
     at_step(monkeypatch, {1: fail(error)})
     with pytest.raises(type(error)):
         train.main([*SHORT, "--out", str(tmp_path / "run")])
     monkeypatch.undo()
-    assert main("--resume", tmp_path / "run", "--steps=2") == 0  # the lock is free, the checkpoint good
+    assert (
+        main("--resume", tmp_path / "run", "--steps=2") == 0
+    )  # the lock is free, the checkpoint good
 
 
 @pytest.mark.parametrize("where", ["senior's logits", "junior's logits", "gradient"])
-def test_nan_is_found_within_its_step_and_the_last_checkpoint_is_good(whole, tmp_path, monkeypatch, capsys, where):
+def test_nan_is_found_within_its_step_and_the_last_checkpoint_is_good(
+    whole, tmp_path, monkeypatch, capsys, where
+):
     def poison(senior, junior, *_):
         spoiled = junior if "junior" in where else senior
         if "logits" in where:
             spoiled.blocks[1].mlp.down.weight.data[3, 5] = float("nan")
         else:
-            spoiled.blocks[1].mlp.down.weight.register_hook(lambda gradient: gradient * float("nan"))
+            spoiled.blocks[1].mlp.down.weight.register_hook(
+                lambda gradient: gradient * float("nan")
+            )
 
     at_step(monkeypatch, {4: poison}, "generate" if "logits" in where else "update")
     assert main(*SHORT, "--out", tmp_path / "run") == 2
@@ -491,24 +604,41 @@ def test_nan_is_found_within_its_step_and_the_last_checkpoint_is_good(whole, tmp
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path, monkeypatch, capsys):
-    explode = lambda senior, junior, optimizer, *_: optimizer.param_groups[0].update(weight_decay=float("inf"))
+    explode = lambda senior, junior, optimizer, *_: optimizer.param_groups[0].update(
+        weight_decay=float("inf")
+    )
     at_step(monkeypatch, {5: explode})
     assert main(*SHORT, "--out", tmp_path / "run") == 2
-    assert "the senior's weights are not finite" in (error := capsys.readouterr().err) and "of step 3" in error
+    assert (
+        "the senior's weights are not finite" in (error := capsys.readouterr().err)
+        and "of step 3" in error
+    )
 
 
 def test_a_gpu_without_memory_left_is_a_clear_end(tmp_path, monkeypatch, capsys):
     """In a step, and before there is a run."""
     monkeypatch.setattr(
-        train, "policy_loss", fail(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GB"))
+        train,
+        "policy_loss",
+        fail(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GB")),
     )
     assert main(*SHORT, "--out", tmp_path / "run") == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert "--micro-batch-tokens" in error and "--checkpoint-activations" in error and "is of step 0" in error
-    monkeypatch.setattr(support.run, "starting_pair", fail(torch.OutOfMemoryError("CUDA out of memory.")))
+    assert (
+        "--micro-batch-tokens" in error
+        and "--checkpoint-activations" in error
+        and "is of step 0" in error
+    )
+    monkeypatch.setattr(
+        support.runs.run, "starting_pair", fail(torch.OutOfMemoryError("CUDA out of memory."))
+    )
     assert main(*SHORT, "--out", tmp_path / "other") == 2
     error = capsys.readouterr().err
-    assert "the GPU has too little memory" in error and "nothing was written" in error and error.count("\n") == 1
+    assert (
+        "the GPU has too little memory" in error
+        and "nothing was written" in error
+        and error.count("\n") == 1
+    )
 
 
 def test_an_export_is_not_forgotten_by_a_run_that_grew_and_was_stopped(tmp_path, monkeypatch):
@@ -518,12 +648,17 @@ def test_an_export_is_not_forgotten_by_a_run_that_grew_and_was_stopped(tmp_path,
     assert main(*SHORT, "--steps=1", "--out", out) == 0
     with monkeypatch.context() as patch:
         at_step(patch, {0: lambda *_: signal.raise_signal(signal.SIGINT)})
-        assert main("--resume", out, "--steps=3", "--export", exported) == 130 and not exported.exists()
+        assert (
+            main("--resume", out, "--steps=3", "--export", exported) == 130
+            and not exported.exists()
+        )
     assert main("--resume", out) == 0 and (exported / "model.safetensors").exists()
     assert main("--resume", out) == 0  # done, and not done again
 
 
-@pytest.mark.parametrize("load, threads, said", [(0.3, 2, False), (0.9, 2, False), (1.2, 2, True), (5.0, 1, False)])
+@pytest.mark.parametrize(
+    "load, threads, said", [(0.3, 2, False), (0.9, 2, False), (1.2, 2, True), (5.0, 1, False)]
+)
 def test_a_run_on_a_busy_machine_says_what_to_do(load, threads, said, monkeypatch):
     monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
     monkeypatch.setattr(os, "cpu_count", lambda: 2)

@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated_study import CUTS, SECONDS, TASKS, simulate, truth, write_study
 
-from support.options import UserError
 from support.people import score
 from support.people.statistics import (
     CLIP,
@@ -30,6 +29,7 @@ from support.people.statistics import (
     smallest_difference,
     student_t,
 )
+from support.runs.options import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +67,9 @@ def coverage(studies: int, **design) -> dict[str, float]:
     return {name: count / studies / (3 if name == "seconds" else 1) for name, count in held.items()}
 
 
-@pytest.mark.parametrize("design", [dict(raters=12, items=8), dict(raters=6, items=8, arms=3, rotate=True)])
+@pytest.mark.parametrize(
+    "design", [dict(raters=12, items=8), dict(raters=6, items=8, arms=3, rotate=True)]
+)
 def test_of_200_studies_95_percent_hold_the_truth(design):
     held = coverage(200, **design)
     assert all(0.92 <= share <= 0.98 for share in held.values()), held
@@ -99,25 +101,49 @@ def test_variances_are_those_that_resampling_converges_to():
         count, found = max(place) + 1, []
         for _ in range(draws):
             weights = rng.multinomial(count, np.full(count, 1 / count))[place]
-            found.append(contrast @ np.linalg.pinv(model.T * weights @ model) @ (model.T @ (weights * values)))
+            found.append(
+                contrast
+                @ np.linalg.pinv(model.T * weights @ model)
+                @ (model.T @ (weights * values))
+            )
         return np.var(found)
 
     arms, raters, problems = latin_square(24, 24, 2)
     own = (
-        rng.normal(0, 0.5, 24)[raters] + rng.normal(0, 0.8, 24)[problems] + rng.normal(0, 0.7, (24, 2))[problems, arms]
+        rng.normal(0, 0.5, 24)[raters]
+        + rng.normal(0, 0.8, 24)[problems]
+        + rng.normal(0, 0.7, (24, 2))[problems, arms]
     )
     values = own + rng.logistic(size=own.size) > -0.5 * (arms == 0)
     chosen = arms == 0
-    means, differences = mean(raters[chosen], problems[chosen]), difference(arms, raters, problems, (0, 1))
+    means, differences = (
+        mean(raters[chosen], problems[chosen]),
+        difference(arms, raters, problems, (0, 1)),
+    )
     contrast = np.eye(50)[0] - np.eye(50)[1]
-    for estimator, weights, rows in ((means, np.ones(1), chosen), (differences, contrast, chosen >= 0)):
+    for estimator, weights, rows in (
+        (means, np.ones(1), chosen),
+        (differences, contrast, chosen >= 0),
+    ):
         closed = estimator.variances(values[rows].astype(float)) / estimator.scales
         for variance, clusters in zip(closed, (raters, problems, np.arange(576)), strict=True):
-            assert resampled(estimator.model, weights, values[rows], clusters[rows]) == pytest.approx(variance, rel=0.2)
+            assert resampled(
+                estimator.model, weights, values[rows], clusters[rows]
+            ) == pytest.approx(variance, rel=0.2)
 
 
 def test_students_t_is_that_of_the_tables():
-    table = {1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.7764, 5: 2.5706, 10: 2.2281, 11: 2.2010, 20: 2.0860, 60: 2.0003}
+    table = {
+        1: 12.7062,
+        2: 4.3027,
+        3: 3.1824,
+        4: 2.7764,
+        5: 2.5706,
+        10: 2.2281,
+        11: 2.2010,
+        20: 2.0860,
+        60: 2.0003,
+    }
     assert student_t(np.array(list(table))) == pytest.approx(list(table.values()), abs=2e-4)
     assert np.all(np.diff(student_t(np.linspace(1, 1000, 5000))) < 2e-5)
 
@@ -126,16 +152,26 @@ def test_intervals_need_three_raters_three_problems_and_answers_that_differ():
     for raters, problems in ((2, 9), (9, 2)):
         arms, *own = latin_square(raters, problems, 2)
         values = np.random.default_rng(0).random(len(arms))
-        assert all(np.isnan(made(values)[1]) for made in (mean(*own), difference(arms, *own, (0, 1))))
+        assert all(
+            np.isnan(made(values)[1]) for made in (mean(*own), difference(arms, *own, (0, 1)))
+        )
     arms, *own = latin_square(6, 6, 2)
     for value, half in (mean(*own)(np.ones(36)), difference(arms, *own, (0, 1))(arms)):
         assert abs(value) == pytest.approx(1) and np.isnan(half)
     assert np.isnan(difference(arms, *own, (0, 7))(arms)).all()  # an arm that nobody saw
-    assert np.isnan(difference(own[0] % 2, *own, (0, 1))(arms)).all()  # each rater saw one arm alone
+    assert np.isnan(
+        difference(own[0] % 2, *own, (0, 1))(arms)
+    ).all()  # each rater saw one arm alone
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(0, 10**6), st.integers(3, 9), st.integers(3, 9), st.integers(2, 3), st.floats(-100, 100))
+@given(
+    st.integers(0, 10**6),
+    st.integers(3, 9),
+    st.integers(3, 9),
+    st.integers(2, 3),
+    st.floats(-100, 100),
+)
 def test_estimates_do_not_depend_on_names_order_or_level(seed, raters, problems, arms, constant):
     rng = np.random.default_rng(seed)
     design = np.stack(latin_square(raters, problems, arms))
@@ -150,7 +186,9 @@ def test_estimates_do_not_depend_on_names_order_or_level(seed, raters, problems,
         (difference(*design, (0, 1)), values + constant),
     ):
         assert other(at) == pytest.approx((value, half), abs=1e-6, nan_ok=True)
-    assert difference(*design, (1, 0))(values) == pytest.approx((-value, half), abs=1e-6, nan_ok=True)
+    assert difference(*design, (1, 0))(values) == pytest.approx(
+        (-value, half), abs=1e-6, nan_ok=True
+    )
     value, half = mean(raters_of, problems_of)(values)
     assert mean(names[raters_of], problems_of)(values + constant) == pytest.approx(
         (value + constant, half), abs=1e-6, nan_ok=True
@@ -172,7 +210,9 @@ def test_the_power_is_the_share_of_simulated_studies_that_find_the_difference(ac
     found = 0
     for seed in range(200):
         key, files = simulate(seed, raters=12, items=16, accuracies=accuracies)
-        _, low, high = analysed(key | {"tasks": ["take-over"]}, files)["differences"][0]["difference"]
+        _, low, high = analysed(key | {"tasks": ["take-over"]}, files)["differences"][0][
+            "difference"
+        ]
         found += low > 0 or high < 0
     said = power(accuracies, latin_square(12, 16, 2))
     assert 0.6 < said < 0.95 and said == pytest.approx(found / 200, abs=0.05)
@@ -198,7 +238,9 @@ def test_power_without_a_difference_is_the_error_and_problems_may_be_drawn(accur
     same = np.tile(accuracies[1], (2, 1))
     assert power(same, latin_square(12, 16, 2)) < 0.07
     assert power(accuracies, latin_square(12, 8, 2)) < power(accuracies, latin_square(12, 16, 2))
-    assert power(accuracies, latin_square(12, 16, 2), (1, 0)) == power(accuracies, latin_square(12, 16, 2))
+    assert power(accuracies, latin_square(12, 16, 2), (1, 0)) == power(
+        accuracies, latin_square(12, 16, 2)
+    )
     with pytest.raises(ValueError, match="17 problems"):
         power(accuracies, latin_square(12, 17, 2))
 
@@ -217,7 +259,9 @@ def test_alpha_is_that_of_the_package(level):
         if len(np.unique(paired[~np.isnan(paired)])) < 2:
             assert np.isnan(found)
         else:
-            assert found == pytest.approx(krippendorff.alpha(ratings, level_of_measurement=level), abs=1e-9)
+            assert found == pytest.approx(
+                krippendorff.alpha(ratings, level_of_measurement=level), abs=1e-9
+            )
 
 
 def test_alpha_of_krippendorffs_own_example():
@@ -249,7 +293,12 @@ def test_a_rater_who_agrees_with_nobody_is_named_and_one_with_few_ratings_is_not
 # ---- A study worked out by hand --------------------------------------------------------------------------------------
 
 RIGHT = ["1110", "0000", "1110", "0101"]  # rater i, problem j; the arm is word where i + j is even
-RATINGS = ["52", "35", "41", "24"]  # the same of two more problems: word 5, 5, 4, 4; solo 2, 3, 1, 2
+RATINGS = [
+    "52",
+    "35",
+    "41",
+    "24",
+]  # the same of two more problems: word 5, 5, 4, 4; solo 2, 3, 1, 2
 
 
 @pytest.fixture
@@ -261,18 +310,41 @@ def by_hand(tmp_path) -> tuple:
         items, answers = [], {}
         for j, value in enumerate(right + ratings):
             arm, task = ("word", "solo")[(i + j) % 2], "take-over" if j < 4 else "rate"
-            items.append({"id": f"{j:02}", "kind": "item", "task": task, "arm": arm, "problem": j, "answer": "1/2"})
-            taken = {"0": "2", "1": ("0.5", r"it is \boxed{\frac12}")[i % 2]}.get(value) if j < 4 else None
+            items.append(
+                {
+                    "id": f"{j:02}",
+                    "kind": "item",
+                    "task": task,
+                    "arm": arm,
+                    "problem": j,
+                    "answer": "1/2",
+                }
+            )
+            taken = (
+                {"0": "2", "1": ("0.5", r"it is \boxed{\frac12}")[i % 2]}.get(value)
+                if j < 4
+                else None
+            )
             answers[f"{j:02}"] = (
-                {"answer": taken} if j < 4 else {"rating": int(value), "stopped": " jargon " * (j == 4)}
+                {"answer": taken}
+                if j < 4
+                else {"rating": int(value), "stopped": " jargon " * (j == 4)}
             )
             answers[f"{j:02}"]["seconds"] = 10 if arm == "word" else 40 if j % 4 < 2 else 90
         items.append({"id": "06", "kind": "practice", "task": "rate"})
         items.append({"id": "07", "kind": "attention", "task": "rate", "expected": {"rating": 4}})
         answers |= {"06": {"rating": 1}, "07": {"rating": 4}}
         key["raters"][f"{i + 1:02}"] = items
-        file = {"format": "tandem-study", "version": 1, "study": "hand", "rater": f"{i + 1:02}", "began": "2026-01-01"}
-        files.append(file | {"finished": "2026-01-02T10:00:00.000Z", "withdrawn": False, "answers": answers})
+        file = {
+            "format": "tandem-study",
+            "version": 1,
+            "study": "hand",
+            "rater": f"{i + 1:02}",
+            "began": "2026-01-01",
+        }
+        files.append(
+            file | {"finished": "2026-01-02T10:00:00.000Z", "withdrawn": False, "answers": answers}
+        )
     return tmp_path, key, files
 
 
@@ -290,32 +362,50 @@ def test_the_tables_are_those_worked_out_by_hand(by_hand, capsys, drawn):
     # Of word, the sums of (right - 3/4) / 8 by rater are 1/16, -3/16, 1/16, 1/16: V_raters = 12/256 · 4/3. By problem
     # 1/16, -1/16, 1/16, -1/16: V_problems = 4/256 · 4/3. V_answers = (6 · 1/16 + 2 · 9/16) / 64 · 8/7.
     expected = half_of(1 / 16, 1 / 48, (6 / 16 + 18 / 16) / 64 * 8 / 7, 3, 3, 7)
-    chosen = [(i, j, float(RIGHT[i][j])) for i, j in itertools.product(range(4), repeat=2) if (i + j) % 2 == 0]
+    chosen = [
+        (i, j, float(RIGHT[i][j]))
+        for i, j in itertools.product(range(4), repeat=2)
+        if (i + j) % 2 == 0
+    ]
     raters, problems, values = map(np.array, zip(*chosen, strict=True))
     assert mean(raters, problems)(values) == pytest.approx((0.75, expected))
     assert rows["take-over: word"][:2] == ["8", "0"]
     assert rows["take-over: word"][2] == "0.750 [0.000, 1.000]"  # clipped
     assert rows["take-over: solo"][2].startswith("0.250 [")
-    assert rows["take-over: word"][3] == "10.0" and rows["take-over: solo"][3].startswith("60.0 [")  # √(40 · 90)
-    assert rows["rate: word"][4] == "4.500" and rows["rate: solo"][4] == "2.000"  # 2 problems: no interval
+    assert rows["take-over: word"][3] == "10.0" and rows["take-over: solo"][3].startswith(
+        "60.0 ["
+    )  # √(40 · 90)
+    assert (
+        rows["rate: word"][4] == "4.500" and rows["rate: solo"][4] == "2.000"
+    )  # 2 problems: no interval
     assert rows["rate: word"][2] == rows["rate: word"][5] == "-"
     # word - solo by rater: 1/2, 0, 1/2, 1, of which each order of arms (raters 1 and 3, 2 and 4) has its own mean:
     # V_raters = 2 · (1/2)² / (4 · 2). By problem: 1, -1/2, 1, 1/2, so the same.
     right = [[Fraction(int(value)) for value in row] for row in RIGHT]
-    by_rater, by_problem = [sum(row) / 4 for row in right], [sum(column) / 4 for column in zip(*right, strict=True)]
+    by_rater, by_problem = (
+        [sum(row) / 4 for row in right],
+        [sum(column) / 4 for column in zip(*right, strict=True)],
+    )
     left = [
         right[i][j] - by_rater[i] - by_problem[j] + Fraction(1, 2) - Fraction((-1) ** (i + j), 4)
         for i, j in itertools.product(range(4), repeat=2)
     ]
-    single = 2 * sum(value**2 for value in left) / 64  # 16 - 1 - 3 - 3 - 1 = 8 degrees of freedom: times 16/8
+    single = (
+        2 * sum(value**2 for value in left) / 64
+    )  # 16 - 1 - 3 - 3 - 1 = 8 degrees of freedom: times 16/8
     assert single == Fraction(1, 32)
     expected = half_of(1 / 16, 1 / 16, 1 / 32, 2, 2, 8)
     assert expected == pytest.approx(0.9978, abs=1e-3)
     found, ratio, *counts = rows["take-over, accuracy: word - solo"]
     assert found == f"+0.500 [{0.5 - expected:+.3f}, +1.000]" and counts == ["4", "4"]
     assert ratio.startswith("0.167 [")  # 10 / 60
-    assert rows["rate, rating: word - solo"][0] == "+2.500" and rows["rate, rating: word - solo"][2:] == ["4", "2"]
-    assert "raters counted: 4, of them unfinished: 0" in printed and "in the JSON: solo 2, word 2" in printed
+    assert rows["rate, rating: word - solo"][0] == "+2.500" and rows["rate, rating: word - solo"][
+        2:
+    ] == ["4", "2"]
+    assert (
+        "raters counted: 4, of them unfinished: 0" in printed
+        and "in the JSON: solo 2, word 2" in printed
+    )
     assert "alpha of 8 ratings" in printed and scores["ratings"] == 8
     assert scores["answers"][4] == dict(
         rater="01", task="rate", arm="word", problem=4, rating=5, seconds=10, stopped="jargon"
@@ -359,8 +449,13 @@ def test_practice_never_counts_and_unanswered_items_are_counted_apart(by_hand, c
     files[2]["finished"], files[3]["finished"] = "", None
     scores = run(folder, key, files, capsys)[2]
     word, was = scores["levels"][0], before["levels"][0]
-    assert (word["answers"], word["unanswered"]) == (6, 2) and (was["answers"], was["unanswered"]) == (8, 0)
-    assert word["accuracy"][0] == pytest.approx(4 / 6, abs=1e-6) and scores["raters"]["unfinished"] == ["03", "04"]
+    assert (word["answers"], word["unanswered"]) == (6, 2) and (
+        was["answers"],
+        was["unanswered"],
+    ) == (8, 0)
+    assert word["accuracy"][0] == pytest.approx(4 / 6, abs=1e-6) and scores["raters"][
+        "unfinished"
+    ] == ["03", "04"]
 
 
 @pytest.mark.parametrize(
@@ -376,7 +471,9 @@ def test_practice_never_counts_and_unanswered_items_are_counted_apart(by_hand, c
         ({"rating": 4}, None, True),
     ],
 )
-def test_who_fails_an_attention_check_is_left_out_and_counted(by_hand, capsys, expected, answer, passes):
+def test_who_fails_an_attention_check_is_left_out_and_counted(
+    by_hand, capsys, expected, answer, passes
+):
     folder, key, files = by_hand
     key["raters"]["02"][-1]["expected"] = expected
     files[1]["answers"]["07"] = answer
@@ -392,10 +489,14 @@ def test_who_withdrew_is_left_out_and_counted_whatever_an_earlier_file_says(by_h
     folder, key, files = by_hand
     files.append(copy.deepcopy(files[2]) | {"withdrawn": True, "answers": {}, "finished": None})
     paths = write_study(folder, key, files[:3])
-    (folder / "later.json").write_text(json.dumps(files[3] | {"rater": "03", "withdrawn": True, "answers": {}}))
+    (folder / "later.json").write_text(
+        json.dumps(files[3] | {"rater": "03", "withdrawn": True, "answers": {}})
+    )
     score.main([str(folder), *paths, str(folder / "later.json")])
     printed = capsys.readouterr()
-    assert "left out, as they withdrew: 1 (03)" in printed.out and "raters counted: 2" in printed.out
+    assert (
+        "left out, as they withdrew: 1 (03)" in printed.out and "raters counted: 2" in printed.out
+    )
     assert "rater 03 is in" in printed.err and "later.json is taken: a withdrawal" in printed.err
 
 
@@ -417,11 +518,22 @@ def test_a_rater_who_is_given_twice_counts_once(by_hand, capsys, which, order):
     (folder / "a.json").write_text(json.dumps(files[0]))
     (folder / "b.json").write_text(json.dumps(twin))
     paths = write_study(folder, key, files[1:])
-    score.main([str(folder), *[str(folder / name) for name in ("a.json", "b.json")[::order]], *paths])
+    score.main(
+        [str(folder), *[str(folder / name) for name in ("a.json", "b.json")[::order]], *paths]
+    )
     printed = capsys.readouterr()
     scores = json.loads((folder / "scores.json").read_text())
-    assert printed.err.count("rater 01 is in") == 1 and scores["raters"]["counted"] == ["01", "02", "03", "04"]
-    taken = {"same": "all the same, counted once", "answers": "a.json is taken", "finished": "b.json is taken"}[which]
+    assert printed.err.count("rater 01 is in") == 1 and scores["raters"]["counted"] == [
+        "01",
+        "02",
+        "03",
+        "04",
+    ]
+    taken = {
+        "same": "all the same, counted once",
+        "answers": "a.json is taken",
+        "finished": "b.json is taken",
+    }[which]
     assert taken in printed.err
     solo = scores["levels"][1]
     assert solo["answers"] == 8 and solo["accuracy"][0] == (0.125 if which == "finished" else 0.25)
@@ -467,9 +579,20 @@ def test_a_bad_file_is_one_line_and_the_rest_is_scored(by_hand, capsys, bad, err
     folder, key, files = by_hand
     path = folder / "bad.json"
     path.write_text(bad if isinstance(bad, str) else json.dumps(files[3] | bad))
-    score.main([str(folder), *write_study(folder, key, files[:3]), str(path), "--figure", str(folder / "f.png")])
+    score.main(
+        [
+            str(folder),
+            *write_study(folder, key, files[:3]),
+            str(path),
+            "--figure",
+            str(folder / "f.png"),
+        ]
+    )
     printed = capsys.readouterr()
-    assert len(re.findall(r"^left out: .*bad.json: .*$", printed.err, re.MULTILINE)) == 1 and error in printed.err
+    assert (
+        len(re.findall(r"^left out: .*bad.json: .*$", printed.err, re.MULTILINE)) == 1
+        and error in printed.err
+    )
     assert "raters counted: 3" in printed.out
 
 
@@ -484,7 +607,10 @@ def test_without_a_file_or_a_rater_that_counts_a_line_says_what_to_do(by_hand, c
     folder, key, files = by_hand
     write_study(folder, key, files)
     said = failing([folder, folder / "absent.json", folder, folder / "key.json"], capsys)
-    assert said.count("left out: ") == 3 and "error: no file has answers to study 'hand'; give those" in said
+    assert (
+        said.count("left out: ") == 3
+        and "error: no file has answers to study 'hand'; give those" in said
+    )
     files[0]["withdrawn"], files[1]["answers"]["07"] = True, {"rating": 1}
     said = failing([folder, *write_study(folder, key, files)[:2]], capsys)
     assert "no rater is left to score: 1 withdrew, 1 failed an attention check; collect" in said
@@ -517,10 +643,20 @@ def test_a_bad_key_is_one_line(by_hand, capsys, text, error):
 def test_where_the_numbers_and_the_figure_go(by_hand, capsys, monkeypatch, drawn):
     folder, key, files = by_hand
     paths = write_study(folder, key, files)
-    score.main([str(folder), *paths, "--json", str(folder / "n.json"), "--figure", str(folder / "f.png")])
-    assert (folder / "n.json").exists() and (folder / "f.png").exists() and not (folder / "scores.json").exists()
-    assert "give another place with --json" in failing([folder, *paths, "--json", folder / "no" / "n.json"], capsys)
-    assert "give the path of a .png or .svg" in failing([folder, *paths, "--figure", folder / "f.odd"], capsys)
+    score.main(
+        [str(folder), *paths, "--json", str(folder / "n.json"), "--figure", str(folder / "f.png")]
+    )
+    assert (
+        (folder / "n.json").exists()
+        and (folder / "f.png").exists()
+        and not (folder / "scores.json").exists()
+    )
+    assert "give another place with --json" in failing(
+        [folder, *paths, "--json", folder / "no" / "n.json"], capsys
+    )
+    assert "give the path of a .png or .svg" in failing(
+        [folder, *paths, "--figure", folder / "f.odd"], capsys
+    )
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     score.main([str(folder), *paths])
@@ -538,8 +674,12 @@ def test_a_study_of_one_task_and_of_three_arms(capsys, tmp_path):
         assert found["difference"][0] == pytest.approx(
             first[found["measure"]][0] - second[found["measure"]][0], abs=2e-6
         )
-        assert found["seconds"][0] == pytest.approx(first["seconds"][0] / second["seconds"][0], abs=1e-5)
-        assert found["arms"] != ["word", "before"] or found["seconds"][2] < 1  # an advantage of 2 makes raters faster
+        assert found["seconds"][0] == pytest.approx(
+            first["seconds"][0] / second["seconds"][0], abs=1e-5
+        )
+        assert (
+            found["arms"] != ["word", "before"] or found["seconds"][2] < 1
+        )  # an advantage of 2 makes raters faster
     alone = analysed(key | {"tasks": ["check"]}, files)
     assert alone["alpha"] is None and alone["ratings"] == 0 and len(alone["levels"]) == 3
 

@@ -23,14 +23,22 @@ SHIPPED = Path(__file__).parent.parent / "data"
 HOSTILE = "</script><script>document.title='broken'</script> \"'& \u2028 שלום 😀 <b>\x07 @DATA@ \\u003c\n\n\\boxed{1}"
 
 
-def made(raters: int = 4, items: int = 12, arms=("word", "solo"), tasks: str = "take-over,check,rate", text=None):
+def made(
+    raters: int = 4,
+    items: int = 12,
+    arms=("word", "solo"),
+    tasks: str = "take-over,check,rate",
+    text=None,
+):
     """A key as `make` makes it, of solutions in two languages or of one text."""
     options = Options(runs=list(arms), raters=raters, items=items, tasks=tasks)
     problems, rng = first_problems("test", items, 0), random.Random(0)
     task_of = [task for task in options.blocks for _ in range(items // len(options.blocks))]
     rows = []
     for n, name in enumerate(arms):
-        solutions = [text or write_solution(problem, ("plain", "jargon")[n % 2]) for problem in problems]
+        solutions = [
+            text or write_solution(problem, ("plain", "jargon")[n % 2]) for problem in problems
+        ]
         shown = [
             study.cut(solution, rng.random())
             if task == "take-over"
@@ -57,7 +65,10 @@ def test_arms_are_balanced_and_no_problem_comes_twice(raters, items, arms):
     if raters % arms == 0:
         assert set(seen.values()) == {raters // arms} and len(seen) == items * arms
         assert max(places.values()) - min(places.values()) <= 2 and len(places) == items * arms
-    firsts = {next(item["problem"] for item in rater if item["kind"] == "item") for rater in key["raters"].values()}
+    firsts = {
+        next(item["problem"] for item in rater if item["kind"] == "item")
+        for rater in key["raters"].values()
+    }
     assert len(firsts) > 1  # a block doesn't begin with the same problem for all
 
 
@@ -73,7 +84,12 @@ def test_each_block_begins_with_practice_and_two_items_check_attention(tasks):
 
 
 def test_half_of_the_responses_to_check_are_wrong_in_every_arm():
-    checked = [i for items in made(8, 24)["raters"].values() for i in items if i["task"] == "check" and "arm" in i]
+    checked = [
+        i
+        for items in made(8, 24)["raters"].values()
+        for i in items
+        if i["task"] == "check" and "arm" in i
+    ]
     assert all(item["right"] == verify(item["shown"], item["answer"]) for item in checked)
     shares = Counter((item["arm"], item["right"]) for item in checked)
     assert len(set(shares.values())) == 1 and len(shares) == 4
@@ -106,7 +122,9 @@ def test_a_page_says_neither_who_wrote_what_nor_what_is_right():
         text = study.page(key["study"], rater, items)
         assert "secret-arm" not in text and "other-arm" not in text and "expected" not in text
         data = json.loads(re.search(r'id="study">(.*?)</script>', text, re.DOTALL)[1])
-        assert all(set(item) <= {"id", "task", "question", "shown", "practice"} for item in data["items"])
+        assert all(
+            set(item) <= {"id", "task", "question", "shown", "practice"} for item in data["items"]
+        )
         assert [item["shown"] for item in data["items"]] == [item["shown"] for item in items]
 
 
@@ -143,7 +161,9 @@ def studied(tmp_path_factory):
     folder = tmp_path_factory.mktemp("study")
     for name in ("junior", "senior"):
         pair = [f"--senior={SHIPPED / name}.pt", f"--junior={SHIPPED / 'junior.pt'}"]
-        train.main(["--steps=0", "--eval-problems=1", "--eval-samples=1", f"--out={folder / name}", *pair])
+        train.main(
+            ["--steps=0", "--eval-problems=1", "--eval-samples=1", f"--out={folder / name}", *pair]
+        )
     runs = [str(folder / name) for name in ("junior", "senior")]
     study.main([*runs, "--raters=4", "--items=12", "--samples=4", f"--out={folder / 'made'}"])
     return folder / "made"
@@ -151,13 +171,28 @@ def studied(tmp_path_factory):
 
 def test_make_prints_the_power_and_writes_pages_key_and_protocol(studied, capsys, tmp_path):
     key, text = json.loads((studied / "key.json").read_text()), (studied / "key.json").read_bytes()
-    assert sorted(path.name for path in studied.glob("*.html")) == [f"rater-{r:02}.html" for r in range(1, 5)]
+    assert sorted(path.name for path in studied.glob("*.html")) == [
+        f"rater-{r:02}.html" for r in range(1, 5)
+    ]
     told = (studied / "protocol.md").read_text()
-    assert hashlib.sha256(text).hexdigest() in told and "found with" in told and key["arms"] == ["junior", "senior"]
-    over = [item for items in key["raters"].values() for item in items if item["task"] == "take-over" and "arm" in item]
+    assert (
+        hashlib.sha256(text).hexdigest() in told
+        and "found with" in told
+        and key["arms"] == ["junior", "senior"]
+    )
+    over = [
+        item
+        for items in key["raters"].values()
+        for item in items
+        if item["task"] == "take-over" and "arm" in item
+    ]
     assert len(over) == 16 and all("\\boxed" not in item["shown"] for item in over)
-    assert len({item["shown"].count("\n\n") for item in over}) > 1  # they are cut at different steps
-    assert fmean(key["machine"]["junior"]) > 0.8 and fmean(key["machine"]["senior"]) < 0.5  # plain beside jargon
+    assert (
+        len({item["shown"].count("\n\n") for item in over}) > 1
+    )  # they are cut at different steps
+    assert (
+        fmean(key["machine"]["junior"]) > 0.8 and fmean(key["machine"]["senior"]) < 0.5
+    )  # plain beside jargon
     with pytest.raises(SystemExit):
         study.main(["a", "b", f"--out={studied}"])
     assert "exists; give a new --out" in capsys.readouterr().err
@@ -167,7 +202,10 @@ def test_the_power_names_what_is_found(studied):
     arms = [Arm("better", [], [0.9] * 6), Arm("worse", [], [0.3] * 6)]
     options = Options(runs=["a", "b"], raters=12, items=18)
     said = study.powers(arms, [task for task in options.blocks for _ in range(6)], options)
-    assert re.search(r"better and worse: right 0.90 and 0.30; found with (9\d|100)%. With 80%: one of 0.[2-5]\d", said)
+    assert re.search(
+        r"better and worse: right 0.90 and 0.30; found with (9\d|100)%. With 80%: one of 0.[2-5]\d",
+        said,
+    )
     assert "left out" in study.powers(arms, ["check"] * 6, options)
 
 
@@ -182,17 +220,24 @@ def test_a_machine_in_the_raters_place_finds_the_difference(studied, capsys, tmp
             found = content["answers"][item["id"]]
             assert item["kind"] != "attention" or item["expected"].items() <= found.items()
             if item["kind"] == "item" and item["task"] == "take-over":
-                right.setdefault(item["arm"], []).append(verify(rf"\boxed{{{found['answer']}}}", item["answer"]))
+                right.setdefault(item["arm"], []).append(
+                    verify(rf"\boxed{{{found['answer']}}}", item["answer"])
+                )
             elif item["kind"] == "item" and item["task"] == "rate":
                 ratings.setdefault(item["arm"], []).append(found["rating"])
     assert len(files) == 4 and fmean(right["junior"]) > fmean(right["senior"])
     assert min(ratings["junior"]) >= 4 and max(ratings["senior"]) <= 2
     shutil.copytree(studied, tmp_path / "noisy", ignore=shutil.ignore_patterns("machine"))
     machine.main([str(tmp_path / "noisy"), f"--junior={SHIPPED / 'junior.pt'}", "--noise=1"])
-    noisy = [json.loads((tmp_path / "noisy" / "machine" / path.name).read_text())["answers"] for path in files]
+    noisy = [
+        json.loads((tmp_path / "noisy" / "machine" / path.name).read_text())["answers"]
+        for path in files
+    ]
     calm = [json.loads(path.read_text())["answers"] for path in files]
     pairs = [(one[i], other[i]) for one, other in zip(noisy, calm, strict=True) for i in one]
-    assert sum(one != other for one, other in pairs) > len(pairs) / 2  # the attention checks stay as they are
+    assert (
+        sum(one != other for one, other in pairs) > len(pairs) / 2
+    )  # the attention checks stay as they are
     for words, error in {
         (str(studied), "--junior=x"): "machine exists",
         (str(studied),): "--junior is missing",
@@ -214,7 +259,9 @@ def opened(browser, tmp_path):  # noqa: F811
         path = tmp_path / f"rater-{rater}.html"
         path.write_text(study.page(key["study"], rater, key["raters"][rater]), encoding="utf-8")
         browser.get(f"file://{path}")
-        browser.execute_script("counting = null; localStorage.clear()")  # or leaving would save it again
+        browser.execute_script(
+            "counting = null; localStorage.clear()"
+        )  # or leaving would save it again
         browser.refresh()
         faults(browser)
         return browser
@@ -253,7 +300,16 @@ def finish(driver, items, stop=None):
                 press(driver, Keys.TAB, Keys.TAB)
             press(driver, Keys.ENTER)
         elif item["task"] == "check":
-            press(driver, Keys.TAB, Keys.SPACE, Keys.ARROW_DOWN, Keys.TAB, Keys.SPACE, Keys.ARROW_DOWN, Keys.ARROW_DOWN)
+            press(
+                driver,
+                Keys.TAB,
+                Keys.SPACE,
+                Keys.ARROW_DOWN,
+                Keys.TAB,
+                Keys.SPACE,
+                Keys.ARROW_DOWN,
+                Keys.ARROW_DOWN,
+            )
             press(driver, Keys.TAB, Keys.ENTER)
         else:
             press(driver, "4", Keys.TAB, "the third line", Keys.TAB, Keys.ENTER)
@@ -262,14 +318,20 @@ def finish(driver, items, stop=None):
             press(driver, Keys.ENTER)
 
 
-def test_a_rater_goes_the_whole_way_by_keyboard_with_a_reload_in_the_middle(opened, tmp_path, capsys):
+def test_a_rater_goes_the_whole_way_by_keyboard_with_a_reload_in_the_middle(
+    opened, tmp_path, capsys
+):
     key = made()
     items, driver = key["raters"]["01"], opened(key)
     begin(driver)
     finish(driver, items, stop=items[2]["id"])
     assert heading(driver) == "Thank you, that was all" and faults(driver) == []
     content = json.loads(driver.find_element("id", "export").get_property("value"))
-    assert content["study"] == key["study"] and content["rater"] == "01" and content["format"] == "tandem-study"
+    assert (
+        content["study"] == key["study"]
+        and content["rater"] == "01"
+        and content["format"] == "tandem-study"
+    )
     assert content["began"] < content["finished"] and content["withdrawn"] is False
     assert set(content["answers"]) == {item["id"] for item in items}
     for item in items:
@@ -285,7 +347,9 @@ def test_a_rater_goes_the_whole_way_by_keyboard_with_a_reload_in_the_middle(open
     assert heading(driver) == "Thank you, that was all"
     folder = tmp_path / "saved"
     folder.mkdir()
-    driver.execute_cdp_cmd("Page.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+    driver.execute_cdp_cmd(
+        "Page.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)}
+    )
     driver.find_element("id", "download").click()
     name, started = folder / f"{key['study']}-rater-01.json", time.monotonic()
     while not name.exists() and time.monotonic() < started + 20:

@@ -10,10 +10,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data.problems import first_problems, write_solution
-from support.pretrained import _smollm2
-from support.tokenizers import GGUF_PATTERNS, directory_tokenizer, gguf_tokenizer, save_tokenizer
+from support.models.pretrained import _smollm2
+from support.models.tokenizers import (
+    GGUF_PATTERNS,
+    directory_tokenizer,
+    gguf_tokenizer,
+    save_tokenizer,
+)
 
-STYLES = {"gpt2": "gpt-2", "smollm2": "smollm", "llama3": "llama-bpe", "qwen": "qwen2"}  # as llama.cpp calls them
+STYLES = {
+    "gpt2": "gpt-2",
+    "smollm2": "smollm",
+    "llama3": "llama-bpe",
+    "qwen": "qwen2",
+}  # as llama.cpp calls them
 TURNS = """{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}
 {%- endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"""
 CHATML = (
@@ -42,14 +52,22 @@ TEMPLATES = {  # and what ends a response, beside <|endoftext|>
     "gemma": (GEMMA, 2),
     "no special tokens": (PLAIN, None),
 }
-SPECIAL = (
-    "<|endoftext|> <|im_start|> <|im_end|> <|begin_of_text|> <|start_header_id|> <|end_header_id|> <|eot_id|>".split()
-)
-TEXT = [p.question + "\n\n" + write_solution(p, "plain") for p in first_problems("train", 200, "tokenizers")]
+SPECIAL = "<|endoftext|> <|im_start|> <|im_end|> <|begin_of_text|> <|start_header_id|> <|end_header_id|> <|eot_id|>".split()
+TEXT = [
+    p.question + "\n\n" + write_solution(p, "plain")
+    for p in first_problems("train", 200, "tokenizers")
+]
 TEXT += [
     "It's we'LL don't  HE'S 1234 + 789 = x²;\n\n\tnaïve café — “quotes” 漢字かな, привет, αβγ 🙂👍🏽\r\n  (a):\n   b"
 ] * 3
-QUESTIONS = [TEXT[0], "", "\n two lines\n\nand spaces ", "{question} 'quoted' {x}", "1 + 1?", "end.\n"]
+QUESTIONS = [
+    TEXT[0],
+    "",
+    "\n two lines\n\nand spaces ",
+    "{question} 'quoted' {x}",
+    "1 + 1?",
+    "end.\n",
+]
 
 
 def train(style, full=True, size=450, begin=None):
@@ -61,11 +79,17 @@ def train(style, full=True, size=450, begin=None):
     first = {"gpt2": [], "smollm2": [pre.Digits(individual_digits=True)]}.get(style, [split])
     made.pre_tokenizer, made.decoder = pre.Sequence([*first, letters]), t.decoders.ByteLevel()
     made.normalizer = t.normalizers.NFC() if style == "qwen" else None
-    options = dict(special_tokens=SPECIAL, initial_alphabet=pre.ByteLevel.alphabet() if full else [])
-    made.train_from_iterator(TEXT, t.trainers.BpeTrainer(vocab_size=size, show_progress=False, **options))
+    options = dict(
+        special_tokens=SPECIAL, initial_alphabet=pre.ByteLevel.alphabet() if full else []
+    )
+    made.train_from_iterator(
+        TEXT, t.trainers.BpeTrainer(vocab_size=size, show_progress=False, **options)
+    )
     if begin:
         special = [(begin, made.token_to_id(begin))]
-        made.post_processor = t.processors.TemplateProcessing(single=f"{begin} $A", special_tokens=special)
+        made.post_processor = t.processors.TemplateProcessing(
+            single=f"{begin} $A", special_tokens=special
+        )
     return made
 
 
@@ -73,7 +97,9 @@ def written(made, directory, *, jinja=None, generation=None, config=None, **sett
     directory.mkdir(exist_ok=True)
     made.save(str(directory / "tokenizer.json"))
     settings = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": SPECIAL[0]} | settings
-    for name, content in dict(tokenizer_config=settings, generation_config=generation, config=config).items():
+    for name, content in dict(
+        tokenizer_config=settings, generation_config=generation, config=config
+    ).items():
         if content is not None:
             (directory / f"{name}.json").write_text(json.dumps(content))
     if jinja is not None:
@@ -93,9 +119,15 @@ def gguf_fields(made, pre, **more):
     types = [3 if name in SPECIAL else 4 if "think>" in name else 1 for name in names]
     merges = [" ".join(pair) for pair in json.loads(made.to_str())["model"]["merges"]]
     unused = 453 - len(names)
-    fields = {"tokens": names + ["[PAD]"] * unused, "token_type": types + [5] * unused, "merges": merges}
+    fields = {
+        "tokens": names + ["[PAD]"] * unused,
+        "token_type": types + [5] * unused,
+        "merges": merges,
+    }
     fields |= dict(model="gpt2", pre=pre, bos_token_id=3, eos_token_id=2, padding_token_id=2) | more
-    return {f"tokenizer.ggml.{key}": value for key, value in fields.items()} | {"tokenizer.chat_template": CHATML}
+    return {f"tokenizer.ggml.{key}": value for key, value in fields.items()} | {
+        "tokenizer.chat_template": CHATML
+    }
 
 
 def theirs(directory):
@@ -108,19 +140,30 @@ def ids_of_chat(fast, question):
     return fast.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
 
 
-text_of = st.text(st.characters(exclude_categories=("Cs",)) | st.sampled_from("  \n\t'slLd019½٣.,!é\u0301\u017f<|>"))
-quick = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+text_of = st.text(
+    st.characters(exclude_categories=("Cs",))
+    | st.sampled_from("  \n\t'slLd019½٣.,!é\u0301\u017f<|>")
+)
+quick = settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 
 
 @pytest.mark.parametrize("style", [*STYLES, "own"])
 def test_a_text_is_encoded_as_the_tokenizers_library_does(style, tokenizer, tmp_path):
     """By all of one tokenizer: read from a directory, saved, and from a GGUF file; and ours as it is exported."""
-    t, ours, all_of_it = pytest.importorskip("tokenizers", reason="compares with the library"), tokenizer, []
+    t, ours, all_of_it = (
+        pytest.importorskip("tokenizers", reason="compares with the library"),
+        tokenizer,
+        [],
+    )
     if style != "own":
         made = train(style)
         made.add_tokens(["<think>"])
         fields = gguf_fields(made, STYLES[style])
-        ours = directory_tokenizer(written(made, tmp_path / "a", jinja=CHATML, eos_token=SPECIAL[2]), 453)
+        ours = directory_tokenizer(
+            written(made, tmp_path / "a", jinja=CHATML, eos_token=SPECIAL[2]), 453
+        )
         all_of_it = [gguf_tokenizer(tmp_path, fields, 453)]
         assert gguf_tokenizer(tmp_path, fields | {"tokenizer.ggml.model": "llama"}, 453) is None
         for change, words in {
@@ -133,13 +176,18 @@ def test_a_text_is_encoded_as_the_tokenizers_library_does(style, tokenizer, tmp_
     content = json.loads((tmp_path / "b" / "tokenizer.json").read_text())
     reference = t.Tokenizer.from_str(json.dumps(content | {"added_tokens": []}))
     assert all(one.same_as(ours) and ours.same_as(one) and one.pad == ours.pad for one in all_of_it)
-    assert style == "own" or all(one.end == [2] and one.prompt(TEXT[0]) == ours.prompt(TEXT[0]) for one in all_of_it)
+    assert style == "own" or all(
+        one.end == [2] and one.prompt(TEXT[0]) == ours.prompt(TEXT[0]) for one in all_of_it
+    )
 
     @quick
     @given(text_of)
     def check(text):
         ids = ours.encode(text)
-        assert all(one.encode(text) == ids for one in (*all_of_it, ours)) and reference.encode(text).ids == ids
+        assert (
+            all(one.encode(text) == ids for one in (*all_of_it, ours))
+            and reference.encode(text).ids == ids
+        )
         assert style == "qwen" or ours.decode(ids) == text  # which normalizes
 
     check()
@@ -149,7 +197,11 @@ def test_text_that_the_vocabulary_cannot_spell_is_refused(tmp_path):
     made = train("smollm2", full=False, size=400)
     ours = directory_tokenizer(written(made, tmp_path))
     assert ours.encode(TEXT[0]) == made.encode(TEXT[0]).ids
-    for text, words in {"a \x07": r"'\\x07' \(U\+0007\)", "漢 ༀ": r"\(U\+0F00\)", "\ud800": "surrogates"}.items():
+    for text, words in {
+        "a \x07": r"'\\x07' \(U\+0007\)",
+        "漢 ༀ": r"\(U\+0F00\)",
+        "\ud800": "surrogates",
+    }.items():
         with pytest.raises(ValueError, match=words):
             ours.encode(text)
 
@@ -160,15 +212,21 @@ def test_no_text_is_a_special_token(template, tmp_path):
     specials = lambda ids: [i for i in ids if i in ours.special.values()]
     for name, i in ours.special.items():
         ids, asked = ours.encode(f"so {name} it is"), ours.prompt(name, "x {question}" + name)
-        assert not specials(ids) and ours.decode(ids) == f"so {name} it is" and ours.decode([i]) == ""
-        assert specials(asked) == specials(ours.prompt("1")) and f"x {name}{name}" in ours.decode(asked)
+        assert (
+            not specials(ids) and ours.decode(ids) == f"so {name} it is" and ours.decode([i]) == ""
+        )
+        assert specials(asked) == specials(ours.prompt("1")) and f"x {name}{name}" in ours.decode(
+            asked
+        )
 
 
 @pytest.mark.parametrize("source", ["directory", "gguf"])
 @pytest.mark.parametrize("case", TEMPLATES)
 def test_a_prompt_and_its_ends_are_the_models_own_and_so_are_an_exports(case, source, tmp_path):
     template, end = TEMPLATES[case]
-    made, pre = (train("llama3"), "llama-bpe") if "header_id" in template else (train("qwen"), "qwen2")
+    made, pre = (
+        (train("llama3"), "llama-bpe") if "header_id" in template else (train("qwen"), "qwen2")
+    )
     made.add_tokens(["<think>", "</think>"])
     directory = written(made, tmp_path / "a", chat_template=template, bos_token=SPECIAL[3])
     ours, fields = directory_tokenizer(directory), gguf_fields(made, pre, eos_token_id=0)
@@ -178,22 +236,35 @@ def test_a_prompt_and_its_ends_are_the_models_own_and_so_are_an_exports(case, so
     for fast in (theirs(directory), theirs(tmp_path / "b")):
         for question in QUESTIONS:
             assert ours.prompt(question) == again.prompt(question) == ids_of_chat(fast, question)
-    assert ours.end == again.end == [0] + [end] * (end is not None) and ours.pad == again.pad not in ours.end
+    assert (
+        ours.end == again.end == [0] + [end] * (end is not None)
+        and ours.pad == again.pad not in ours.end
+    )
     assert ours.closing == again.closing == (0 if end is None else end)
     assert ours.tokens[made.token_to_id("<think>")] == b"<think>"
 
 
 @pytest.mark.parametrize("source", ["directory", "gguf", "silent gguf"])
 def test_without_a_template_the_begin_token_is_added_where_it_is_told(source, tmp_path):
-    begin, fields = SPECIAL[3], gguf_fields(train("llama3"), "llama-bpe")  # which says nothing of adding one
+    begin, fields = (
+        SPECIAL[3],
+        gguf_fields(train("llama3"), "llama-bpe"),
+    )  # which says nothing of adding one
     fields["tokenizer.chat_template"] = None
     fields |= {"tokenizer.ggml.add_bos_token": False} if source == "silent gguf" else {}
     ours = gguf_tokenizer(tmp_path, fields, 453)
     if source == "directory":
-        ours = directory_tokenizer(written(train("llama3", begin=begin), tmp_path / "a", bos_token=begin))
+        ours = directory_tokenizer(
+            written(train("llama3", begin=begin), tmp_path / "a", bos_token=begin)
+        )
     again = directory_tokenizer(saved(ours, tmp_path / "b"))
     expected = [3] * (source != "silent gguf") + ours.encode("1 + 1?\n\n")
-    assert ours.prompt("1 + 1?") == again.prompt("1 + 1?") == expected == theirs(tmp_path / "b").encode("1 + 1?\n\n")
+    assert (
+        ours.prompt("1 + 1?")
+        == again.prompt("1 + 1?")
+        == expected
+        == theirs(tmp_path / "b").encode("1 + 1?\n\n")
+    )
 
 
 def test_a_file_of_the_template_wins_and_of_several_the_default(tmp_path):
@@ -210,9 +281,15 @@ def test_without_its_chat_template_a_model_is_asked_in_plain_text(template, tmp_
     made = train("qwen")
     directory = written(made, tmp_path / "a", chat_template=template, jinja=template)
     fields = gguf_fields(made, "qwen2", eos_token_id=0) | {"tokenizer.chat_template": template}
-    for ours in (directory_tokenizer(directory, 450, "none"), gguf_tokenizer(tmp_path, fields, 450, "none")):
+    for ours in (
+        directory_tokenizer(directory, 450, "none"),
+        gguf_tokenizer(tmp_path, fields, 450, "none"),
+    ):
         again = directory_tokenizer(saved(ours, tmp_path / f"b{len(list(tmp_path.iterdir()))}"))
-        assert ours.prompt(" 1 + 1?") == again.prompt(" 1 + 1?") == ours.encode(" 1 + 1?\n\n") and ours.closing == 0
+        assert (
+            ours.prompt(" 1 + 1?") == again.prompt(" 1 + 1?") == ours.encode(" 1 + 1?\n\n")
+            and ours.closing == 0
+        )
 
 
 ENDS = [  # generation_config.json, config.json, tokenizer_config.json, template: ends, pad
@@ -226,21 +303,38 @@ ENDS = [  # generation_config.json, config.json, tokenizer_config.json, template
 
 
 @pytest.mark.parametrize("generation, config, settings, template, ends, pad", ENDS)
-def test_every_end_ends_a_response_and_is_kept(generation, config, settings, template, ends, pad, tmp_path):
-    files = dict(generation=generation, jinja=template, config=config and config | {"vocab_size": 460})
+def test_every_end_ends_a_response_and_is_kept(
+    generation, config, settings, template, ends, pad, tmp_path
+):
+    files = dict(
+        generation=generation, jinja=template, config=config and config | {"vocab_size": 460}
+    )
     directory = written(train("gpt2"), tmp_path / "a", **files, **settings)
     ours = directory_tokenizer(directory)
     for one in (ours, directory_tokenizer(saved(ours, tmp_path / "b"))):
-        assert (one.end, one.pad, one.vocab_size) == (ends, pad, 460 if config is not None and config else 450)
+        assert (one.end, one.pad, one.vocab_size) == (
+            ends,
+            pad,
+            460 if config is not None and config else 450,
+        )
     for path in directory.iterdir():
-        assert path.name == "config.json" or (tmp_path / "b" / path.name).read_bytes() == path.read_bytes()
+        assert (
+            path.name == "config.json"
+            or (tmp_path / "b" / path.name).read_bytes() == path.read_bytes()
+        )
 
 
 CONTENTS = {
     "letter": (lambda content: content["model"]["vocab"].update({"→": 449}), "latin-1"),
-    "ids": (lambda content: content["model"]["vocab"].update(a=450), "ids up to 450, the model only 450"),
+    "ids": (
+        lambda content: content["model"]["vocab"].update(a=450),
+        "ids up to 450, the model only 450",
+    ),
     "form": (lambda content: content.update(model={"type": "BPE"}), "Missing vocab"),
-    "merge of nothing": (lambda content: content["model"].update(merges=[["z", "@@"]]), "out of vocabulary"),
+    "merge of nothing": (
+        lambda content: content["model"].update(merges=[["z", "@@"]]),
+        "out of vocabulary",
+    ),
 }
 SETTINGS = {
     "{{ '<|user|>' }}": "doesn't show a question",
@@ -257,7 +351,10 @@ SETTINGS = {
 def test_what_cannot_be_used_is_refused_in_one_line(fault, tmp_path):
     change, words = CONTENTS.get(fault, (dict, SETTINGS.get(fault)))
     end = {} if fault else {"eos_token": "<none>"}
-    path = written(train("gpt2"), tmp_path, jinja=None if fault in CONTENTS else fault, **end) / "tokenizer.json"
+    path = (
+        written(train("gpt2"), tmp_path, jinja=None if fault in CONTENTS else fault, **end)
+        / "tokenizer.json"
+    )
     content = json.loads(path.read_text())
     change(content)
     path.write_text(json.dumps(content))
@@ -268,7 +365,9 @@ def test_what_cannot_be_used_is_refused_in_one_line(fault, tmp_path):
 
 def test_sentencepiece_is_no_tokenizer_of_ours(tmp_path):
     assert directory_tokenizer(tmp_path) is None
-    (tmp_path / "tokenizer.json").write_text('{"model": {"byte_fallback": true}, "decoder": {"type": "ByteFallback"}}')
+    (tmp_path / "tokenizer.json").write_text(
+        '{"model": {"byte_fallback": true}, "decoder": {"type": "ByteFallback"}}'
+    )
     assert directory_tokenizer(tmp_path) is None
 
 
@@ -286,8 +385,16 @@ def test_smollm2_encodes_as_transformers(smollm2_tokenizer, tmp_path):
     ours, rng, refused = smollm2_tokenizer, random.Random(0), 0
     fast = theirs(saved(ours, tmp_path / "x"))
     assert (ours.end, ours.pad, len(ours.missing)) == ([2], 16, 21)
-    pools = [range(32, 127), range(9, 0x250), range(9, 0xD800), [32, 10, 48, 49, 0x660, 97, 0x301, 39]]
-    for text in ["".join(chr(rng.choice(rng.choice(pools))) for _ in range(rng.randint(1, 12))) for _ in range(2000)]:
+    pools = [
+        range(32, 127),
+        range(9, 0x250),
+        range(9, 0xD800),
+        [32, 10, 48, 49, 0x660, 97, 0x301, 39],
+    ]
+    for text in [
+        "".join(chr(rng.choice(rng.choice(pools))) for _ in range(rng.randint(1, 12)))
+        for _ in range(2000)
+    ]:
         if ours.missing.isdisjoint(text.encode()):
             assert ours.encode(text) == fast.encode(text) and ours.decode(ours.encode(text)) == text
         else:
@@ -305,12 +412,25 @@ def test_two_halves_of_a_blank_line_are_known_wherever_they_meet(name, request):
     texts, in_two = [t.decode([i]) for i in range(t.vocab_size)], 0
     assert ends.tolist() == [text.endswith("\n") for text in texts]
     assert begins.tolist() == [text.startswith("\n") for text in texts]
-    assert all(mask[: t.vocab_size].any() and not mask[t.vocab_size :].any() for mask in t.halves(t.vocab_size + 3))
-    for text in ("39 ;\n\nkef", "So 39.\n\nAnd 4", "one\n two", "x\n\n\ny", "(a)\n\n\n\n(b)", " \n \n\n", "x\n\n"):
+    assert all(
+        mask[: t.vocab_size].any() and not mask[t.vocab_size :].any()
+        for mask in t.halves(t.vocab_size + 3)
+    )
+    for text in (
+        "39 ;\n\nkef",
+        "So 39.\n\nAnd 4",
+        "one\n two",
+        "x\n\n\ny",
+        "(a)\n\n\n\n(b)",
+        " \n \n\n",
+        "x\n\n",
+    ):
         ids = t.encode(text)
         for at, (before, token) in enumerate(pairwise(ids), 1):
             read = [t.decode(ids[:at]), t.decode(ids[: at + 1])]
-            blank_lines = [sum(part.startswith("\n\n", i) for i in range(len(part))) for part in read]
+            blank_lines = [
+                sum(part.startswith("\n\n", i) for i in range(len(part))) for part in read
+            ]
             met = bool(ends[before] and begins[token])
             assert (met or bool(whole[token])) == (blank_lines[0] < blank_lines[1])
             in_two += met and not whole[token]

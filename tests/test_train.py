@@ -18,14 +18,14 @@ from torch import Tensor
 
 import evaluate
 import rollout
-import support.compare
-import support.show
+import support.reports.compare
+import support.reports.show
 import tandem
 import train
 from data.problems import first_problems, jargon_rate
 from model import GPT, autocast, load_model, save_model
-from rollout import Rollout, generate, make_handoff, response_states, seeded, to_logprobs
-from support.run import load_run
+from rollout import Rollout, generate, make_handoff, response_logprobs, seeded, to_logprobs
+from support.runs.pair import load_run
 from tandem import advantages, policy_loss
 from train import Config, update
 
@@ -56,26 +56,46 @@ def batch_of(tokenizer, rewards: Tensor | None = None, ends: float = 1.0, **opti
     senior, junior = tiny(0, **sizes), tiny(1, **sizes).requires_grad_(False)
     senior.embedding.weight.data[tokenizer.end] *= ends
     problems = first_problems("train", config.prompts_per_step, 0)
-    prompts = [tokenizer.prompt(problem.question) for problem in problems for _ in range(config.group_size)]
+    prompts = [
+        tokenizer.prompt(problem.question) for problem in problems for _ in range(config.group_size)
+    ]
     handoff = make_handoff(config.schedule, tokenizer, senior, config)
     partner = None if config.schedule == "solo" else junior
     limits = dict(end=tokenizer.end, pad=tokenizer.pad, max_new_tokens=config.max_new_tokens)
     with autocast(config.precision, senior.device):
         generator = seeded(0, "test")
-        r = generate(senior, partner, prompts, handoff, temperature=config.temperature, generator=generator, **limits)
+        r = generate(
+            senior,
+            partner,
+            prompts,
+            handoff,
+            temperature=config.temperature,
+            generator=generator,
+            **limits,
+        )
     rewards = torch.arange(len(prompts)).float() % 2 if rewards is None else rewards
     A = advantages(rewards, config.group_size, config.baseline, normalize_std=config.normalize_std)
-    return Batch(senior, junior, r, A, r.authorship + config.junior_weight * (r.mask & ~r.authorship), config)
+    return Batch(
+        senior, junior, r, A, r.authorship + config.junior_weight * (r.mask & ~r.authorship), config
+    )
 
 
 def update_of(batch: Batch, steps=(0,), senior: GPT | None = None, **options) -> SimpleNamespace:
     """Updates of a copy of the senior, by default one: the stats, and the gradients of each optimizer step."""
-    senior, gradients, config = senior or copy.deepcopy(batch.senior), [], replace(batch.config, **options)
+    senior, gradients, config = (
+        senior or copy.deepcopy(batch.senior),
+        [],
+        replace(batch.config, **options),
+    )
     senior.checkpoint_activations = config.checkpoint_activations
     optimizer = torch.optim.AdamW(senior.parameters(), weight_decay=config.weight_decay, fused=True)
-    optimizer.register_step_pre_hook(lambda *_: gradients.append([p.grad.clone() for p in senior.parameters()]))
+    optimizer.register_step_pre_hook(
+        lambda *_: gradients.append([p.grad.clone() for p in senior.parameters()])
+    )
     for step in steps:
-        stats = update(senior, batch.junior, optimizer, batch.rollout, batch.A, batch.gate, step, config)
+        stats = update(
+            senior, batch.junior, optimizer, batch.rollout, batch.A, batch.gate, step, config
+        )
     return SimpleNamespace(stats=stats, gradients=gradients, senior=senior, optimizer=optimizer)
 
 
@@ -98,8 +118,12 @@ def brute_force(batch: Batch) -> tuple[Tensor, list[Tensor]]:
                     for model in (senior, junior)
                 )
                 d = q[token] - p[token]
-                kl = (p.exp() * (p - q)).sum() if config.kl_estimator == "exact" else d.exp() - d - 1
-                penalty = config.kl_coef * kl * batch.rollout.authorship[row, t]  # of the senior's tokens alone
+                kl = (
+                    (p.exp() * (p - q)).sum() if config.kl_estimator == "exact" else d.exp() - d - 1
+                )
+                penalty = (
+                    config.kl_coef * kl * batch.rollout.authorship[row, t]
+                )  # of the senior's tokens alone
                 loss = loss + penalty - weight * batch.A[row].double() * p[token]
                 total += weight
             text.append(token)
@@ -121,7 +145,9 @@ def brute_force(batch: Batch) -> tuple[Tensor, list[Tensor]]:
 def test_the_gradient_is_that_of_a_loop_over_single_tokens(tokenizer, options):
     """At the first update ρ = 1, where the clipped objective has the gradient of REINFORCE. Without any advantage the
     penalty is all there is."""
-    batch = batch_of(tokenizer, torch.ones(8) if "kl_coef" in options else None, temperature=0.8, **options)
+    batch = batch_of(
+        tokenizer, torch.ones(8) if "kl_coef" in options else None, temperature=0.8, **options
+    )
     done, (loss, expected) = update_of(batch), brute_force(batch)
     if batch.config.loss == "reinforce":
         assert done.stats["loss"] == pytest.approx(loss.item(), rel=1e-4)
@@ -136,7 +162,10 @@ def test_micro_batches_have_the_gradient_and_the_diagnostics_of_the_whole(tokeni
     batch = batch_of(tokenizer, learning_rate=1e-6, **options)
     assert len(train.micro_batches(batch.rollout, torch.arange(8), 60)) > 3
     whole, parts = (update_of(batch, micro_batch_tokens=n) for n in (10**6, 60))
-    assert whole.stats == pytest.approx(parts.stats, rel=1e-4, abs=1e-6) and whole.stats["skipped_updates"] == 0
+    assert (
+        whole.stats == pytest.approx(parts.stats, rel=1e-4, abs=1e-6)
+        and whole.stats["skipped_updates"] == 0
+    )
     for a, b in zip(whole.gradients, parts.gradients, strict=True):
         for p, q in zip(a, b, strict=True):
             torch.testing.assert_close(p, q, atol=1e-6, rtol=1e-3)
@@ -162,7 +191,9 @@ def test_micro_batches_keep_to_their_budget_whatever_the_lengths():
     draw = random.Random(0)
     for _ in range(200):
         prompts = [[draw.randrange(50)] * draw.randint(1, 30) for _ in range(6)]
-        written = rollout.blank([prompt for prompt in prompts for _ in range(4)], 40, 0, torch.device("cpu"))
+        written = rollout.blank(
+            [prompt for prompt in prompts for _ in range(4)], 40, 0, torch.device("cpu")
+        )
         lengths = [draw.randint(1, 40) for _ in written.prompts]
         written.mask[:] = torch.arange(40) < torch.tensor(lengths)[:, None]
         rows, budget = torch.tensor(sorted(draw.sample(range(24), 17))), draw.randint(1, 400)
@@ -179,7 +210,11 @@ def test_micro_batches_keep_to_their_budget_whatever_the_lengths():
 def test_the_first_updates_ratio_is_1(tokenizer, schedule, temperature):
     batch = batch_of(tokenizer, schedule=schedule, temperature=temperature, junior_weight=0.15)
     stats = update_of(batch).stats
-    assert stats["skipped_updates"] == 0 and stats["grad_norm"] > 0 and stats["update_ratio_error"] < 1e-4
+    assert (
+        stats["skipped_updates"] == 0
+        and stats["grad_norm"] > 0
+        and stats["update_ratio_error"] < 1e-4
+    )
 
 
 def test_junior_tokens_and_padding_contribute_nothing_and_the_seniors_end_token_does(tokenizer):
@@ -196,10 +231,15 @@ def test_junior_tokens_and_padding_contribute_nothing_and_the_seniors_end_token_
     ends = (written.tokens == tokenizer.end) & written.authorship
     assert ends.any()
     batch.gate = batch.gate.masked_fill(ends, 0)
-    assert any((a - b).abs().max() > 1e-6 for a, b in zip(update_of(batch).gradients[0], clean, strict=True))
+    assert any(
+        (a - b).abs().max() > 1e-6
+        for a, b in zip(update_of(batch).gradients[0], clean, strict=True)
+    )
 
 
-@pytest.mark.parametrize("options", [{}, {"junior_weight": 0.5}, {"schedule": "solo", "kl_coef": 0.1}])
+@pytest.mark.parametrize(
+    "options", [{}, {"junior_weight": 0.5}, {"schedule": "solo", "kl_coef": 0.1}]
+)
 def test_the_junior_is_the_same_to_the_bit_after_training(tokenizer, options):
     batch = batch_of(tokenizer, learning_rate=1e-2, **options)
     junior = copy.deepcopy(batch.junior)
@@ -214,7 +254,9 @@ def test_a_batch_without_any_advantage_takes_no_step(tokenizer):
     before = copy.deepcopy(done.senior)
     for rewards in (torch.zeros(8), torch.ones(8)):
         A = advantages(rewards, 4)
-        stats = update(done.senior, batch.junior, done.optimizer, batch.rollout, A, batch.gate, 1, batch.config)
+        stats = update(
+            done.senior, batch.junior, done.optimizer, batch.rollout, A, batch.gate, 1, batch.config
+        )
         assert stats["skipped_updates"] == 1 and stats["grad_norm"] == stats["loss"] == 0
     assert same(before, done.senior) and len(done.gradients) == 1
 
@@ -222,28 +264,44 @@ def test_a_batch_without_any_advantage_takes_no_step(tokenizer):
 def test_rows_without_advantage_are_not_read_again_but_count(tokenizer, monkeypatch):
     """And clipping and KL are means over the tokens that were read."""
     rewards, read = torch.tensor([0, 0, 0, 0, 0, 1, 1, 0, 1, 1, 1, 1, 1, 0, 0, 0]).float(), []
-    batch = batch_of(tokenizer, rewards, prompts_per_step=4, loss="grpo", mini_batches=1, normalize_std=False)
-    recorded = lambda senior, rows, *rest: read.append(len(rows.prompts)) or response_states(senior, rows, *rest)
-    monkeypatch.setattr(train, "response_states", recorded)
+    batch = batch_of(
+        tokenizer, rewards, prompts_per_step=4, loss="grpo", mini_batches=1, normalize_std=False
+    )
+    recorded = lambda senior, rows, *rest: (
+        read.append(len(rows.prompts)) or response_logprobs(senior, rows, *rest)
+    )
+    monkeypatch.setattr(train, "response_logprobs", recorded)
     done = update_of(batch)
-    assert read == [int(((batch.gate != 0).any(dim=1) & (batch.A != 0)).sum())] and 6 <= read[0] <= 8
+    assert (
+        read == [int(((batch.gate != 0).any(dim=1) & (batch.A != 0)).sum())] and 6 <= read[0] <= 8
+    )
     full = to_logprobs(response_logits(batch.senior, batch.rollout, batch.gate != 0), 1.0)  # (M, V)
     logprobs = own_logprobs(full, batch.rollout, batch.gate != 0)  # (N, T), all rows of them
     policy_loss(logprobs, batch.rollout.senior_logprobs, batch.A, batch.gate)[0].backward()
     for found, parameter in zip(done.gradients[0], batch.senior.parameters(), strict=True):
         torch.testing.assert_close(found, parameter.grad, atol=1e-6, rtol=1e-3)
-    noise = 0.3 * torch.randn(batch.gate.shape, generator=torch.Generator().manual_seed(0))  # (N, T)
+    noise = 0.3 * torch.randn(
+        batch.gate.shape, generator=torch.Generator().manual_seed(0)
+    )  # (N, T)
     batch.rollout.senior_logprobs += noise
     trained = (batch.gate != 0) & (batch.A != 0)[:, None]  # (N, T)
     log_ratio = -noise[trained]  # (M,)
     ratio, stats = log_ratio.exp(), update_of(batch).stats
-    assert stats["clip_fraction"] == pytest.approx(((ratio - 1).abs() > 0.2).float().mean().item(), abs=1e-6)
+    assert stats["clip_fraction"] == pytest.approx(
+        ((ratio - 1).abs() > 0.2).float().mean().item(), abs=1e-6
+    )
     assert stats["approx_kl"] == pytest.approx((ratio - 1 - log_ratio).mean().item(), abs=1e-5)
 
 
-def test_grpo_takes_a_step_a_mini_batch_and_the_second_sees_ratios_that_moved(tokenizer, monkeypatch):
+def test_grpo_takes_a_step_a_mini_batch_and_the_second_sees_ratios_that_moved(
+    tokenizer, monkeypatch
+):
     batch, calls = batch_of(tokenizer, loss="grpo", learning_rate=1e-2, clip=0.1), []
-    assert Config(loss="grpo").clip == 0.2 and batch.config.mini_batches == 2 and batch.config.normalize_std
+    assert (
+        Config(loss="grpo").clip == 0.2
+        and batch.config.mini_batches == 2
+        and batch.config.normalize_std
+    )
     std = (torch.arange(4).float() % 2).std()
     torch.testing.assert_close(batch.A[:2], torch.tensor([-0.5, 0.5]) / (std + 1e-6))
 
@@ -257,14 +315,22 @@ def test_grpo_takes_a_step_a_mini_batch_and_the_second_sees_ratios_that_moved(to
     (clip, first, whole), (_, second, _) = calls
     assert clip == 0.1 and first < 1e-4 and second > 0.1 and whole
     assert len(done.gradients) == 2 and not torch.equal(done.gradients[0][0], done.gradients[1][0])
-    assert done.stats["update_ratio_error"] == pytest.approx(first, abs=1e-6) and done.stats["clip_fraction"] > 0
+    assert (
+        done.stats["update_ratio_error"] == pytest.approx(first, abs=1e-6)
+        and done.stats["clip_fraction"] > 0
+    )
 
 
 def test_bfloat16_computes_coarsely_and_keeps_its_weights_in_float32(tokenizer):
     """An update of 1e-5 would vanish in weights of bfloat16. The ratio is measured as ever, and as coarse."""
-    coarse, exact = (batch_of(tokenizer, precision=p, learning_rate=1e-5) for p in ("bfloat16", "float32"))
+    coarse, exact = (
+        batch_of(tokenizer, precision=p, learning_rate=1e-5) for p in ("bfloat16", "float32")
+    )
     done = update_of(coarse)
-    assert update_of(exact).stats["update_ratio_error"] < 1e-4 and done.stats["update_ratio_error"] < 0.5
+    assert (
+        update_of(exact).stats["update_ratio_error"] < 1e-4
+        and done.stats["update_ratio_error"] < 0.5
+    )
     assert {p.dtype for p in [*done.senior.parameters(), *done.gradients[0]]} == {torch.float32}
     for before, after in zip(coarse.senior.parameters(), done.senior.parameters(), strict=True):
         assert 0 < (before - after).abs().max() < 2e-5
@@ -274,7 +340,11 @@ def test_bfloat16_computes_coarsely_and_keeps_its_weights_in_float32(tokenizer):
 def test_checkpointed_activations_change_no_update(tokenizer, precision):
     batch = batch_of(tokenizer, precision=precision)
     kept, again = (update_of(batch, checkpoint_activations=on) for on in (False, True))
-    assert again.senior.checkpoint_activations and kept.stats == again.stats and kept.stats["grad_norm"] > 0
+    assert (
+        again.senior.checkpoint_activations
+        and kept.stats == again.stats
+        and kept.stats["grad_norm"] > 0
+    )
     assert same(kept.senior, again.senior)
 
 
@@ -291,7 +361,9 @@ def test_gradients_are_clipped_and_freed_and_the_learning_rate_warms_up_and_stay
 
 def test_the_ema_baseline_is_the_mean_of_the_steps_before():
     config, state = Config(baseline="ema", group_size=4), {"running_mean": None}
-    assert (train.group_advantages(torch.ones(8), state, config) == 0).all() and state["running_mean"] == 1.0
+    assert (train.group_advantages(torch.ones(8), state, config) == 0).all() and state[
+        "running_mean"
+    ] == 1.0
     assert (train.group_advantages(torch.zeros(8), state, config) == -1).all()
     assert state["running_mean"] == pytest.approx(0.9)
 
@@ -300,7 +372,9 @@ def test_the_ema_baseline_is_the_mean_of_the_steps_before():
 def test_the_metrics_of_a_step_are_those_of_its_batch(tokenizer, schedule):
     """Recounted token by token."""
     rewards = torch.tensor([i % 3 == 0 or i > 11 for i in range(16)]).float()
-    batch = batch_of(tokenizer, rewards, ends=3.0, schedule=schedule, prompts_per_step=4, max_new_tokens=20)
+    batch = batch_of(
+        tokenizer, rewards, ends=3.0, schedule=schedule, prompts_per_step=4, max_new_tokens=20
+    )
     r = batch.rollout
     problems = [p for p in first_problems("train", 4, 0) for _ in range(4)]
     texts = r.texts(tokenizer)
@@ -313,12 +387,23 @@ def test_the_metrics_of_a_step_are_those_of_its_batch(tokenizer, schedule):
         senior, junior = senior + sum(authors), junior + len(authors) - sum(authors)
         changes += sum(a != b for a, b in pairwise(authors))
         truncated += tokens[-1] != tokenizer.end
-        surprise += [-logprob for logprob, a in zip(r.logprobs[row].tolist(), authors, strict=False) if a]
+        surprise += [
+            -logprob for logprob, a in zip(r.logprobs[row].tolist(), authors, strict=False) if a
+        ]
         assert batch.gate[row].tolist() == [float(a) for a in r.authorship[row].tolist()]
-    assert found["step"] == 3 and found["loss"] == 7.0 and found["reward"] == pytest.approx(rewards.mean().item())
+    assert (
+        found["step"] == 3
+        and found["loss"] == 7.0
+        and found["reward"] == pytest.approx(rewards.mean().item())
+    )
     assert found["senior_fraction"] == pytest.approx(senior / (senior + junior))
-    assert (junior == 0) == (schedule == "solo") and found["handoffs"] == pytest.approx(changes / 16)
-    assert found["response_length"] == pytest.approx((senior + junior) / 16) and found["tokens"] == senior + junior
+    assert (junior == 0) == (schedule == "solo") and found["handoffs"] == pytest.approx(
+        changes / 16
+    )
+    assert (
+        found["response_length"] == pytest.approx((senior + junior) / 16)
+        and found["tokens"] == senior + junior
+    )
     assert 0 < truncated < 16 and found["truncated_fraction"] == pytest.approx(truncated / 16)
     assert found["zero_advantage_fraction"] == 0.25
     assert found["jargon_rate"] == jargon_rate(texts, "jargon")
@@ -326,11 +411,15 @@ def test_the_metrics_of_a_step_are_those_of_its_batch(tokenizer, schedule):
 
 
 def test_the_entropy_is_that_of_the_seniors_distributions(tokenizer):
-    batch = batch_of(tokenizer, torch.zeros(512), prompts_per_step=64, group_size=8, temperature=1.3)
+    batch = batch_of(
+        tokenizer, torch.zeros(512), prompts_per_step=64, group_size=8, temperature=1.3
+    )
     r = batch.rollout
     problems, texts, wrong = first_problems("train", 512, 0), r.texts(tokenizer), torch.zeros(512)
     found = train.metrics(0, r, texts, wrong, batch.A, {}, problems, tokenizer, 8)
-    known = torch.distributions.Categorical(logits=response_logits(batch.senior, r, r.authorship) / 1.3)
+    known = torch.distributions.Categorical(
+        logits=response_logits(batch.senior, r, r.authorship) / 1.3
+    )
     surprise = -known.log_prob(r.tokens[r.authorship])  # (M,)
     error = (surprise - known.entropy()).std() / len(surprise) ** 0.5
     assert found["entropy"] == pytest.approx(surprise.mean().item(), rel=1e-5)
@@ -342,13 +431,20 @@ def test_every_step_has_problems_and_random_numbers_of_its_own():
     for seed, step in ((0, 0), (0, 0), (0, 1), (1, 0)):
         config = Config(seed=seed, prompts_per_step=5, group_size=3)
         numbers = train.random_numbers(step, config, torch.device("cpu"))
-        drawn.append((train.next_problems(None, step, config), torch.stack([numbers(), numbers()]).tolist()))
+        drawn.append(
+            (train.next_problems(None, step, config), torch.stack([numbers(), numbers()]).tolist())
+        )
     assert drawn[0] == drawn[1] and len(drawn[0][1][0]) == 15
-    assert all(drawn[i][part] != drawn[j][part] for i, j in ((0, 2), (0, 3), (2, 3)) for part in (0, 1))
+    assert all(
+        drawn[i][part] != drawn[j][part] for i, j in ((0, 2), (0, 3), (2, 3)) for part in (0, 1)
+    )
     cards, config = first_problems("train", 10, 0), Config(prompts_per_step=5)
     dealt = [problem for step in range(6) for problem in train.next_problems(cards, step, config)]
     assert dealt[:10] != dealt[10:20] != dealt[20:]
-    assert all(sorted(p.question for p in dealt[i : i + 10]) == sorted(p.question for p in cards) for i in (0, 10, 20))
+    assert all(
+        sorted(p.question for p in dealt[i : i + 10]) == sorted(p.question for p in cards)
+        for i in (0, 10, 20)
+    )
     assert train.next_problems(cards, 3, replace(config, seed=1)) != dealt[15:20]
 
 
@@ -372,10 +468,15 @@ def main(*words) -> int:
 def metrics(directory: Path) -> list[dict]:
     """The log of a run without its times."""
     lines = (directory / "metrics.jsonl").read_text().splitlines()
-    return [{name: value for name, value in json.loads(line).items() if "second" not in name} for line in lines]
+    return [
+        {name: value for name, value in json.loads(line).items() if "second" not in name}
+        for line in lines
+    ]
 
 
-def test_options_reach_the_sampler_and_a_run_asks_in_its_template_wherever_it_asks(tmp_path, monkeypatch, tokenizer):
+def test_options_reach_the_sampler_and_a_run_asks_in_its_template_wherever_it_asks(
+    tmp_path, monkeypatch, tokenizer
+):
     seen, optimizers, adamw = [], [], torch.optim.AdamW
 
     def recorded(senior, junior, prompts, handoff, **arguments):
@@ -385,34 +486,57 @@ def test_options_reach_the_sampler_and_a_run_asks_in_its_template_wherever_it_as
     for module in (train, evaluate, rollout):
         monkeypatch.setattr(module, "generate", recorded)
     monkeypatch.setattr(
-        torch.optim, "AdamW", lambda *given, **named: optimizers.append(named) or adamw(*given, **named)
+        torch.optim,
+        "AdamW",
+        lambda *given, **named: optimizers.append(named) or adamw(*given, **named),
     )
     how = "--schedule chunk --p-senior 0.3 --max-gap 7 --chunk 5 --temperature 0.9 --max-new-tokens 20".split()
     run, template = tmp_path / "run", "Think. {question} Put the final answer in \\boxed{}."
-    more = ["--rollout-batch-size=3", "--weight-decay=0.5", "--eval-temperature=0.4", "--prompt-template", template]
+    more = [
+        "--rollout-batch-size=3",
+        "--weight-decay=0.5",
+        "--eval-temperature=0.4",
+        "--prompt-template",
+        template,
+    ]
     assert main(*SMALL, *how, *more, "--steps=1", "--out", run) == 0
     assert optimizers[0]["weight_decay"] == 0.5
     (batch,) = (call for call in seen if call["temperature"] == 0.9)
     assert len(batch["prompts"]) == 8 and batch["junior"] is not None
     handoff = batch["handoff"]
-    assert (handoff.schedule, handoff.p_senior, handoff.max_gap, handoff.chunk) == ("chunk", 0.3, 7, 5)
+    assert (handoff.schedule, handoff.p_senior, handoff.max_gap, handoff.chunk) == (
+        "chunk",
+        0.3,
+        7,
+        5,
+    )
     names = ("max_new_tokens", "batch_size", "end", "pad")
-    assert {tuple(c[name] for name in names) for c in seen} == {(20, 3, tokenizer.end, tokenizer.pad)}
-    assert {c["temperature"] for c in seen} == {0.9, 0.4} and not any(c.get("top_p") or c.get("top_k") for c in seen)
-    monkeypatch.setattr(support.compare, "draw_comparison", lambda *_: None)
-    support.compare.main([str(run), "--samples=2"])
+    assert {tuple(c[name] for name in names) for c in seen} == {
+        (20, 3, tokenizer.end, tokenizer.pad)
+    }
+    assert {c["temperature"] for c in seen} == {0.9, 0.4} and not any(
+        c.get("top_p") or c.get("top_k") for c in seen
+    )
+    monkeypatch.setattr(support.reports.compare, "draw_comparison", lambda *_: None)
+    support.reports.compare.main([str(run), "--samples=2"])
     assert main("--resume", run, "--steps=2") == main("--resume", run) == 0
-    before, after = (tokenizer.encode(part) for part in ("Think.", " Put the final answer in \\boxed{}.\n\n"))
+    before, after = (
+        tokenizer.encode(part) for part in ("Think.", " Put the final answer in \\boxed{}.\n\n")
+    )
     asked = [prompt for call in seen for prompt in call["prompts"]]
-    assert len(asked) > 60 and all(p[: len(before)] == before and p[-len(after) :] == after for p in asked)
-    support.show.main([str(run), "--prompt", "Ada has 5 hats?"])
+    assert len(asked) > 60 and all(
+        p[: len(before)] == before and p[-len(after) :] == after for p in asked
+    )
+    support.reports.show.main([str(run), "--prompt", "Ada has 5 hats?"])
     expected = tokenizer.prompt("Ada has 5 hats?", template)
     assert seen[-1]["prompts"][0] == expected and expected[: len(before)] == before
 
 
 def test_a_lost_authorship_is_a_traceback_not_a_users_mistake(tmp_path, monkeypatch):
     """An authorship that is always the senior's would be plain RL under the name of tandem RL."""
-    monkeypatch.setattr(tandem.Uniforms, "__call__", lambda self: torch.zeros(len(self.rows)))  # all below p_senior
+    monkeypatch.setattr(
+        tandem.Uniforms, "__call__", lambda self: torch.zeros(len(self.rows))
+    )  # all below p_senior
     with pytest.raises(RuntimeError, match="the junior wrote none of"):
         train.main([*SMALL, "--steps=20", "--prompts-per-step=8", f"--out={tmp_path / 'run'}"])
     assert len(metrics(tmp_path / "run")) < 2
@@ -423,7 +547,9 @@ def test_a_run_in_bfloat16_keeps_its_junior_in_it_and_computes_the_same(tmp_path
     small, kinds = [*SMALL, "--precision=bfloat16"], []
 
     def spied(senior, junior, *rest):
-        kinds.append((senior.head.weight.dtype, junior.head.weight.dtype, junior.embedding.weight.dtype))
+        kinds.append(
+            (senior.head.weight.dtype, junior.head.weight.dtype, junior.embedding.weight.dtype)
+        )
         return evaluate.evaluate(senior, junior, *rest)
 
     monkeypatch.setattr(train, "evaluate", spied)
@@ -432,8 +558,11 @@ def test_a_run_in_bfloat16_keeps_its_junior_in_it_and_computes_the_same(tmp_path
     assert same(load_model(tmp_path / "run" / "junior.pt"), load_model(ROOT / "data" / "junior.pt"))
     assert main("--resume", tmp_path / "run", "--steps=3", "--checkpoint-activations") == 0
     assert kinds.pop()[1] == torch.bfloat16
-    monkeypatch.setattr("support.run.store_matrices", lambda *_: None)
-    assert main(*small, "--steps=3", "--out", tmp_path / "float32") == 0 and kinds.pop()[1] == torch.float32
+    monkeypatch.setattr("support.runs.run.store_matrices", lambda *_: None)
+    assert (
+        main(*small, "--steps=3", "--out", tmp_path / "float32") == 0
+        and kinds.pop()[1] == torch.float32
+    )
     assert metrics(tmp_path / "run") == metrics(tmp_path / "float32")
     both = [json.loads((tmp_path / name / "eval.json").read_text()) for name in ("run", "float32")]
     assert both[0]["before"] == both[1]["before"] and both[0]["after"] == both[1]["after"]
@@ -441,19 +570,34 @@ def test_a_run_in_bfloat16_keeps_its_junior_in_it_and_computes_the_same(tmp_path
 
 def test_a_run_without_signal_says_so_and_trains_nothing(tokenizer, tmp_path, capsys):
     save_model(tiny(0, vocab_size=tokenizer.vocab_size, max_seq_len=128), tmp_path / "senior.pt")
-    hopeless = [*SMALL, "--steps=6", "--max-new-tokens=8", f"--senior={tmp_path / 'senior.pt'}", "--junior=self"]
+    hopeless = [
+        *SMALL,
+        "--steps=6",
+        "--max-new-tokens=8",
+        f"--senior={tmp_path / 'senior.pt'}",
+        "--junior=self",
+    ]
     assert main(*hopeless, "--out", tmp_path / "run") == 0
     printed = capsys.readouterr().out
     assert printed.count("were cut off, at --max-new-tokens 8.") == 1  # a random model ends nothing
-    assert printed.count("warning: no learning signal") == 1 and "all wrong" in printed and "--group-size" in printed
-    assert all(row["skipped_updates"] == 1 and row["zero_advantage_fraction"] == 1 for row in metrics(tmp_path / "run"))
+    assert (
+        printed.count("warning: no learning signal") == 1
+        and "all wrong" in printed
+        and "--group-size" in printed
+    )
+    assert all(
+        row["skipped_updates"] == 1 and row["zero_advantage_fraction"] == 1
+        for row in metrics(tmp_path / "run")
+    )
     assert all(math.isfinite(value) for row in metrics(tmp_path / "run") for value in row.values())
     assert same(load_model(tmp_path / "senior.pt"), load_model(tmp_path / "run" / "checkpoint.pt"))
 
 
 def test_zero_steps_measure_the_pair_once(tmp_path, monkeypatch, capsys):
     labels = []
-    monkeypatch.setattr(train, "evaluate", lambda *given: labels.append(given[-1]) or evaluate.evaluate(*given))
+    monkeypatch.setattr(
+        train, "evaluate", lambda *given: labels.append(given[-1]) or evaluate.evaluate(*given)
+    )
     out = tmp_path / "run"
     assert main(*SMALL, "--steps=0", "--out", out) == 0
     found = json.loads((out / "eval.json").read_text())
@@ -467,7 +611,9 @@ def test_zero_steps_measure_the_pair_once(tmp_path, monkeypatch, capsys):
 
 
 def run(*words, cwd=None) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, cwd=cwd, timeout=120, check=False)
+    return subprocess.run(
+        [sys.executable, *words], capture_output=True, text=True, cwd=cwd, timeout=120, check=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -481,7 +627,9 @@ def test_a_short_run_writes_and_prints_what_it_promises(finished):
     directory, done = finished
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == [0, 1] and all(sorted(row) == sorted(METRICS) for row in rows)
+    assert [row["step"] for row in rows] == [0, 1] and all(
+        sorted(row) == sorted(METRICS) for row in rows
+    )
     found = json.loads((directory / "eval.json").read_text())
     assert set(found) == {"before", "after", "problems", "samples", "config"}
     assert found["config"] == json.loads((directory / "config.json").read_text())
@@ -494,7 +642,11 @@ def test_a_short_run_writes_and_prints_what_it_promises(finished):
     named = "config.json metrics.jsonl evals.jsonl eval.json senior.pt junior.pt checkpoint.pt .lock".split()
     assert {path.name for path in directory.iterdir()} == set(named)
     assert "| handoff pass@1, step by step ↑" in done.stdout and "device: cpu" in done.stderr
-    assert "after   1 steps  " in done.stdout and "⟦" in done.stdout and "everything is in runs/word" in done.stdout
+    assert (
+        "after   1 steps  " in done.stdout
+        and "⟦" in done.stdout
+        and "everything is in runs/word" in done.stdout
+    )
 
 
 def test_the_same_seed_gives_the_same_metrics_and_evaluating_changes_no_run(finished, tmp_path):
@@ -508,41 +660,66 @@ def test_runs_can_be_compared_measured_again_and_shown(finished, tmp_path, monke
     directory, _ = finished
     for name, pair in (("solo", ()), ("self", ["--junior=self"])):
         assert main(*SMALL, "--schedule", "solo", *pair, "--out", tmp_path / name) == 0
-    assert same(load_model(tmp_path / "self" / "junior.pt"), load_model(ROOT / "data" / "senior.pt"))
+    assert same(
+        load_model(tmp_path / "self" / "junior.pt"), load_model(ROOT / "data" / "senior.pt")
+    )
     figure = ["--figure", tmp_path / "figure.png"]
     compared = run(ROOT / "evaluate.py", directory, tmp_path / "solo", tmp_path / "self", *figure)
     header = [cell.strip() for cell in compared.stdout.splitlines()[0].split("|")[2:-1]]
-    assert compared.returncode == 0 and header == ["before", "word (n=1)", "solo (n=1)", "before self", "self (n=1)"]
+    assert compared.returncode == 0 and header == [
+        "before",
+        "word (n=1)",
+        "solo (n=1)",
+        "before self",
+        "self (n=1)",
+    ]
     assert "no figure" in compared.stderr or (tmp_path / "figure.png").stat().st_size > 10_000
     shown = run(ROOT / "rollout.py", directory, "--samples=2")
     assert shown.returncode == 0 and shown.stdout.count("→ ") == 2 and "⟦" in shown.stdout
 
-    monkeypatch.setattr(support.compare, "draw_comparison", lambda *_: None)
+    monkeypatch.setattr(support.reports.compare, "draw_comparison", lambda *_: None)
     printed = []
     for words in ([directory], ["--samples=2"]):
         capsys.readouterr()
-        support.compare.main([str(directory), "--json", *map(str, words)])
+        support.reports.compare.main([str(directory), "--json", *map(str, words)])
         printed += json.loads(capsys.readouterr().out)
     measured = json.loads((directory / "eval.json").read_text())
-    assert [row["name"] for row in printed] == ["word", "word"] and "pass@2" in printed[1]["after"]["solo"]
-    assert all(printed[0][key] == measured[key] for key in ("before", "after", "problems", "samples"))
-    support.show.main([str(directory), "--prompt", "Ada has 5 hats. Ada buys 7 more. How many hats has Ada?"])
+    assert [row["name"] for row in printed] == ["word", "word"] and "pass@2" in printed[1]["after"][
+        "solo"
+    ]
+    assert all(
+        printed[0][key] == measured[key] for key in ("before", "after", "problems", "samples")
+    )
+    support.reports.show.main(
+        [str(directory), "--prompt", "Ada has 5 hats. Ada buys 7 more. How many hats has Ada?"]
+    )
     assert capsys.readouterr().out.count("Ada has 5 hats") == 3
 
 
-def test_a_run_on_problems_of_files_knows_no_jargon_and_needs_the_files_no_more(tmp_path, monkeypatch, capsys):
+def test_a_run_on_problems_of_files_knows_no_jargon_and_needs_the_files_no_more(
+    tmp_path, monkeypatch, capsys
+):
     """Long problems are left out. When the files are gone, the run is resumed, evaluated and shown from its copies."""
     monkeypatch.chdir(tmp_path)
     for name, count, split in (("data", 20, "train"), ("test_data", 4, "test")):
-        rows = [{"question": p.question, "answer": p.answer} for p in first_problems(split, count, 0)]
+        rows = [
+            {"question": p.question, "answer": p.answer} for p in first_problems(split, count, 0)
+        ]
         rows.append({"question": "why " * 99, "answer": "2"})
         Path(f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
     words = [*SMALL, "--data=data.jsonl", "--test-data=test_data.jsonl", "--eval-problems=3"]
     assert main(*words, "--steps=3", "--out=whole") == main(*words, "--out=run") == 0
     printed = capsys.readouterr().out
-    assert "problems: 20 to train on, 3 of 4 to measure on; 2 left out, whose prompts have more than 64" in printed
+    assert (
+        "problems: 20 to train on, 3 of 4 to measure on; 2 left out, whose prompts have more than 64"
+        in printed
+    )
     found = json.loads(Path("run/eval.json").read_text())
-    assert found["problems"] == 3 and found["before"]["jargon_rate"] is None and found["after"]["solo"]["pass@1"] >= 0
+    assert (
+        found["problems"] == 3
+        and found["before"]["jargon_rate"] is None
+        and found["after"]["solo"]["pass@1"] >= 0
+    )
     assert all(row["jargon_rate"] is None for row in metrics(Path("run")))
     for name in ("data", "test_data"):
         assert Path(f"{name}.jsonl").read_bytes() == Path(f"run/{name}.jsonl").read_bytes()
@@ -552,8 +729,8 @@ def test_a_run_on_problems_of_files_knows_no_jargon_and_needs_the_files_no_more(
     assert main("--resume=moved", "--steps=3") == 0
     assert metrics(Path("moved")) == metrics(tmp_path / "whole")
     capsys.readouterr()
-    monkeypatch.setattr(support.compare, "draw_comparison", lambda *_: None)
-    support.compare.main(["moved", "--problems=100", "--json"])  # there are 4
+    monkeypatch.setattr(support.reports.compare, "draw_comparison", lambda *_: None)
+    support.reports.compare.main(["moved", "--problems=100", "--json"])  # there are 4
     assert json.loads(capsys.readouterr().out)[0]["problems"] == 4
-    support.show.main(["moved", "--samples=1"])
+    support.reports.show.main(["moved", "--samples=1"])
     assert "→ " in capsys.readouterr().out and load_run("moved").config.data == "moved/data.jsonl"

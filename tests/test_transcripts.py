@@ -12,9 +12,9 @@ import torch
 
 from data.problems import first_problems, write_solution
 from model import load_model
-from support import transcripts
-from support.run import load_any
-from support.transcripts import Transcript
+from support.people import transcripts
+from support.people.transcripts import Transcript
+from support.runs.pair import load_any
 
 ROOT = Path(__file__).parent.parent
 JUNIOR = ROOT / "data" / "junior.pt"
@@ -27,7 +27,11 @@ def lines():
     for problem in first_problems("test", 20, "transcripts"):
         for language in ("plain", "jargon"):
             text = write_solution(problem, language, rng)
-            rows.append(dict(question=problem.question, response=text, answer=problem.answer, group=language))
+            rows.append(
+                dict(
+                    question=problem.question, response=text, answer=problem.answer, group=language
+                )
+            )
     return rows
 
 
@@ -49,7 +53,11 @@ def measured(tmp_path, capsys):
 def test_a_junior_follows_what_it_was_taught_and_not_the_jargon(lines, measured):
     found, _ = measured(lines)
     plain, jargon = found["groups"]["plain"], found["groups"]["jargon"]
-    assert plain["questions"] == jargon["questions"] == 20 and plain["solo"] == jargon["solo"] == [1, 1, 1]
+    assert plain["questions"] == jargon["questions"] == 20 and plain["solo"] == jargon["solo"] == [
+        1,
+        1,
+        1,
+    ]
     assert plain["cross_entropy"][2] < 0.1 and jargon["cross_entropy"][1] > 10
     assert plain["handoff/0.75"][0] > 0.9 and jargon["handoff/0.75"][0] < 0.2
     assert plain["handoff/0.0"][0] > 0.7 and jargon["handoff/0.0"][0] > 0.7  # the junior alone
@@ -64,10 +72,15 @@ def test_surprise_is_minus_the_log_of_the_softmax(lines):
     for transcript in some:
         text = transcript.prompt + transcript.tokens
         logprobs = reference(torch.tensor([text[:-1]]))[0].log_softmax(dim=-1)
-        expected = [-logprobs[t - 1, text[t]].item() for t in range(len(transcript.prompt), len(text))]
+        expected = [
+            -logprobs[t - 1, text[t]].item() for t in range(len(transcript.prompt), len(text))
+        ]
         assert transcript.surprise == pytest.approx(expected, abs=1e-4)
         first, end = transcripts.stretch(transcript)
-        brute = max(range(len(expected) - (end - first) + 1), key=lambda i: sum(expected[i : i + end - first]))
+        brute = max(
+            range(len(expected) - (end - first) + 1),
+            key=lambda i: sum(expected[i : i + end - first]),
+        )
         assert first == brute and end - first == min(40, len(expected))
 
 
@@ -96,14 +109,28 @@ def test_questions_with_several_transcripts_count_once(lines, measured):
 
 
 def test_without_answers_the_junior_reads_alone_and_data_brings_them(lines, measured, tmp_path):
-    bare = [{"question": row["question"], "response": row["response"]} for row in lines if row["group"] == "plain"]
+    bare = [
+        {"question": row["question"], "response": row["response"]}
+        for row in lines
+        if row["group"] == "plain"
+    ]
     found, said = measured(bare)
-    assert found["groups"]["all"]["solo"] == [None] * 3 and found["groups"]["all"]["cross_entropy"][0] < 0.1
+    assert (
+        found["groups"]["all"]["solo"] == [None] * 3
+        and found["groups"]["all"]["cross_entropy"][0] < 0.1
+    )
     assert "20 of 20 responses have no answer" in said
     data = tmp_path / "answers.jsonl"
-    data.write_text("".join(json.dumps({"question": row["question"], "answer": row["answer"]}) + "\n" for row in lines))
+    data.write_text(
+        "".join(
+            json.dumps({"question": row["question"], "answer": row["answer"]}) + "\n"
+            for row in lines
+        )
+    )
     printed, said = measured(bare, f"--data={data}", "--worst=1")
-    solo = next(line for line in printed.splitlines() if "solo" in line)  # as wide as the junior's path is long
+    solo = next(
+        line for line in printed.splitlines() if "solo" in line
+    )  # as wide as the junior's path is long
     assert "no answer" not in said and [cell.strip() for cell in solo.split("|")][1:3] == [
         "solo ↑",
         "1.000 [1.000, 1.000]",
@@ -112,7 +139,10 @@ def test_without_answers_the_junior_reads_alone_and_data_brings_them(lines, meas
 
 def test_the_table_and_the_least_legible_stretch_are_shown(lines, measured):
     printed, _ = measured(lines, "--worst=2", "--samples=2")
-    assert printed.splitlines()[0].split("|")[2].strip() == "plain" and printed.count("\njargon, 1") == 2
+    assert (
+        printed.splitlines()[0].split("|")[2].strip() == "plain"
+        and printed.count("\njargon, 1") == 2
+    )
     assert "⟦zub" in printed or "⟦kef" in printed
     assert "handoff after 50% of the steps ↑" in printed
 
@@ -120,13 +150,29 @@ def test_the_table_and_the_least_legible_stretch_are_shown(lines, measured):
 def test_as_a_command_with_an_answer_in_a_box_and_a_context_that_is_short(lines, tmp_path):
     long = lines[0] | {"response": "1 + 1 = 2.\n\n" * 30}
     path = tmp_path / "rows.jsonl"
-    path.write_text(json.dumps(lines[0] | {"answer": rf"\boxed{{{lines[0]['answer']}}}"}) + "\n" + json.dumps(long))
-    words = [sys.executable, str(ROOT / "evaluate.py"), "--transcripts", str(path), "--junior", str(JUNIOR), "--json"]
+    path.write_text(
+        json.dumps(lines[0] | {"answer": rf"\boxed{{{lines[0]['answer']}}}"})
+        + "\n"
+        + json.dumps(long)
+    )
+    words = [
+        sys.executable,
+        str(ROOT / "evaluate.py"),
+        "--transcripts",
+        str(path),
+        "--junior",
+        str(JUNIOR),
+        "--json",
+    ]
     done = subprocess.run(words, capture_output=True, text=True, check=True)
     assert "left out: 1 longer than the junior's context of 128 tokens" in done.stderr
     found = json.loads(done.stdout)
     assert [row["solo"] for row in found["transcripts"]] == [True]
-    assert found["groups"]["plain"]["solo"] == [1, None, None]  # of one question there is no interval
+    assert found["groups"]["plain"]["solo"] == [
+        1,
+        None,
+        None,
+    ]  # of one question there is no interval
 
 
 @pytest.mark.parametrize(
@@ -154,7 +200,10 @@ def test_a_bad_line_is_named(line, error, lines, tmp_path, capsys):
         (["--transcripts=x"], "--junior is missing"),
         (["--transcripts=absent", f"--junior={JUNIOR}"], "absent can't be read"),
         (["--transcripts=x", "--junior=y", "--samples=0"], "--samples"),
-        (["--transcripts=x", "--junior=y", "--prompt-template=x"], "--prompt-template has no {question}"),
+        (
+            ["--transcripts=x", "--junior=y", "--prompt-template=x"],
+            "--prompt-template has no {question}",
+        ),
     ],
 )
 def test_bad_options_are_named(words, error, capsys):

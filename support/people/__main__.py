@@ -14,7 +14,10 @@ if __name__ == "__main__":
     word = sys.argv[1] if len(sys.argv) > 1 else ""
     if word not in COMMANDS:
         words = ",".join(COMMANDS)
-        print(f"usage: python -m support.people {{{words}}} …; each explains itself with --help", file=sys.stderr)
+        print(
+            f"usage: python -m support.people {{{words}}} …; each explains itself with --help",
+            file=sys.stderr,
+        )
         raise SystemExit(2)
     sys.argv[:2] = [f"python -m support.people {word}"]  # which its --help shows
     import_module(COMMANDS[word]).main()

@@ -18,10 +18,10 @@ from tqdm import tqdm
 
 from reward import equivalent, extract
 from rollout import seeded
-from support.options import UserError, command, parse, pick_device
 from support.people.score import read_key
-from support.run import load_any
-from support.transcripts import Transcript, continued, read_all
+from support.people.transcripts import Transcript, continued, read_all
+from support.runs.options import UserError, command, parse, pick_device
+from support.runs.pair import load_any
 
 TRIES = 4
 STRANGE = (0.1, 0.3, 1.0, 3.0)  # nats a token, from each of which on the rating is one less
@@ -48,7 +48,9 @@ class Options:
         if self.junior is None:
             raise ValueError("--junior is missing: give a model, data/junior.pt for example")
         if not 0 <= self.noise <= 1 or self.max_new_tokens < 1 or self.temperature < 0:
-            raise ValueError("--noise lies between 0 and 1, --max-new-tokens is at least 1, --temperature 0")
+            raise ValueError(
+                "--noise lies between 0 and 1, --max-new-tokens is at least 1, --temperature 0"
+            )
 
 
 @command
@@ -64,36 +66,66 @@ def main(argv: list[str]) -> None:
         answers = answer_all(junior, tokenizer, items, key["prompt_template"], options, rater)
         content = {"format": "tandem-study", "version": 1, "study": key["study"], "rater": rater}
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        content |= {"began": now, "finished": now, "withdrawn": False, "answers": answers, "machine": options.junior}
+        content |= {
+            "began": now,
+            "finished": now,
+            "withdrawn": False,
+            "answers": answers,
+            "machine": options.junior,
+        }
         (out / f"rater-{rater}.json").write_text(json.dumps(content), encoding="utf-8")
     print(f"wrote {out}: python -m support.people score {options.study} {out}/*.json")
 
 
-def answer_all(junior, tokenizer, items: list[dict], template: str, options, rater: str) -> dict[str, dict]:
+def answer_all(
+    junior, tokenizer, items: list[dict], template: str, options, rater: str
+) -> dict[str, dict]:
     """One rater's answers by item. Its draws are its own."""
     rng, answers = random.Random(f"{options.seed}/{rater}"), {}
     over = [item for item in items if item["task"] == "take-over"]
     checked = [item for item in items if item["task"] == "check"]
-    begun = [(item, item["shown"]) for item in over] + [(item, "") for item in checked for _ in range(TRIES)]
-    prompts = [tokenizer.prompt(item["question"], template) + tokenizer.encode(start) for item, start in begun]
-    sampling = {"temperature": options.temperature, "generator": seeded(options.seed, "machine", rater)}
-    texts = continued(junior, tokenizer, prompts, options.max_new_tokens, batch_size=256, **sampling)
+    begun = [(item, item["shown"]) for item in over] + [
+        (item, "") for item in checked for _ in range(TRIES)
+    ]
+    prompts = [
+        tokenizer.prompt(item["question"], template) + tokenizer.encode(start)
+        for item, start in begun
+    ]
+    sampling = {
+        "temperature": options.temperature,
+        "generator": seeded(options.seed, "machine", rater),
+    }
+    texts = continued(
+        junior, tokenizer, prompts, options.max_new_tokens, batch_size=256, **sampling
+    )
     found = [extract(start + text) or "" for (_, start), text in zip(begun, texts, strict=True)]
     for item, own in zip(over, found, strict=False):
         answers[item["id"]] = {"working": "", "answer": own}
     for n, item in enumerate(checked):
         own = found[len(over) + n * TRIES :][:TRIES]
         right = equivalent(own[0], extract(item["shown"]) or "") if own[0] else False
-        answers[item["id"]] = {"right": right, "sure": sum(equivalent(other, own[0]) for other in own if other) or 1}
+        answers[item["id"]] = {
+            "right": right,
+            "sure": sum(equivalent(other, own[0]) for other in own if other) or 1,
+        }
     for item in items:
         if item["task"] == "rate":
             response = Transcript(item["question"], item["shown"], None, "")
             response.encode(tokenizer, template)
             read_all(junior, [response])
             strange = fmean(response.surprise)
-            answers[item["id"]] = {"rating": 5 - sum(strange >= least for least in STRANGE), "stopped": ""}
+            answers[item["id"]] = {
+                "rating": 5 - sum(strange >= least for least in STRANGE),
+                "stopped": "",
+            }
         if rng.random() < options.noise:
-            guess = {"answer": str(rng.randint(0, 99)), "right": rng.random() < 0.5, "rating": rng.randint(1, 5)}
-            answers[item["id"]] |= {name: guess[name] for name in guess if name in answers[item["id"]]}
+            guess = {
+                "answer": str(rng.randint(0, 99)),
+                "right": rng.random() < 0.5,
+                "rating": rng.randint(1, 5),
+            }
+            answers[item["id"]] |= {
+                name: guess[name] for name in guess if name in answers[item["id"]]
+            }
         answers[item["id"]] |= item.get("expected", {})  # it can't read what checks attention
     return answers

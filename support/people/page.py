@@ -23,13 +23,13 @@ from tqdm import tqdm
 
 from evaluate import Sampling, answer
 from model import GPT, autocast
-from rollout import Rollout, put_back, response_states, token_logprobs
-from support.compare import cells
-from support.figure import SHOWN
-from support.options import UserError, command, parse, pick_device
-from support.problem_files import load_problems
-from support.results import MEASURES, Run, look_up, measured_pair, read_run
-from support.run import load_run
+from rollout import Rollout, response_logprobs
+from support.reports.compare import cells
+from support.reports.figure import SHOWN
+from support.reports.results import MEASURES, Run, look_up, measured_pair, read_run
+from support.runs.options import UserError, command, parse, pick_device
+from support.runs.pair import load_run
+from support.runs.problem_files import load_problems
 
 TEMPLATE, PLACE = Path(__file__).with_name("page.html"), "@DATA@"
 SCHEDULES = {"solo": "the senior alone", "step": "the two, a reasoning step each"}
@@ -56,7 +56,9 @@ def main(argv: list[str]) -> None:
     options = parse(Options, argv, __doc__)
     device = pick_device(options.device)
     directories = list(dict.fromkeys(Path(given).resolve() for given in options.runs))
-    runs = [read_run(directory, SimpleNamespace(measure_again=False), {}) for directory in directories]
+    runs = [
+        read_run(directory, SimpleNamespace(measure_again=False), {}) for directory in directories
+    ]
     for run, directory in zip(runs, directories, strict=True):
         if [path.name for path in directories].count(run.name) > 1:
             run.name = str(directory)
@@ -90,19 +92,34 @@ def page_data(runs: list[Run], directories: list[Path], count: int, device: torc
     for run, directory in zip(runs, directories, strict=True):
         add_responses(problems, befores, directory, run.name, count, device)
     named = [{"name": run.name, "about": about.format(**run.config, seed=run.seed)} for run in runs]
-    return {"runs": named, "curves": curves(runs), "table": table(runs), "problems": list(problems.values())}
+    return {
+        "runs": named,
+        "curves": curves(runs),
+        "table": table(runs),
+        "problems": list(problems.values()),
+    }
 
 
 def curves(runs: list[Run]) -> list[dict]:
     """A chart a measure that any run has: its title, its largest y (None: the data's), a line [(step, y)] a run."""
     charts = []
-    for name, title in (("reward", "reward of the rollouts ↑"), ("jargon_rate", "jargon rate of the rollouts")):
+    for name, title in (
+        ("reward", "reward of the rollouts ↑"),
+        ("jargon_rate", "jargon rate of the rollouts"),
+    ):
         charts.append((title, 1.0, [enumerate(run.curve[name]) for run in runs]))
     for label, path, upper in SHOWN:
-        lines = [[(measured["step"], look_up(measured, path)) for measured in run.along] for run in runs]
+        lines = [
+            [(measured["step"], look_up(measured, path)) for measured in run.along] for run in runs
+        ]
         charts.append((label, None if upper == math.inf else upper, lines))
-    charts = [(*chart, [[(x, y) for x, y in line if y is not None] for line in lines]) for *chart, lines in charts]
-    return [{"title": title, "top": top, "lines": lines} for title, top, lines in charts if any(lines)]
+    charts = [
+        (*chart, [[(x, y) for x, y in line if y is not None] for line in lines])
+        for *chart, lines in charts
+    ]
+    return [
+        {"title": title, "top": top, "lines": lines} for title, top, lines in charts if any(lines)
+    ]
 
 
 def table(runs: list[Run]) -> dict:
@@ -112,13 +129,18 @@ def table(runs: list[Run]) -> dict:
         if cells([run.before]) not in columns.values():
             columns[f"before {run.name}" if columns else "before"] = cells([run.before])
     columns |= {run.name: cells([run.after]) for run in runs}
-    sizes = [f"{run.problems} {run.config['eval_split']} problems × {run.samples} responses" for run in runs]
+    sizes = [
+        f"{run.problems} {run.config['eval_split']} problems × {run.samples} responses"
+        for run in runs
+    ]
     rows = zip([label for label, *_ in MEASURES], *columns.values(), strict=True)
     return {"caption": " or ".join(dict.fromkeys(sizes)), "head": list(columns), "rows": list(rows)}
 
 
 @torch.no_grad()
-def add_responses(problems: dict, befores: set, directory: Path, name: str, count: int, device: torch.device) -> None:
+def add_responses(
+    problems: dict, befores: set, directory: Path, name: str, count: int, device: torch.device
+) -> None:
     """Add a run's responses to `problems`, by question and answer. Runs that began with one pair show it once."""
     run = load_run(directory)
     sampling = replace(Sampling.from_config(run.config), samples=1)
@@ -129,11 +151,20 @@ def add_responses(problems: dict, befores: set, directory: Path, name: str, coun
     if pair not in befores:
         stages.insert(0, (f"before {name}" if befores else "before", None, run.before))
         befores.add(pair)
-    bar = tqdm(total=len(stages) * len(SCHEDULES) * len(some), desc=f"writing {name}", unit="response", leave=False)
+    bar = tqdm(
+        total=len(stages) * len(SCHEDULES) * len(some),
+        desc=f"writing {name}",
+        unit="response",
+        leave=False,
+    )
     with autocast(sampling.precision, device), bar:
         for (when, of_run, senior), (schedule, who) in itertools.product(stages, SCHEDULES.items()):
-            answers = answer(senior.to(device), junior, run.tokenizer, some, schedule, sampling, bar)
-            for problem, response in zip(some, responses(answers, junior, run.tokenizer, sampling), strict=True):
+            answers = answer(
+                senior.to(device), junior, run.tokenizer, some, schedule, sampling, bar
+            )
+            for problem, response in zip(
+                some, responses(answers, junior, run.tokenizer, sampling), strict=True
+            ):
                 new = {"question": problem.question, "answer": problem.answer, "responses": []}
                 known = problems.setdefault((problem.question, problem.answer), new)
                 known["responses"].append({"who": who, "when": when, "run": of_run, **response})
@@ -144,7 +175,10 @@ def responses(answers, junior: GPT, tokenizer, sampling: Sampling) -> list[dict]
     surprise, found = surprises(junior, answers.rollout, sampling.batch_size), []
     for row, right in enumerate(answers.right):
         mask = answers.rollout.mask[row]  # (T,)
-        columns = [x[row][mask].tolist() for x in (answers.rollout.tokens, answers.rollout.authorship, surprise)]
+        columns = [
+            x[row][mask].tolist()
+            for x in (answers.rollout.tokens, answers.rollout.authorship, surprise)
+        ]
         mean = round(surprise[row][mask].mean().item(), 3)
         found.append({"right": right, "surprise": mean, "tokens": pieces(*columns, tokenizer)})
     return found
@@ -155,8 +189,7 @@ def surprises(junior: GPT, rollout: Rollout, batch_size: int) -> Tensor:
     parts = []
     for rows in torch.arange(len(rollout.prompts)).split(batch_size):
         part = rollout[rows]
-        states = response_states(junior, part, part.mask)  # (M, C)
-        parts.append(put_back(-token_logprobs(junior, states, part.tokens[part.mask], 1.0), part.mask))
+        parts.append(-response_logprobs(junior, part, part.mask, 1.0))  # (n, T)
     return torch.cat(parts)
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import reward
 import rollout
 from data.problems import Problem
-from support.display import author_styles
-from support.options import UserError
+from support.reports.display import author_styles
+from support.runs.options import UserError
 
 HELP = """  your text   is your turn: a reasoning step; under another --schedule whatever you type, spaces included
   return      passes the turn
@@ -37,7 +37,9 @@ class SeniorsTurn:
         self.handoff, self.next, self.keep = handoff, handoff.next, handoff.keep
 
     def start(self, batch_size: int, generator=None, device=None):
-        self.handoff.author = self.handoff.start(batch_size, generator, device) | True  # (B,) whatever was drawn
+        self.handoff.author = (
+            self.handoff.start(batch_size, generator, device) | True
+        )  # (B,) whatever was drawn
         return self.handoff.author
 
 
@@ -46,9 +48,16 @@ class Game:
 
     def __init__(self, problem: Problem, number: int, senior, tokenizer, config, options):
         self.problem, self.number = problem, number
-        self.senior, self.tokenizer, self.options, self.limit = senior, tokenizer, options, config.max_new_tokens
+        self.senior, self.tokenizer, self.options, self.limit = (
+            senior,
+            tokenizer,
+            options,
+            config.max_new_tokens,
+        )
         self.prompt = tokenizer.prompt(problem.question, config.prompt_template)
-        self.handoff = SeniorsTurn(rollout.make_handoff(options.schedule, tokenizer, senior, config))
+        self.handoff = SeniorsTurn(
+            rollout.make_handoff(options.schedule, tokenizer, senior, config)
+        )
         self.turns: list[Turn] = []
         self.draws, self.began = 0, datetime.now(UTC)
 
@@ -72,9 +81,15 @@ class Game:
         began, ids = time.monotonic(), self.ids
         self.draws += 1  # after :undo it draws anew
         generator = rollout.seeded(self.options.seed, "human", self.number, self.draws)
-        limits = {"end": self.tokenizer.end, "pad": self.tokenizer.pad, "max_new_tokens": self.limit - len(ids)}
+        limits = {
+            "end": self.tokenizer.end,
+            "pad": self.tokenizer.pad,
+            "max_new_tokens": self.limit - len(ids),
+        }
         sampling = {"temperature": self.options.temperature, "generator": generator, "max_turns": 1}
-        written = rollout.generate(self.senior, None, [self.prompt + ids], self.handoff, **limits, **sampling)
+        written = rollout.generate(
+            self.senior, None, [self.prompt + ids], self.handoff, **limits, **sampling
+        )
         own = written.tokens[0][written.mask[0]].tolist()
         self.turns.append(Turn("senior", own, self.tokenizer.decode(own), time.monotonic() - began))
         return self.turns[-1].text
@@ -85,7 +100,9 @@ class Game:
             text += "\n\n"  # the end of a step
         ids, room = self.tokenizer.encode(text), self.limit - len(self.ids)
         if len(ids) > room:
-            raise ValueError(f"that has {len(ids)} tokens, and {room} fit into this response; shorten it")
+            raise ValueError(
+                f"that has {len(ids)} tokens, and {room} fit into this response; shorten it"
+            )
         self.turns.append(Turn("human", ids, text, seconds))
 
     def undo(self) -> None:
@@ -94,7 +111,10 @@ class Game:
 
     def record(self) -> dict:
         """A line of human.jsonl. `authors` has a letter for each character of the response: s or h."""
-        turns = [{"author": turn.author, "text": turn.text, "seconds": round(turn.seconds, 2)} for turn in self.turns]
+        turns = [
+            {"author": turn.author, "text": turn.text, "seconds": round(turn.seconds, 2)}
+            for turn in self.turns
+        ]
         graded = self.over and self.problem.answer
         return {
             "question": self.problem.question,
@@ -124,7 +144,11 @@ def play(problems: list[Problem], senior, tokenizer, config, options) -> None:
             if game.turns:
                 keep(game, path)
         right = game.record()["right"]
-        print({True: "→ right", False: f"→ wrong, the answer is {problem.answer}", None: "→ done"}[right])
+        print(
+            {True: "→ right", False: f"→ wrong, the answer is {problem.answer}", None: "→ done"}[
+                right
+            ]
+        )
     print(f"\n{path} has a line for each response")
 
 
@@ -164,4 +188,6 @@ def keep(game: Game, path: Path) -> None:
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(game.record()) + "\n")
     except OSError as error:
-        raise UserError(f"{path} can't be written ({error.strerror}); the response was {game.text!r}") from None
+        raise UserError(
+            f"{path} can't be written ({error.strerror}); the response was {game.text!r}"
+        ) from None

@@ -24,19 +24,25 @@ from pathlib import Path
 import numpy as np
 
 from reward import verify
-from support.compare import markdown
-from support.figure import load_matplotlib, save
-from support.options import UserError, command, parse
 from support.people.statistics import difference, krippendorff_alpha, mean, outsiders
-from support.run import write_json
+from support.reports.compare import markdown
+from support.reports.figure import load_matplotlib, save
+from support.runs.files import write_json
+from support.runs.options import UserError, command, parse
 
 MAIN = {"take-over": "accuracy", "check": "accuracy", "rate": "rating"}  # measure of a task
 GIVEN = {"take-over": "answer", "check": "right", "rate": "rating"}  # field that makes it answered
 RANGES = {"accuracy": (0, 1), "seconds": (0, math.inf), "rating": (1, 5), "sureness": (1, 4)}
-NEEDED = {"practice": set(), "attention": {"expected"}, "item": {"arm", "problem", "answer"}}  # in the key
+NEEDED = {
+    "practice": set(),
+    "attention": {"expected"},
+    "item": {"arm", "problem", "answer"},
+}  # in the key
 FIELDS = {  # of an answer; each may be missing or null
     **dict.fromkeys(("working", "answer", "stopped"), lambda value: type(value) is str),
-    **dict.fromkeys(("seconds", "hidden"), lambda value: type(value) in (int, float) and 0 <= value < 1e9),
+    **dict.fromkeys(
+        ("seconds", "hidden"), lambda value: type(value) in (int, float) and 0 <= value < 1e9
+    ),
     "right": lambda value: type(value) is bool,
     "sure": lambda value: type(value) is int and 1 <= value <= 4,
     "rating": lambda value: type(value) is int and 1 <= value <= 5,
@@ -69,7 +75,9 @@ def main(argv: list[str]) -> None:
     try:
         write_json(path, scores)
     except OSError as error:
-        raise UserError(f"{path} can't be written ({error.strerror}); give another place with --json") from None
+        raise UserError(
+            f"{path} can't be written ({error.strerror}); give another place with --json"
+        ) from None
     path = options.figure or study / "scores.svg"
     try:
         draw(scores, path)
@@ -91,15 +99,22 @@ def read_key(path: Path) -> dict:
     try:
         key = json.loads(path.read_text(encoding="utf-8-sig"))
         needed = {"study", "arms", "tasks", "prompt_template"}
-        require(needed <= key.keys() and set(key["tasks"]) <= MAIN.keys(), ", ".join(sorted(needed)))
+        require(
+            needed <= key.keys() and set(key["tasks"]) <= MAIN.keys(), ", ".join(sorted(needed))
+        )
         for rater, items in key["raters"].items():
             for item in items:
                 needed = {"id", "task", "kind"} | NEEDED[item["kind"]]
                 needed |= {"right"} if (item["kind"], item["task"]) == ("item", "check") else set()
                 _ = dict(item.get("expected") or {})
-                require(needed <= item.keys() and item["task"] in MAIN, f"rater {rater}, item {item.get('id')}")
+                require(
+                    needed <= item.keys() and item["task"] in MAIN,
+                    f"rater {rater}, item {item.get('id')}",
+                )
     except OSError as error:
-        raise UserError(f"{path} can't be read ({error.strerror}); give the directory that make wrote") from None
+        raise UserError(
+            f"{path} can't be read ({error.strerror}); give the directory that make wrote"
+        ) from None
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} isn't what make wrote ({error!r}); restore it") from None
     return key
@@ -113,9 +128,15 @@ def read(path: str, key: dict) -> dict:
         raise ValueError(f"it can't be read ({error.strerror})") from None
     except (ValueError, RecursionError):
         raise ValueError("it is no JSON") from None
-    known = isinstance(content, dict) and (content.get("format"), content.get("version")) == ("tandem-study", 1)
+    known = isinstance(content, dict) and (content.get("format"), content.get("version")) == (
+        "tandem-study",
+        1,
+    )
     require(known, "it isn't what a rater's page saves, or of another version")
-    require(content.get("study") == key["study"], f"it is of study {content.get('study')!r}, not {key['study']!r}")
+    require(
+        content.get("study") == key["study"],
+        f"it is of study {content.get('study')!r}, not {key['study']!r}",
+    )
     rater, answers = content.get("rater"), content.get("answers")
     require(isinstance(rater, str) and rater in key["raters"], f"the study has no rater {rater!r}")
     require(type(content.get("withdrawn")) is bool, "`withdrawn` is neither true nor false")
@@ -146,11 +167,15 @@ def read_all(paths: list[str], key: dict) -> dict[str, dict]:
     for path in dict.fromkeys(paths):
         try:
             content = read(path, key)
-            copies.setdefault(content["rater"], {}).setdefault(json.dumps(content, sort_keys=True), []).append(path)
+            copies.setdefault(content["rater"], {}).setdefault(
+                json.dumps(content, sort_keys=True), []
+            ).append(path)
         except ValueError as error:
             print(f"left out: {path}: {error}", file=sys.stderr)
     if not copies:
-        raise UserError(f"no file has answers to study {key['study']!r}; give those that its raters saved")
+        raise UserError(
+            f"no file has answers to study {key['study']!r}; give those that its raters saved"
+        )
     return {rater: only_one(rater, copies[rater]) for rater in sorted(copies)}
 
 
@@ -159,13 +184,21 @@ def only_one(rater: str, copies: dict[str, list[str]]) -> dict:
 
     def rank(text: str) -> tuple:
         content = json.loads(text)
-        answered = [a for a in content["answers"].values() if any(a.get(field) is not None for field in GIVEN.values())]
+        answered = [
+            a
+            for a in content["answers"].values()
+            if any(a.get(field) is not None for field in GIVEN.values())
+        ]
         return content["withdrawn"], len(answered), finished_at(content), text
 
     taken, paths = max(copies, key=rank), [path for same in copies.values() for path in same]
     if len(paths) > 1:
         rule = "a withdrawal counts, else the one with more answers, else the later"
-        which = "all the same, counted once" if len(copies) == 1 else f"{copies[taken][0]} is taken: {rule}"
+        which = (
+            "all the same, counted once"
+            if len(copies) == 1
+            else f"{copies[taken][0]} is taken: {rule}"
+        )
         print(f"rater {rater} is in {' and '.join(paths)}; {which}", file=sys.stderr)
     return json.loads(taken)
 
@@ -184,7 +217,9 @@ def attentive(items: list[dict], answers: dict) -> bool:
     for item in (item for item in items if item["kind"] == "attention"):
         for field, value in item["expected"].items():
             given = answers.get(item["id"], {}).get(field)
-            if given is not None and not (is_right(given, str(value)) if field == "answer" else given == value):
+            if given is not None and not (
+                is_right(given, str(value)) if field == "answer" else given == value
+            ):
                 return False
     return True
 
@@ -197,11 +232,19 @@ def graded(rater: str, items: list[dict], answers: dict) -> list[dict]:
         row = {"rater": rater} | {name: item[name] for name in ("task", "arm", "problem")}
         given = answer.get(GIVEN[task])
         if given is not None:
-            right = is_right(given, str(item["answer"])) if task == "take-over" else given == item.get("right")
+            right = (
+                is_right(given, str(item["answer"]))
+                if task == "take-over"
+                else given == item.get("right")
+            )
             row[MAIN[task]] = given if task == "rate" else int(right)
-            row |= {"seconds": answer["seconds"]} if answer.get("seconds") else {}  # 0 has no logarithm
+            row |= (
+                {"seconds": answer["seconds"]} if answer.get("seconds") else {}
+            )  # 0 has no logarithm
             row |= {"sureness": answer["sure"]} if task == "check" and answer.get("sure") else {}
-        row |= {"stopped": answer["stopped"].strip()} if (answer.get("stopped") or "").strip() else {}
+        row |= (
+            {"stopped": answer["stopped"].strip()} if (answer.get("stopped") or "").strip() else {}
+        )
         rows.append(row)
     return rows
 
@@ -209,7 +252,9 @@ def graded(rater: str, items: list[dict], answers: dict) -> list[dict]:
 def analyse(key: dict, files: dict[str, dict]) -> dict:
     """All that scores.json holds, of {rater: answers}. Estimates are [value, low, high], None where there is none."""
     withdrawn = sorted(rater for rater, file in files.items() if file["withdrawn"])
-    given = {rater: file["answers"] for rater, file in sorted(files.items()) if not file["withdrawn"]}
+    given = {
+        rater: file["answers"] for rater, file in sorted(files.items()) if not file["withdrawn"]
+    }
     failed = [rater for rater in given if not attentive(key["raters"][rater], given[rater])]
     counted = [rater for rater in given if rater not in failed]
     if not counted:
@@ -227,13 +272,25 @@ def analyse(key: dict, files: dict[str, dict]) -> dict:
         for pair in combinations(key["arms"], 2):
             own = [row for row in rows if row["task"] == task and MAIN[task] in row]
             found = {"task": task, "arms": list(pair), "measure": MAIN[task]}
-            found |= {"difference": measured(own, MAIN[task], pair), "seconds": measured(own, "seconds", pair)}
+            found |= {
+                "difference": measured(own, MAIN[task], pair),
+                "seconds": measured(own, "seconds", pair),
+            }
             both = [row for row in own if row["arm"] in pair]
-            differences.append(found | {f"{name}s": len({row[name] for row in both}) for name in ("rater", "problem")})
+            differences.append(
+                found
+                | {f"{name}s": len({row[name] for row in both}) for name in ("rater", "problem")}
+            )
     table = ratings_table(rows, counted)
     unfinished = [rater for rater in counted if not files[rater].get("finished")]
     alone = [counted[i] for i in outsiders(table)]
-    raters = {"counted": counted, "unfinished": unfinished, "withdrawn": withdrawn, "failed": failed, "alone": alone}
+    raters = {
+        "counted": counted,
+        "unfinished": unfinished,
+        "withdrawn": withdrawn,
+        "failed": failed,
+        "alone": alone,
+    }
     alpha, ratings = plain([krippendorff_alpha(table)])[0], int(np.sum(~np.isnan(table)))
     found = {"study": key["study"], "raters": raters, "levels": levels, "differences": differences}
     return found | {"alpha": alpha, "ratings": ratings, "answers": rows}
@@ -247,7 +304,9 @@ def measured(rows: list[dict], name: str, pair: tuple | None = None) -> list | N
     rows = [row for row in rows if name in row]
     if not rows:
         return None
-    arms, raters, problems = (np.array([row[label] for row in rows]) for label in ("arm", "rater", "problem"))
+    arms, raters, problems = (
+        np.array([row[label] for row in rows]) for label in ("arm", "rater", "problem")
+    )
     estimator = difference(arms, raters, problems, pair) if pair else mean(raters, problems)
     values = np.array([row[name] for row in rows], dtype=float)
     value, half = estimator(np.log(values) if name == "seconds" else values)
@@ -270,7 +329,9 @@ def ratings_table(rows: list[dict], raters: list[str]) -> np.ndarray:
 
 def plain(values) -> list:
     """Numbers for JSON: 6 decimals, None for NaN and infinity."""
-    return [round(float(value), 6) + 0.0 if math.isfinite(value) else None for value in values]  # no -0.0
+    return [
+        round(float(value), 6) + 0.0 if math.isfinite(value) else None for value in values
+    ]  # no -0.0
 
 
 # ---- Showing ---------------------------------------------------------------------------------------------------------
@@ -281,14 +342,20 @@ def report(scores: dict) -> str:
     levels, differences, raters = scores["levels"], scores["differences"], scores["raters"]
     columns = {name: [str(found[name]) for found in levels] for name in ("answers", "unanswered")}
     for name in RANGES:
-        columns[name] = [cell(found[name], ".1f" if name == "seconds" else ".3f") for found in levels]
+        columns[name] = [
+            cell(found[name], ".1f" if name == "seconds" else ".3f") for found in levels
+        ]
     first = markdown("", columns, [(f"{found['task']}: {found['arm']}",) for found in levels])
     columns = {"difference": [cell(found["difference"], "+.3f", 0) for found in differences]}
     columns["ratio of seconds"] = [cell(found["seconds"], ".3f", 1) for found in differences]
-    columns |= {name: [str(found[name]) for found in differences] for name in ("raters", "problems")}
+    columns |= {
+        name: [str(found[name]) for found in differences] for name in ("raters", "problems")
+    }
     names = ["{task}, {measure}: {arms[0]} - {arms[1]}".format(**found) for found in differences]
     second = markdown("", columns, [(name,) for name in names])
-    named = {name: f"{len(some)} ({', '.join(some)})" if some else "0" for name, some in raters.items()}
+    named = {
+        name: f"{len(some)} ({', '.join(some)})" if some else "0" for name, some in raters.items()
+    }
     texts = Counter(row["arm"] for row in scores["answers"] if "stopped" in row)
     notes = f"""\
 - raters counted: {len(raters["counted"])}, of them unfinished: {named["unfinished"]}
@@ -305,21 +372,34 @@ def cell(estimate: list | None, form: str, null: float = math.nan) -> str:
     value, low, high = estimate or [None] * 3
     if None in (low, high):
         return "-" if value is None else f"{value:{form}}"
-    return f"{value:{form}} [{low:{form}}, {high:{form}}]" + (" *" if low > null or high < null else "")
+    return f"{value:{form}} [{low:{form}}, {high:{form}}]" + (
+        " *" if low > null or high < null else ""
+    )
 
 
 def draw(scores: dict, path: str | Path) -> None:
     """A column of panels for each task: its measure and its seconds, a point and an interval for each arm."""
     plt = load_matplotlib()
     tasks = list(dict.fromkeys(found["task"] for found in scores["levels"]))
-    figure, axes = plt.subplots(2, len(tasks), figsize=(4 * len(tasks), 6), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(
+        2, len(tasks), figsize=(4 * len(tasks), 6), squeeze=False, layout="constrained"
+    )
     for (column, task), row in product(enumerate(tasks), range(2)):
-        name, own = (MAIN[task], "seconds")[row], [found for found in scores["levels"] if found["task"] == task]
+        name, own = (
+            (MAIN[task], "seconds")[row],
+            [found for found in scores["levels"] if found["task"] == task],
+        )
         axis = axes[row, column]
-        axis.set(title=f"{task}: {name}", xticks=range(len(own)), xticklabels=[found["arm"] for found in own])
+        axis.set(
+            title=f"{task}: {name}",
+            xticks=range(len(own)),
+            xticklabels=[found["arm"] for found in own],
+        )
         axis.set_xlim(-0.5, len(own) - 0.5)
         for i, found in enumerate(own):
             value, low, high = found[name] or [math.nan] * 3
             low, high = (value, value) if None in (low, high) else (low, high)
-            axis.errorbar(i, value, [[value - low], [high - value]], color=f"C{i}", marker="o", capsize=4)
+            axis.errorbar(
+                i, value, [[value - low], [high - value]], color=f"C{i}", marker="o", capsize=4
+            )
     save(figure, path)

@@ -35,17 +35,29 @@ class Estimator:
     weights: np.ndarray  # (n,) the estimate is weights · values
     model: np.ndarray  # (n, k) values are model · coefficients + errors
     inverse: np.ndarray  # (k, n) its pseudo-inverse
-    clusters: list[np.ndarray]  # (n, R) and (n, P): 1 where an answer is of this rater, of this problem
+    clusters: list[
+        np.ndarray
+    ]  # (n, R) and (n, P): 1 where an answer is of this rater, of this problem
     lost: int  # degrees of freedom that the estimate takes from the raters, and from the problems
 
     def __post_init__(self):
-        a, b, total = self.weights[:, None] * self.model, (self.weights * self.inverse).T, self.weights @ self.weights
-        left = [total - np.sum((c.T @ a) * (c.T @ b)) for c in self.clusters] + [total - np.sum(a * b)]
+        a, b, total = (
+            self.weights[:, None] * self.model,
+            (self.weights * self.inverse).T,
+            self.weights @ self.weights,
+        )
+        left = [total - np.sum((c.T @ a) * (c.T @ b)) for c in self.clusters] + [
+            total - np.sum(a * b)
+        ]
         counts = [c.shape[1] for c in self.clusters]
         with np.errstate(divide="ignore", invalid="ignore"):
-            self.scales = np.where(np.array(left) > 1e-9 * total, total / np.array(left), np.nan)  # (3,)
+            self.scales = np.where(
+                np.array(left) > 1e-9 * total, total / np.array(left), np.nan
+            )  # (3,)
         self.scales[:] = self.scales if min(counts) >= FEWEST else np.nan
-        free = [count - self.lost for count in counts] + [len(a) - np.sum(self.model * self.inverse.T)]
+        free = [count - self.lost for count in counts] + [
+            len(a) - np.sum(self.model * self.inverse.T)
+        ]
         self.freedom = np.maximum(free, 1)  # (3,)
 
     def variances(self, values: np.ndarray) -> np.ndarray:
@@ -64,8 +76,12 @@ class Estimator:
         known = variance > 1e-18  # rounding leaves some 1e-32
         spread = np.maximum(parts**2 - answers**2, 0)
         spread[..., 2] = answers[..., 0] ** 2
-        freedom = np.where(known, variance, 1) ** 2 / np.where(known, np.sum(spread / self.freedom, -1), 1)
-        return values @ self.weights, np.where(known, student_t(freedom) * np.sqrt(variance), np.nan)[()]
+        freedom = np.where(known, variance, 1) ** 2 / np.where(
+            known, np.sum(spread / self.freedom, -1), 1
+        )
+        return values @ self.weights, np.where(
+            known, student_t(freedom) * np.sqrt(variance), np.nan
+        )[()]
 
 
 def mean(raters: np.ndarray, problems: np.ndarray) -> Estimator:
@@ -73,7 +89,9 @@ def mean(raters: np.ndarray, problems: np.ndarray) -> Estimator:
     return _estimator(np.ones(1), [np.ones((len(raters), 1))], raters, problems, 1)
 
 
-def difference(arms: np.ndarray, raters: np.ndarray, problems: np.ndarray, pair: tuple) -> Estimator:
+def difference(
+    arms: np.ndarray, raters: np.ndarray, problems: np.ndarray, pair: tuple
+) -> Estimator:
     """Of arm pair[0] minus arm pair[1], within raters and problems. Answers to other arms tell these more exactly.
 
     All NaN where raters and problems leave no answers to compare.
@@ -82,7 +100,13 @@ def difference(arms: np.ndarray, raters: np.ndarray, problems: np.ndarray, pair:
     contrast = np.zeros(sum(part.shape[1] for part in own))
     contrast[: len(names)] = 1.0 * (names == pair[0]) - (names == pair[1])
     # Raters fall into as many groups as there are arms, by the order of a Latin square; each group's level is estimated.
-    return _estimator(contrast if set(pair) <= set(names) else contrast * np.nan, own, raters, problems, len(names))
+    return _estimator(
+        contrast if set(pair) <= set(names) else contrast * np.nan,
+        own,
+        raters,
+        problems,
+        len(names),
+    )
 
 
 def _indicator(labels: np.ndarray) -> np.ndarray:
@@ -95,7 +119,9 @@ def _estimator(contrast, columns, raters, problems, lost) -> Estimator:
     model = np.hstack(columns)
     inverse = np.linalg.pinv(model, rcond=1e-10)
     weights = contrast @ inverse
-    weights = weights if np.allclose(weights @ model, contrast) else weights * np.nan  # else it can't be estimated
+    weights = (
+        weights if np.allclose(weights @ model, contrast) else weights * np.nan
+    )  # else it can't be estimated
     return Estimator(weights, model, inverse, [_indicator(raters), _indicator(problems)], lost)
 
 
@@ -110,10 +136,14 @@ def student_t(freedom: np.ndarray) -> np.ndarray:
     share /= share[..., -1:]  # of the angles up to 1, 2 … steps
     last = np.sum(share < 0.95, -1, keepdims=True)
     above, below = (np.take_along_axis(share, i, -1) for i in (last, last - 1))
-    return np.sqrt(freedom[..., 0]) * np.tan(step * (last + (0.95 - below) / (above - below)))[..., 0]
+    return (
+        np.sqrt(freedom[..., 0]) * np.tan(step * (last + (0.95 - below) / (above - below)))[..., 0]
+    )
 
 
-def latin_square(raters: int, problems: int, arms: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def latin_square(
+    raters: int, problems: int, arms: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(arms, raters, problems), (raters · problems,) each: rater i reads problem j in arm (i + j) modulo arms."""
     i, j = np.divmod(np.arange(raters * problems), problems)
     return (i + j) % arms, i, j
@@ -130,16 +160,22 @@ def power(accuracies, design, pair=(0, 1), shift=0.0, spread=SPREAD, studies=200
     (arms, raters, problems), logits = design, _logits(accuracies)
     count, rng = logits.shape[1], np.random.default_rng(seed)
     if max(problems) >= count:
-        raise ValueError(f"the design has {max(problems) + 1} problems, and there are accuracies of {count}")
+        raise ValueError(
+            f"the design has {max(problems) + 1} problems, and there are accuracies of {count}"
+        )
     drawn = np.tile(np.arange(count), (studies, 1))
     drawn = drawn if max(problems) + 1 == count else rng.permuted(drawn, axis=1)
     skill = rng.normal(0, spread, (studies, max(raters) + 1))
-    chance = _chance(logits[arms, drawn[:, problems]] + shift * (arms == pair[0]) + skill[:, raters])
+    chance = _chance(
+        logits[arms, drawn[:, problems]] + shift * (arms == pair[0]) + skill[:, raters]
+    )
     value, half = difference(*design, pair)(rng.random(chance.shape) < chance)
     return float(np.mean(np.abs(value) > half))
 
 
-def smallest_difference(accuracies, design, pair=(0, 1), target=0.8, spread=SPREAD, **options) -> float | None:
+def smallest_difference(
+    accuracies, design, pair=(0, 1), target=0.8, spread=SPREAD, **options
+) -> float | None:
     """The least advantage of pair[0], a difference of mean accuracies, that `power` finds with probability `target`.
 
     The logits of its problems are moved together, so problems stay as different as they are. None if no shift will do.
@@ -148,7 +184,10 @@ def smallest_difference(accuracies, design, pair=(0, 1), target=0.8, spread=SPRE
     logits = _logits(accuracies)[list(pair)]  # (2, P)
 
     def advantage(shift: float) -> float:
-        chance = _chance(logits[..., None] + np.array([shift, 0])[:, None, None] + spread * nodes) @ heights
+        chance = (
+            _chance(logits[..., None] + np.array([shift, 0])[:, None, None] + spread * nodes)
+            @ heights
+        )
         return float(np.subtract(*chance.mean(1)) / heights.sum())
 
     def found(shift: float) -> float:
@@ -215,6 +254,8 @@ def _scaled(ratings: np.ndarray, level: str) -> tuple[np.ndarray, np.ndarray]:
     shared = np.sum(~np.isnan(ratings), 0) >= 2
     if level == "ordinal":
         pool = np.sort(ratings[:, shared][~np.isnan(ratings[:, shared])])
-        ranks = (np.searchsorted(pool, ratings, "left") + np.searchsorted(pool, ratings, "right")) / 2
+        ranks = (
+            np.searchsorted(pool, ratings, "left") + np.searchsorted(pool, ratings, "right")
+        ) / 2
         ratings = np.where(np.isnan(ratings), np.nan, ranks)
     return ratings, shared

@@ -23,12 +23,12 @@ from data.problems import Problem
 from evaluate import Sampling, answer
 from reward import extract, verify, verify_batch
 from rollout import seeded
-from support.options import UserError, command, parse, pick_device
 from support.people.page import embed
 from support.people.statistics import latin_square, power, smallest_difference
-from support.problem_files import load_problems
-from support.run import load_run
-from support.transcripts import Transcript, continued
+from support.people.transcripts import Transcript, continued
+from support.runs.options import UserError, command, parse, pick_device
+from support.runs.pair import load_run
+from support.runs.problem_files import load_problems
 
 TASKS = ("take-over", "check", "rate")
 MINUTES = {"take-over": 1.5, "check": 0.75, "rate": 0.6}  # an item, for the page's "it takes about"
@@ -66,12 +66,16 @@ class Options:
         if arms < 2:
             raise ValueError("a study compares: give at least two runs, or --before")
         if not 2 <= self.raters <= 1000 or self.samples < 1 or not 0 <= self.temperature < 10:
-            raise ValueError("--raters is from 2 to 1000, --samples at least 1, --temperature from 0 to 10")
+            raise ValueError(
+                "--raters is from 2 to 1000, --samples at least 1, --temperature from 0 to 10"
+            )
         if self.items is None:
             self.items = -(-24 // (len(self.blocks) * arms)) * len(self.blocks) * arms
         if self.items < 1 or self.items % (len(self.blocks) * arms):
             of_each = f"{len(self.blocks)} tasks × {arms} arms"
-            raise ValueError(f"--items {self.items} must be a multiple of {of_each}, so that arms are balanced")
+            raise ValueError(
+                f"--items {self.items} must be a multiple of {of_each}, so that arms are balanced"
+            )
 
 
 @dataclass
@@ -96,7 +100,9 @@ def main(argv: list[str]) -> None:
     try:
         out.mkdir(parents=True)
         for rater, items in key["raters"].items():
-            (out / f"rater-{rater}.html").write_text(page(key["study"], rater, items), encoding="utf-8")
+            (out / f"rater-{rater}.html").write_text(
+                page(key["study"], rater, items), encoding="utf-8"
+            )
         text = json.dumps(key, indent=1)
         (out / "key.json").write_text(text, encoding="utf-8")
         (out / "protocol.md").write_text(protocol(key, text, expected, options), encoding="utf-8")
@@ -117,7 +123,9 @@ def make_arms(options, device) -> tuple[list[Problem], list[str], list[Arm], str
     context = min(first.senior.config.max_seq_len, first.junior.config.max_seq_len)
     _, problems, _ = load_problems(first.config, first.tokenizer, context, K)
     if len(problems) < K:
-        raise UserError(f"{options.runs[0]} has {len(problems)} problems to measure on; give fewer --items")
+        raise UserError(
+            f"{options.runs[0]} has {len(problems)} problems to measure on; give fewer --items"
+        )
     tasks = [task for task in options.blocks for _ in range(K // len(options.blocks))]  # K
     seniors = [("before", first, first.before)] if options.before else []
     for directory, run in zip(options.runs, runs, strict=True):
@@ -125,17 +133,23 @@ def make_arms(options, device) -> tuple[list[Problem], list[str], list[Arm], str
     for name, run, senior in seniors:
         if name in arms:
             raise UserError(f"two arms are named {name}; rename a directory")
-        arms[name] = make_arm(name, senior.to(device), first.junior.to(device), run, problems, tasks, options)
+        arms[name] = make_arm(
+            name, senior.to(device), first.junior.to(device), run, problems, tasks, options
+        )
     return problems, tasks, list(arms.values()), first.config.prompt_template
 
 
 @torch.no_grad()
-def make_arm(name: str, senior, junior, run, problems: list[Problem], tasks: list[str], options) -> Arm:
+def make_arm(
+    name: str, senior, junior, run, problems: list[Problem], tasks: list[str], options
+) -> Arm:
     """Solo responses of a senior, made into what raters see. The draws are the same in all arms."""
     K, S, rng = len(problems), options.samples, random.Random(options.seed)
     own = {"samples": S, "temperature": options.temperature, "seed": options.seed}
     sampling = replace(Sampling.from_config(run.config), **own)
-    with tqdm(total=2 * K * S, desc=f"{name} writes, the junior goes on", unit="response", leave=False) as bar:
+    with tqdm(
+        total=2 * K * S, desc=f"{name} writes, the junior goes on", unit="response", leave=False
+    ) as bar:
         found = answer(senior, junior, run.tokenizer, problems, "solo", sampling, bar)
         responses = [found.texts[i : i + S] for i in range(0, K * S, S)]  # K × S
         begun = [cut(some[0], rng.random()) for some in responses]
@@ -158,7 +172,9 @@ def cut(response: str, share: float) -> str:
 def pick(responses: list[str], answer: str, right: bool, rng: random.Random) -> str:
     """A response that is right, or one that isn't: if there is none, an error is put into one. As asked, if possible."""
     fitting = [response for response in responses if verify(response, answer) == right]
-    return fitting[0] if fitting else responses[0] if right else with_error(responses[0], answer, rng)
+    return (
+        fitting[0] if fitting else responses[0] if right else with_error(responses[0], answer, rng)
+    )
 
 
 def with_error(response: str, answer: str, rng: random.Random) -> str:
@@ -166,21 +182,29 @@ def with_error(response: str, answer: str, rng: random.Random) -> str:
     steps, found = Transcript("", response, None, "").steps, extract(response) or ""
     if not re.fullmatch(r"\d+", found):
         return response
-    other = str(int(found) + rng.choice([1, 2, 10])) if int(found) < 11 else str(int(found) - rng.choice([1, 2, 10]))
+    other = (
+        str(int(found) + rng.choice([1, 2, 10]))
+        if int(found) < 11
+        else str(int(found) - rng.choice([1, 2, 10]))
+    )
     last = "".join(steps[-2:])
     changed = "".join(steps[:-2]) + re.sub(rf"(?<!\d){found}(?!\d)", other, last)
     return response if verify(changed, answer) else changed
 
 
 @torch.no_grad()
-def goes_on(junior, tokenizer, problems: list[Problem], begun: list[str], sampling: Sampling, bar) -> list[float]:
+def goes_on(
+    junior, tokenizer, problems: list[Problem], begun: list[str], sampling: Sampling, bar
+) -> list[float]:
     """The share of `samples` times that the junior alone comes to the right answer from the beginning of each.  K"""
     prompts = [tokenizer.prompt(problem.question, sampling.prompt_template) for problem in problems]
     prompts = [prompt + tokenizer.encode(text) for prompt, text in zip(prompts, begun, strict=True)]
     rows = [k for k in range(len(problems)) for _ in range(sampling.samples)]
     draws = {"temperature": sampling.temperature, "generator": seeded(sampling.seed, "study")}
     limits = {"batch_size": sampling.batch_size, "bar": bar}
-    written = continued(junior, tokenizer, [prompts[k] for k in rows], sampling.max_new_tokens, **draws, **limits)
+    written = continued(
+        junior, tokenizer, [prompts[k] for k in rows], sampling.max_new_tokens, **draws, **limits
+    )
     texts = [begun[k] + text for k, text in zip(rows, written, strict=True)]
     right = verify_batch(texts, [problems[k].answer for k in rows])
     return [fmean(right[i : i + sampling.samples]) for i in range(0, len(right), sampling.samples)]
@@ -193,15 +217,21 @@ def powers(arms: list[Arm], tasks: list[str], options) -> str:
         return "Power is computed for take-over, which is left out."
     design = latin_square(options.raters, len(own), len(arms))  # as make_key has it
     accuracies = np.array([[arm.machine[problem] for problem in own] for arm in arms])  # (A, P)
-    lines = [f"{options.raters} raters × {len(own)} responses to take over; the junior in their place:"]
-    ordered = sorted(range(len(arms)), key=lambda n: -accuracies[n].mean())  # the advantage of the better one
+    lines = [
+        f"{options.raters} raters × {len(own)} responses to take over; the junior in their place:"
+    ]
+    ordered = sorted(
+        range(len(arms)), key=lambda n: -accuracies[n].mean()
+    )  # the advantage of the better one
     for pair in itertools.combinations(ordered, 2):
         one, other = (accuracies[n].mean() for n in pair)
         found = power(accuracies, design, pair)
         least = smallest_difference(accuracies, design, pair)
         reach = "none that there is room for" if least is None else f"one of {least:.2f}"
         names = f"{arms[pair[0]].name} and {arms[pair[1]].name}"
-        lines.append(f"- {names}: right {one:.2f} and {other:.2f}; found with {found:.0%}. With 80%: {reach}.")
+        lines.append(
+            f"- {names}: right {one:.2f} and {other:.2f}; found with {found:.0%}. With 80%: {reach}."
+        )
     return "\n".join(lines)
 
 
@@ -210,20 +240,31 @@ def powers(arms: list[Arm], tasks: list[str], options) -> str:
 EXAMPLE = "Ada has 5 hats. Ada buys 7 more. Then Ada loses 2. How many hats does Ada have?"
 PRACTICE = {
     "take-over": ("5 + 7 = 12.\n\n", "The answer is 10: 12 - 2 = 10."),
-    "check": ("5 + 7 = 12.\n\n12 - 2 = 9.\n\n\\boxed{9}", "It is wrong: 12 - 2 is 10. A box holds the answer."),
+    "check": (
+        "5 + 7 = 12.\n\n12 - 2 = 9.\n\n\\boxed{9}",
+        "It is wrong: 12 - 2 is 10. A box holds the answer.",
+    ),
     "rate": (
         "5 + 7 = 12.\n\n12 - 2 = 10.\n\n\\boxed{10}",
         "There is no right rating: say how it is for you. A solution can be easy to follow and wrong.",
     ),
 }
 ATTENTION = {  # what is shown, and what shows that it was read
-    "take-over": ("This one checks that you read what you are shown. Give 17 as the answer.", {"answer": "17"}),
-    "check": ("This one checks that you read what you are shown. Say that it is wrong.", {"right": False}),
+    "take-over": (
+        "This one checks that you read what you are shown. Give 17 as the answer.",
+        {"answer": "17"},
+    ),
+    "check": (
+        "This one checks that you read what you are shown. Say that it is wrong.",
+        {"right": False},
+    ),
     "rate": ("This one checks that you read what you are shown. Rate it 2.", {"rating": 2}),
 }
 
 
-def make_key(problems: list[Problem], tasks: list[str], arms: list[Arm], options, template: str) -> dict:
+def make_key(
+    problems: list[Problem], tasks: list[str], arms: list[Arm], options, template: str
+) -> dict:
     """What key.json holds: the items of each rater in their order.
 
     Rater r sees problem k of a block in arm (k + r) mod A, so every rater sees all arms as often, and every problem is
@@ -239,14 +280,22 @@ def make_key(problems: list[Problem], tasks: list[str], arms: list[Arm], options
             items.append(dict(kind="practice", task=task, question=EXAMPLE, shown=shown, told=told))
             for k in own[turn:] + own[:turn]:
                 arm, problem = arms[(k + r) % A], problems[k]
-                item = dict(kind="item", task=task, arm=arm.name, problem=k, question=problem.question)
+                item = dict(
+                    kind="item", task=task, arm=arm.name, problem=k, question=problem.question
+                )
                 items.append(item | dict(shown=arm.shown[k], answer=problem.answer))
                 if task == "check":
                     items[-1]["right"] = verify(arm.shown[k], problem.answer)
-            for check in range([0, len(options.blocks) - 1].count(block)):  # in the first block and in the last
+            for check in range(
+                [0, len(options.blocks) - 1].count(block)
+            ):  # in the first block and in the last
                 shown, expected = ATTENTION[task]
-                item = dict(kind="attention", task=task, question=problems[own[check]].question, shown=shown)
-                back = 1 + (r + check * 2) % max(1, len(own) - 1)  # within the block, not at its beginning
+                item = dict(
+                    kind="attention", task=task, question=problems[own[check]].question, shown=shown
+                )
+                back = 1 + (r + check * 2) % max(
+                    1, len(own) - 1
+                )  # within the block, not at its beginning
                 items.insert(len(items) - back, item | dict(expected=expected))
         raters[f"{r + 1:02}"] = [dict(id=f"{i:02}", **item) for i, item in enumerate(items, 1)]
     content = {"arms": [arm.name for arm in arms], "tasks": options.blocks, "raters": raters}
@@ -278,4 +327,6 @@ def protocol(key: dict, text: str, expected: str, options) -> str:
         "POWER": expected,
         "OUT": options.out,
     }
-    return re.sub(r"@([A-Z]+)@", lambda name: str(values[name[1]]), PROTOCOL.read_text(encoding="utf-8"))
+    return re.sub(
+        r"@([A-Z]+)@", lambda name: str(values[name[1]]), PROTOCOL.read_text(encoding="utf-8")
+    )

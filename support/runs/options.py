@@ -33,7 +33,9 @@ def command(main):
             raise SystemExit(2) from None
         except KeyboardInterrupt:
             raise SystemExit(130) from None
-        except BrokenPipeError:  # `| head` has read enough; the rest of the buffer has nowhere to go
+        except (
+            BrokenPipeError
+        ):  # `| head` has read enough; the rest of the buffer has nowhere to go
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise SystemExit(141) from None
 
@@ -47,7 +49,11 @@ class Parser(argparse.ArgumentParser):
 
 def parse(cls: type, argv: list[str], description: str, complete=lambda given: given):
     """An instance of `cls` from argv. Fields without a default are positional; `complete(given)` may add options."""
-    parser = Parser(description=description, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(
+        description=description,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     hints, docs = typing.get_type_hints(cls), field_docs(cls)
     for field in dataclasses.fields(cls):
         kind, arms = hints[field.name], typing.get_args(hints[field.name])
@@ -63,12 +69,20 @@ def parse(cls: type, argv: list[str], description: str, complete=lambda given: g
         options = {"type": boolean if kind is bool else kind, "metavar": kind.__name__.upper()}
         if typing.get_origin(kind) is typing.Literal:
             options = {"choices": typing.get_args(kind)}
-        parser.add_argument(option(field.name), default=argparse.SUPPRESS, help=help_text, **options)
+        parser.add_argument(
+            option(field.name), default=argparse.SUPPRESS, help=help_text, **options
+        )
     flags = {option(name) for name, hint in hints.items() if bool in (hint, *typing.get_args(hint))}
     words = list(spelled_out(map(str, argv), flags))
     given = vars(parser.parse_intermixed_args(words))
-    added = {name: value for name, value in complete(given).items() if name not in given and value is not None}
-    words = [f"{option(name)}={value}" for name, value in added.items()] + words  # anything may stand in a file
+    added = {
+        name: value
+        for name, value in complete(given).items()
+        if name not in given and value is not None
+    }
+    words = [
+        f"{option(name)}={value}" for name, value in added.items()
+    ] + words  # anything may stand in a file
     values = vars(parser.parse_intermixed_args(words))
     try:
         options = cls(**values)
@@ -112,10 +126,22 @@ def field_docs(cls: type) -> dict[str, str]:
 def pick_device(name: str) -> torch.device:
     """`auto` takes CUDA, then Apple's MPS, then the CPU. On CUDA it also sets what a rollout there needs."""
     if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    torch.backends.cuda.enable_cudnn_sdp(False)  # it plans anew for each shape, and a cache has another at every token
-    torch.backends.cuda.matmul.allow_tf32 = True  # products in float32 are many times slower without
+        name = (
+            "cuda"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
+        )
+    torch.backends.cuda.enable_cudnn_sdp(
+        False
+    )  # it plans anew for each shape, and a cache has another at every token
+    torch.backends.cuda.matmul.allow_tf32 = (
+        True  # products in float32 are many times slower without
+    )
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError):
-        raise UserError(f"--device {name} can't be used on this machine; try --device cpu or auto") from None
+        raise UserError(
+            f"--device {name} can't be used on this machine; try --device cpu or auto"
+        ) from None

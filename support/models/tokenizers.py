@@ -10,14 +10,24 @@ from pathlib import Path
 import jinja2.sandbox
 
 from data.tokenizer import PATTERN, Tokenizer
-from support.options import UserError
+from support.runs.options import UserError
 
-SETTINGS = ("config.json", "special_tokens_map.json", "tokenizer_config.json", "generation_config.json")
+SETTINGS = (
+    "config.json",
+    "special_tokens_map.json",
+    "tokenizer_config.json",
+    "generation_config.json",
+)
 FILES = ("tokenizer.json", "chat_template.jinja", *SETTINGS)
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 QWEN = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|" + PATTERN
 LLAMA_3 = QWEN.replace(r"|\p{N}|", r"|\p{N}{1,3}|")
-GGUF_PATTERNS = {"gpt-2": [GPT2], "smollm": [r"\p{N}", GPT2], "qwen2": [QWEN], "llama-bpe": [LLAMA_3]}
+GGUF_PATTERNS = {
+    "gpt-2": [GPT2],
+    "smollm": [r"\p{N}", GPT2],
+    "qwen2": [QWEN],
+    "llama-bpe": [LLAMA_3],
+}
 REMEDY = "give a byte-level BPE tokenizer like Llama 3's, Qwen's, SmolLM2's or GPT-2's"
 # The files write a printable byte as the character of that number, and the other bytes, in order, from U+0100 on.
 OTHERS = [*range(33), *range(127, 161), 173]
@@ -28,14 +38,25 @@ BYTES = {ord(letter): b for b, letter in LETTERS.items()}
 class LibraryTokenizer(Tokenizer):
     def __init__(self, files: dict[str, bytes], vocab_size: int | None = None):
         """From the files of a Hugging Face directory, by name. The model's vocabulary may be the larger one."""
-        self.files, self.library = files, package("tokenizers").Tokenizer.from_buffer(files["tokenizer.json"])
+        self.files, self.library = (
+            files,
+            package("tokenizers").Tokenizer.from_buffer(files["tokenizer.json"]),
+        )
         self.library.no_truncation()
         self.library.no_padding()
         self.library.encode_special_tokens = True  # a special token's name in a text is text
         said = {}
         for name in SETTINGS:
-            said |= {key: value for key, value in json.loads(files.get(name, b"{}")).items() if value is not None}
-        names = {k: v["content"] if isinstance(v, dict) else v for k, v in said.items() if k.endswith("_token")}
+            said |= {
+                key: value
+                for key, value in json.loads(files.get(name, b"{}")).items()
+                if value is not None
+            }
+        names = {
+            k: v["content"] if isinstance(v, dict) else v
+            for k, v in said.items()
+            if k.endswith("_token")
+        }
         tokens, special = token_bytes(self.library, vocab_size or said.get("vocab_size"))
         self.missing = set(range(256)) - {token[0] for token in tokens if len(token) == 1}
         template = files.get("chat_template.jinja", b"").decode() or said.get("chat_template")
@@ -43,32 +64,57 @@ class LibraryTokenizer(Tokenizer):
         if template:
             try:
                 prompt, self.trim, closing = rendered(template, names)
-            except (jinja2.TemplateError, RecursionError, ValueError, TypeError, LookupError, AttributeError) as error:
-                raise ValueError(f"{error}; --chat-template none asks without its chat template") from None
+            except (
+                jinja2.TemplateError,
+                RecursionError,
+                ValueError,
+                TypeError,
+                LookupError,
+                AttributeError,
+            ) as error:
+                raise ValueError(
+                    f"{error}; --chat-template none asks without its chat template"
+                ) from None
         pattern = "|".join(map(re.escape, sorted(special, key=len, reverse=True))) or "(?!)"
         self.parts = [special.get(part, part) for part in re.split(f"({pattern})", prompt) if part]
         if not template:
             letter = self.library.encode("a")
-            self.parts[:0] = letter.ids[: letter.special_tokens_mask.index(0)]  # the begin token, if it adds one
+            self.parts[:0] = letter.ids[
+                : letter.special_tokens_mask.index(0)
+            ]  # the begin token, if it adds one
         ends = said.get("eos_token_id", special.get(names.get("eos_token"), []))
         ends = [*ends] if isinstance(ends, list) else [ends]
         ends += [i for name, i in special.items() if closing.startswith(name) and i not in ends]
         if not ends:
-            raise ValueError(f"it has no special token {names.get('eos_token')} that ends a text; see its eos_token")
-        pads = [special.get(names.get("pad_token"), ends[0]), *reversed(special.values()), *range(len(tokens))]
-        super().__init__(tokens, special, ends, pad=next(i for i in pads if i not in ends))  # masked, so any will do
+            raise ValueError(
+                f"it has no special token {names.get('eos_token')} that ends a text; see its eos_token"
+            )
+        pads = [
+            special.get(names.get("pad_token"), ends[0]),
+            *reversed(special.values()),
+            *range(len(tokens)),
+        ]
+        super().__init__(
+            tokens, special, ends, pad=next(i for i in pads if i not in ends)
+        )  # masked, so any will do
         self.closing = next((i for name, i in special.items() if closing.startswith(name)), ends[0])
 
     def encode(self, text: str) -> list[int]:
         for c in text:
-            if self.missing.intersection(c.encode()):  # SmolLM2's vocabulary lacks 21 of the 256 bytes
-                raise ValueError(f"the tokenizer has no tokens for {c!r} (U+{ord(c):04X}); take it out of the text")
+            if self.missing.intersection(
+                c.encode()
+            ):  # SmolLM2's vocabulary lacks 21 of the 256 bytes
+                raise ValueError(
+                    f"the tokenizer has no tokens for {c!r} (U+{ord(c):04X}); take it out of the text"
+                )
         return self.library.encode(text, add_special_tokens=False).ids
 
     def prompt(self, question: str, template: str = "{question}") -> list[int]:
         text, ids = self.trim(template.replace("{question}", question)), []
         for part in self.parts:
-            ids += [part] if isinstance(part, int) else self.encode(part.replace("{question}", text))
+            ids += (
+                [part] if isinstance(part, int) else self.encode(part.replace("{question}", text))
+            )
         return ids
 
 
@@ -91,16 +137,26 @@ def rendered(template: str | list, names: dict) -> tuple:
     """A chat template -> (the prompt for "{question}", what it does to the question, the text after an answer)."""
     if isinstance(template, list):  # several by name
         template = {one["name"]: one["template"] for one in template}["default"]
-    more = {"raise_exception": jinja2.StrictUndefined, "strftime_now": datetime.now().strftime, "tools": None}
+    more = {
+        "raise_exception": jinja2.StrictUndefined,
+        "strftime_now": datetime.now().strftime,
+        "tools": None,
+    }
     options = dict(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
-    chat = jinja2.sandbox.ImmutableSandboxedEnvironment(**options).from_string(template, names | more)
+    chat = jinja2.sandbox.ImmutableSandboxedEnvironment(**options).from_string(
+        template, names | more
+    )
     user = {"role": "user", "content": "{question}"}
     prompt = chat.render(messages=[user], add_generation_prompt=True)
     spaced = chat.render(messages=[user | {"content": " {question} "}], add_generation_prompt=True)
     answered = chat.render(messages=[user, {"role": "assistant", "content": "{answer}"}])
     if prompt.count("{question}") != 1:
         raise ValueError("its chat template doesn't show a question once")
-    return prompt, str.strip if spaced == prompt else str, answered.partition("{answer}")[2].lstrip()
+    return (
+        prompt,
+        str.strip if spaced == prompt else str,
+        answered.partition("{answer}")[2].lstrip(),
+    )
 
 
 def directory_tokenizer(
@@ -110,10 +166,14 @@ def directory_tokenizer(
 
     Without its chat template (`none`) it asks in plain text: the question and a blank line.
     """
-    if "ByteLevel" not in str(read_json(directory / "tokenizer.json", optional=True).get("decoder")):
+    if "ByteLevel" not in str(
+        read_json(directory / "tokenizer.json", optional=True).get("decoder")
+    ):
         return None
     with file_errors(directory, REMEDY):
-        files = {name: (directory / name).read_bytes() for name in FILES if (directory / name).exists()}
+        files = {
+            name: (directory / name).read_bytes() for name in FILES if (directory / name).exists()
+        }
         if chat_template == "none":
             files.pop("chat_template.jinja", None)
             said = read_json(directory / "tokenizer_config.json", optional=True)
@@ -121,7 +181,9 @@ def directory_tokenizer(
         return LibraryTokenizer(files, vocab_size)
 
 
-def gguf_tokenizer(path: Path, fields: dict, vocab_size: int, chat_template: str = "own") -> LibraryTokenizer | None:
+def gguf_tokenizer(
+    path: Path, fields: dict, vocab_size: int, chat_template: str = "own"
+) -> LibraryTokenizer | None:
     """The tokenizer in a GGUF file's metadata; None if it has none of byte-level BPE. Otherwise as above."""
     if fields.get("tokenizer.ggml.model") != "gpt2":
         return None
@@ -134,11 +196,26 @@ def gguf_tokenizer(path: Path, fields: dict, vocab_size: int, chat_template: str
         vocab = {name: i for i, name in enumerate(tokens) if kinds[name] in (1, 3, 4)}
         added = {name: kinds[name] == 3 for name in vocab if kinds[name] != 1}
         merges = [tuple(merge.split(" ")) for merge in said["merges"]]
-        ids = {"bos_token": "bos_token_id", "eos_token": "eos_token_id", "pad_token": "padding_token_id"}
+        ids = {
+            "bos_token": "bos_token_id",
+            "eos_token": "eos_token_id",
+            "pad_token": "padding_token_id",
+        }
         settings = {name: tokens[said[key]] for name, key in ids.items() if key in said}
-        settings["chat_template"] = said.get("tokenizer.chat_template") if chat_template == "own" else None
+        settings["chat_template"] = (
+            said.get("tokenizer.chat_template") if chat_template == "own" else None
+        )
         begin = settings["bos_token"] if said.get("add_bos_token", pre == "llama-bpe") else None
-        files = new_files(vocab, merges, GGUF_PATTERNS[pre], added, settings, pre == "llama-bpe", pre == "qwen2", begin)
+        files = new_files(
+            vocab,
+            merges,
+            GGUF_PATTERNS[pre],
+            added,
+            settings,
+            pre == "llama-bpe",
+            pre == "qwen2",
+            begin,
+        )
         return LibraryTokenizer(files, vocab_size)
 
 
@@ -157,23 +234,40 @@ def own_files(tokenizer: Tokenizer) -> dict[str, bytes]:
     cuts = [(letters[:i], letters[i:]) for letters in spelled for i in range(1, len(letters))]
     merges = [pair for pair in cuts if vocab.keys() >= {*pair}]
     end, pad = tokenizer.special
-    return new_files(vocab, merges, [PATTERN], {end: True, pad: True}, {"eos_token": end, "pad_token": pad})
+    return new_files(
+        vocab, merges, [PATTERN], {end: True, pad: True}, {"eos_token": end, "pad_token": pad}
+    )
 
 
-def new_files(vocab, merges, patterns, added, settings: dict, whole=True, nfc=False, begin=None) -> dict[str, bytes]:
+def new_files(
+    vocab, merges, patterns, added, settings: dict, whole=True, nfc=False, begin=None
+) -> dict[str, bytes]:
     """tokenizer.json and tokenizer_config.json. `added`: the tokens that no merge makes, and whether special."""
     t = package("tokenizers")
     made = t.Tokenizer(t.models.BPE(vocab, merges, ignore_merges=whole))
     cuts = [t.pre_tokenizers.Split(t.Regex(pattern), "isolated") for pattern in patterns]
     letters = t.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    made.pre_tokenizer, made.decoder = t.pre_tokenizers.Sequence([*cuts, letters]), t.decoders.ByteLevel()
-    made.add_tokens([t.AddedToken(name, special=special, normalized=False) for name, special in added.items()])
+    made.pre_tokenizer, made.decoder = (
+        t.pre_tokenizers.Sequence([*cuts, letters]),
+        t.decoders.ByteLevel(),
+    )
+    made.add_tokens(
+        [t.AddedToken(name, special=special, normalized=False) for name, special in added.items()]
+    )
     if nfc:
         made.normalizer = t.normalizers.NFC()
     if begin:
-        made.post_processor = t.processors.TemplateProcessing([begin, "$A"], special_tokens=[(begin, vocab[begin])])
-    settings |= {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
-    return {"tokenizer.json": made.to_str(True).encode(), "tokenizer_config.json": json.dumps(settings).encode()}
+        made.post_processor = t.processors.TemplateProcessing(
+            [begin, "$A"], special_tokens=[(begin, vocab[begin])]
+        )
+    settings |= {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "clean_up_tokenization_spaces": False,
+    }
+    return {
+        "tokenizer.json": made.to_str(True).encode(),
+        "tokenizer_config.json": json.dumps(settings).encode(),
+    }
 
 
 def package(name: str):
@@ -186,15 +280,31 @@ def package(name: str):
 @contextlib.contextmanager
 def file_errors(path: Path, remedy: str, *more_errors: type[Exception]):
     """Within, whatever is wrong with the content of a file becomes a UserError: one line, with the remedy."""
-    errors = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError, jinja2.TemplateError)
+    errors = (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        ArithmeticError,
+        OSError,
+        jinja2.TemplateError,
+    )
     try:
         yield
     except (*errors, RecursionError, *more_errors) as error:
-        reason = f"it lacks {error}" if isinstance(error, KeyError) else getattr(error, "strerror", None) or error
+        reason = (
+            f"it lacks {error}"
+            if isinstance(error, KeyError)
+            else getattr(error, "strerror", None) or error
+        )
         raise UserError(f"{path} can't be used: {reason}; {remedy}") from None
 
 
 def read_json(path: Path, optional: bool = False) -> dict:
     """The object in a JSON file; {} if the file is `optional` and isn't there. Raises UserError if it can't be read."""
     with file_errors(path, "give a whole Hugging Face directory"):
-        return {} if optional and not path.exists() else dict(json.loads(path.read_text(encoding="utf-8")))
+        return (
+            {}
+            if optional and not path.exists()
+            else dict(json.loads(path.read_text(encoding="utf-8")))
+        )

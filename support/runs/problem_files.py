@@ -8,13 +8,15 @@ from pathlib import Path
 
 from data.problems import WORLDS, Problem, first_problems, split_of
 from reward import extract, verify
-from support.latex import is_sentence
-from support.options import UserError
+from support.runs.options import UserError
+from support.verifier.latex import is_sentence
 
 ARRAY = "it is a JSON array; write an object a line instead: jq -c '.[]' FILE > FILE.jsonl"
 
 
-def load_problems(config, tokenizer, context: int, n: int, split: str = "test") -> tuple[list | None, list, str]:
+def load_problems(
+    config, tokenizer, context: int, n: int, split: str = "test"
+) -> tuple[list | None, list, str]:
     """(problems to train on, n problems to measure on, a line about both); context is the smaller model's.
 
     A generated world is endless: None to train on, `split` to measure on. Without --test-data a tenth of --data is held
@@ -22,13 +24,19 @@ def load_problems(config, tokenizer, context: int, n: int, split: str = "test") 
     """
     room = context - config.max_new_tokens
     overhead = len(tokenizer.prompt("", config.prompt_template))
-    longest = config.max_prompt_tokens or (1 if config.data else WORLDS[config.world].max_prompt_tokens + overhead - 1)
+    longest = config.max_prompt_tokens or (
+        1 if config.data else WORLDS[config.world].max_prompt_tokens + overhead - 1
+    )
     if longest > room:
         needed = f"--max-new-tokens {config.max_new_tokens} and a prompt of up to {longest} tokens"
         remedy = f"give at most --max-new-tokens {context - longest}"
         raise UserError(f"{needed} exceed the context of {context}; {remedy}")
     if config.data is None:
-        return None, first_problems(split, n, "evaluation", config.world), "problems: generated, new ones at every step"
+        return (
+            None,
+            first_problems(split, n, "evaluation", config.world),
+            "problems: generated, new ones at every step",
+        )
     limit = config.max_prompt_tokens or room
     train, left_out = read_problems(config.data, tokenizer, config.prompt_template, limit)
     if config.test_data:
@@ -38,17 +46,27 @@ def load_problems(config, tokenizer, context: int, n: int, split: str = "test") 
         test = [problem for problem in train if split_of(problem.question) == "test"]
         train = [problem for problem in train if split_of(problem.question) != "test"]
     if not train or not test:
-        raise UserError(f"{config.data} has too few problems to hold a tenth out; give more, or --test-data")
-    test = random.Random("evaluation").sample(test, len(test))  # a file is often sorted; the same for every run
+        raise UserError(
+            f"{config.data} has too few problems to hold a tenth out; give more, or --test-data"
+        )
+    test = random.Random("evaluation").sample(
+        test, len(test)
+    )  # a file is often sorted; the same for every run
     note = f"problems: {len(train)} to train on, {min(n, len(test))} of {len(test)} to measure on"
     note += f"; {left_out} left out, whose prompts have more than {limit} tokens"
-    return train, test[:n], note + ("" if n >= len(test) else "; drawn at random, the same ones for every run")
+    return (
+        train,
+        test[:n],
+        note + ("" if n >= len(test) else "; drawn at random, the same ones for every run"),
+    )
 
 
 def read_json_lines(path: str | Path, read: Callable) -> list:
     """read(value) of each line that isn't blank. UserError names the file, and a line that is no JSON or a ValueError."""
     try:
-        lines = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")  # a byte-order mark
+        lines = (
+            Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
+        )  # a byte-order mark
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror}); check the path") from None
     found = []
@@ -68,7 +86,9 @@ def read_json_lines(path: str | Path, read: Callable) -> list:
     return found
 
 
-def read_problems(path: str | Path, tokenizer, template: str, max_prompt_tokens: int) -> tuple[list[Problem], int]:
+def read_problems(
+    path: str | Path, tokenizer, template: str, max_prompt_tokens: int
+) -> tuple[list[Problem], int]:
     """The problems of a JSON Lines file, and the number left out because their prompts are longer than that."""
 
     def read(row) -> tuple[Problem, int]:
@@ -78,7 +98,9 @@ def read_problems(path: str | Path, tokenizer, template: str, max_prompt_tokens:
     found = read_json_lines(path, read)
     short = [problem for problem, length in found if length <= max_prompt_tokens]
     if not short:
-        raise UserError(f"{path} has no problem whose prompt has at most {max_prompt_tokens} tokens; give one that has")
+        raise UserError(
+            f"{path} has no problem whose prompt has at most {max_prompt_tokens} tokens; give one that has"
+        )
     return short, len(found) - len(short)
 
 

@@ -15,12 +15,21 @@ import torch
 from tqdm import tqdm
 
 from data.tokenizer import Tokenizer
-from model import GPT, GPTConfig, autocast, store_matrices
+from model import GPT, GPTConfig, autocast
 from rollout import Rollout, generate, make_handoff, prefill, reading
-from support.figure import load_matplotlib, save
+from support.models.weights import store_matrices
+from support.reports.figure import load_matplotlib, save
 from tandem import Handoff
 
-SIZES = {"vocab_size": 512, "d_model": 128, "n_layers": 4, "n_heads": 4, "n_kv_heads": 4, "head_dim": 32, "d_ff": 352}
+SIZES = {
+    "vocab_size": 512,
+    "d_model": 128,
+    "n_layers": 4,
+    "n_heads": 4,
+    "n_kv_heads": 4,
+    "head_dim": 32,
+    "d_ff": 352,
+}
 
 
 SMOLLM2 = GPTConfig(49152, 30, 9, 3, 64, 576, 1536, max_seq_len=1024)
@@ -39,7 +48,9 @@ def medians(tasks: dict[str, Callable], repeats: int, device: torch.device) -> d
     return {name: statistics.median(values[1:]) for name, values in seconds.items()}
 
 
-def work(senior: GPT, junior: GPT, prompts: list, T: int, handoff: Callable, config) -> tuple[Callable, Callable]:
+def work(
+    senior: GPT, junior: GPT, prompts: list, T: int, handoff: Callable, config
+) -> tuple[Callable, Callable]:
     """What is measured: write(schedule) gives a Rollout of exactly T tokens a prompt, learn(rollout) takes a step."""
     from train import update
 
@@ -47,10 +58,14 @@ def work(senior: GPT, junior: GPT, prompts: list, T: int, handoff: Callable, con
 
     def write(schedule: str, prompts=prompts, new_tokens=T) -> Rollout:
         partner = None if schedule == "solo" else junior
-        settings = dict(end=-1, pad=0, max_new_tokens=new_tokens, temperature=1.0)  # no token ends it
+        settings = dict(
+            end=-1, pad=0, max_new_tokens=new_tokens, temperature=1.0
+        )  # no token ends it
         generator = torch.Generator().manual_seed(0)
         with autocast(config.precision, senior.device):
-            return generate(senior, partner, prompts, handoff(schedule), **settings, generator=generator)
+            return generate(
+                senior, partner, prompts, handoff(schedule), **settings, generator=generator
+            )
 
     def learn(rollout: Rollout) -> None:
         A = torch.ones(len(prompts), device=senior.device)  # (N,); no row is left out
@@ -69,7 +84,9 @@ def benchmark(tokenizer: Tokenizer, device: torch.device, small: bool = False) -
     shape = GPTConfig(**SIZES, max_seq_len=40 + max(lengths))
     senior, junior = GPT(shape).to(device), GPT(shape).to(device).requires_grad_(False)
     ids = torch.randint(0, 256, (groups, 40)).tolist()
-    prompts = [row[: 24 + 16 * i // (groups - 1)] for i, row in enumerate(ids) for _ in range(G)]  # 24 to 40 tokens
+    prompts = [
+        row[: 24 + 16 * i // (groups - 1)] for i, row in enumerate(ids) for _ in range(G)
+    ]  # 24 to 40 tokens
     N, prompt_tokens = len(prompts), sum(map(len, prompts))
 
     handoff = lambda schedule: make_handoff(schedule, tokenizer, senior)
@@ -99,9 +116,14 @@ def benchmark(tokenizer: Tokenizer, device: torch.device, small: bool = False) -
     curves = {f"{n} new tokens": lambda n=n: write("solo", prompts[: N // 4], n) for n in lengths}
     curves |= {f"{n} rows": lambda n=n: write("solo", (prompts * n)[:n]) for n in batches}
     s = medians(tasks, repeats, device) | medians(curves, 1, device)
-    rate, bandwidth = 2 * size**3 / s["matmul"], 2 * source.nbytes / s["copy"]  # FLOP/s; bytes/s, read and written
+    rate, bandwidth = (
+        2 * size**3 / s["matmul"],
+        2 * source.nbytes / s["copy"],
+    )  # FLOP/s; bytes/s, read and written
     parameters = sum(p.numel() for p in senior.parameters())  # the tied embedding once
-    cached = (prompt_tokens + N * T / 2) * 2 * shape.n_layers * shape.n_kv_heads * shape.head_dim  # of a step, averaged
+    cached = (
+        (prompt_tokens + N * T / 2) * 2 * shape.n_layers * shape.n_kv_heads * shape.head_dim
+    )  # of a step, averaged
     floor = 2 * parameters * N / rate + 4 * (parameters + cached) / bandwidth  # of a decode step
     return {
         "matmul_gflops": rate / 1e9,
@@ -136,8 +158,14 @@ def on_gpu(device: torch.device, shape: GPTConfig, repeats: int, T: int = 64) ->
     prompts = [[1 + i] * 32 for i in range(16) for _ in range(8)]
     boundary = torch.arange(shape.vocab_size) % 3 == 0
     config = Config(precision="bfloat16", micro_batch_tokens=2**14)
-    write, learn = work(senior, junior, prompts, T, lambda schedule: Handoff(schedule, boundary=boundary), config)
-    tasks = {"solo": lambda: write("solo"), "tandem": lambda: write("word"), "step": lambda: learn(write("word"))}
+    write, learn = work(
+        senior, junior, prompts, T, lambda schedule: Handoff(schedule, boundary=boundary), config
+    )
+    tasks = {
+        "solo": lambda: write("solo"),
+        "tandem": lambda: write("word"),
+        "step": lambda: learn(write("word")),
+    }
     s = medians(tasks, repeats, device)
     with warnings.catch_warnings(record=True) as waits:
         warnings.simplefilter("always")
@@ -157,8 +185,14 @@ def draw(measured: dict[str, float], path: str | Path) -> None:
     """How a decode step's cost grows with the rows and the length: tokens a second."""
     figure = load_matplotlib().figure(figsize=(9, 4), layout="constrained")
     for place, what in enumerate(("rows", "length"), 1):
-        found = {int(name.split("_")[-1]): x for name, x in measured.items() if f"_per_second_{what}_" in name}
-        axis = figure.add_subplot(1, 2, place, xlabel=what, ylabel="new tokens a second", xscale="log")
+        found = {
+            int(name.split("_")[-1]): x
+            for name, x in measured.items()
+            if f"_per_second_{what}_" in name
+        }
+        axis = figure.add_subplot(
+            1, 2, place, xlabel=what, ylabel="new tokens a second", xscale="log"
+        )
         axis.plot(list(found), list(found.values()), marker="o")
         axis.set_xticks(list(found), list(map(str, found)))
         axis.set_ylim(0)
@@ -168,5 +202,10 @@ def draw(measured: dict[str, float], path: str | Path) -> None:
 def table(measured: dict[str, float]) -> str:
     """The measurements in Markdown, a line each."""
     width = max(map(len, measured))
-    rows = [f"| {name.replace('_', ' '):{width}} | {value:>10,.3f} |" for name, value in measured.items()]
-    return "\n".join([f"| {'':{width}} | {'median':>10} |", f"| {'-' * width} | {'-' * 9}: |", *rows])
+    rows = [
+        f"| {name.replace('_', ' '):{width}} | {value:>10,.3f} |"
+        for name, value in measured.items()
+    ]
+    return "\n".join(
+        [f"| {'':{width}} | {'median':>10} |", f"| {'-' * width} | {'-' * 9}: |", *rows]
+    )

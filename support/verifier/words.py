@@ -1,9 +1,9 @@
-"""The words that support/latex.py knows in an answer: numbers, units, currencies, and those that change a number."""
+"""The words that support/verifier/latex.py knows in an answer: numbers, units, currencies, and those that change a number."""
 
 import re
 from fractions import Fraction
 
-from support.values import INFINITY, REALS
+from support.verifier.values import INFINITY, REALS
 
 
 def table(rows: str) -> dict[str, str]:
@@ -20,9 +20,23 @@ ONES = "zero one two three four five six seven eight nine ten eleven twelve thir
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 NUMBERS = {word: Fraction(n) for n, word in enumerate([*ONES.split(), "eighteen", "nineteen"])}
 NUMBERS |= {word: Fraction(10 * n) for n, word in enumerate(TENS.split(), 2)}
-PARTS = dict(half=2, halve=2, third=3, quarter=4, fourth=4, fifth=5, sixth=6, seventh=7, eighth=8, ninth=9, tenth=10)
+PARTS = dict(
+    half=2,
+    halve=2,
+    third=3,
+    quarter=4,
+    fourth=4,
+    fifth=5,
+    sixth=6,
+    seventh=7,
+    eighth=8,
+    ninth=9,
+    tenth=10,
+)
 GROUPS = dict(dozen=12, hundred=100, thousand=1000, million=10**6, billion=10**9, trillion=10**12)
-SCALES = {word: Fraction(1, n) for word, n in (PARTS | dict(hundredth=100, thousandth=1000)).items()}
+SCALES = {
+    word: Fraction(1, n) for word, n in (PARTS | dict(hundredth=100, thousandth=1000)).items()
+}
 SCALES |= {word: Fraction(n) for word, n in GROUPS.items()} | {"pi": ("symbol", "pi")}
 POWERS = {"squared": Fraction(2), "cubed": Fraction(3)}
 
@@ -42,11 +56,15 @@ STOPS = QUALIFIERS | {"if", "when", "otherwise", "else", "and", "or"}
 FILLERS = words(
     "all any every each some real number value of is are i be a an the arbitrary constant fixed integration"
 )
-RESTRICTIONS = words("positive negative nonnegative nonzero integer natural whole rational complex even odd prime")
+RESTRICTIONS = words(
+    "positive negative nonnegative nonzero integer natural whole rational complex even odd prime"
+)
 
 # ---- Sets in words --------------------------------------------------------------------------------------------------
 SYNONYMS = {"dne": "does not exist", "else": "otherwise"}
-NOTHING = re.compile("(there (is|are) )?no (real )?(solutions?|roots?)( exists?)?|(the )?empty set|none")
+NOTHING = re.compile(
+    "(there (is|are) )?no (real )?(solutions?|roots?)( exists?)?|(the )?empty set|none"
+)
 REAL_NUMBERS = re.compile(
     "(the )?(set of )?(all |any |every )?(?P<sign>positive |negative |non-?negative |non-?zero )?"
     "(reals|real (numbers?|values?)|real numbers numbers)(?P<but> (except|but|excluding|other than)( for)?)?"
@@ -56,7 +74,10 @@ SIGNED = {
     "positive": ("pair", Fraction(0), INFINITY, "()"),
     "negative": ("pair", REALS[1], Fraction(0), "()"),
 }
-SIGNED |= {"nonnegative": ("pair", Fraction(0), INFINITY, "[)"), "nonzero": ("without", REALS, ("set", Fraction(0)))}
+SIGNED |= {
+    "nonnegative": ("pair", Fraction(0), INFINITY, "[)"),
+    "nonzero": ("without", REALS, ("set", Fraction(0))),
+}
 
 # ---- Units and currencies -------------------------------------------------------------------------------------------
 CURRENCIES = table("""$ ¤ dollar dollars USD textdollar mathdollar; € euro EUR texteuro; £ GBP textsterling; ¥ yen JPY;
@@ -69,14 +90,18 @@ UNITS |= CURRENCIES
 BASES = """m meter metre; g gram gramme; s second sec; N newton; J joule; W watt; V volt; A ampere amp; Hz hertz; T
     tesla; Pa pascal; K kelvin; mol mole; C coulomb; F farad; L l liter litre; eV electronvolt; cal calorie; ohm; B
     byte; bit; Wh"""
-PREFIXES = "k kilo; M mega; G giga; T tera; h hecto; d deci; c centi; m milli; u micro; n nano; p pico"
+PREFIXES = (
+    "k kilo; M mega; G giga; T tera; h hecto; d deci; c centi; m milli; u micro; n nano; p pico"
+)
 for unit, symbol in table(BASES).items():  # kN kilonewton
     UNITS.setdefault(unit, symbol)
     for prefix, letter in table(PREFIXES).items():
         if unit == symbol or (len(prefix) > 1) == (len(unit) > 2):
             UNITS.setdefault(prefix + unit, letter + symbol)
 SHORT_UNITS = words("mm cm km ft kg mg lb lbs oz ml deg min sec hr hrs yrs day sq per pct mph")
-SHORT_WORDS = words("USD EUR GBP CAD AUD CHF INR JPY CNY Rs one two six ten for all any is of the but not no")
+SHORT_WORDS = words(
+    "USD EUR GBP CAD AUD CHF INR JPY CNY Rs one two six ten for all any is of the but not no"
+)
 
 
 def unit_of(word: str) -> str:

@@ -5,9 +5,18 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from support.figure import draw_comparison
-from support.options import UserError, command, option, parse
-from support.results import FEWEST, MEASURES, Run, group_runs, interval, is_plain_rl, look_up, read_runs
+from support.reports.figure import draw_comparison
+from support.reports.results import (
+    FEWEST,
+    MEASURES,
+    Run,
+    group_runs,
+    interval,
+    is_plain_rl,
+    look_up,
+    read_runs,
+)
+from support.runs.options import UserError, command, option, parse
 
 
 @dataclass
@@ -43,7 +52,9 @@ class Options:
         for name, value in given.items():
             most = 1 if name == "top_p" else 10**9
             if not least[name] <= value <= most:
-                raise ValueError(f"{option(name)} is {value}; it must be at least {least[name]} and at most {most}")
+                raise ValueError(
+                    f"{option(name)} is {value}; it must be at least {least[name]} and at most {most}"
+                )
         self.measure_again = bool(given or self.validation or self.handoff_curve)
         self.sampling = {name: value for name, value in given.items() if name != "problems"}
 
@@ -58,10 +69,16 @@ def main(argv: list[str]) -> None:
     if options.json:
         print("[\n" + ",\n".join(json.dumps(asdict(run)) for run in runs) + "\n]")
     else:
-        tables = [results_table(groups), difference_table(groups, options.control), curve_table(groups)]
+        tables = [
+            results_table(groups),
+            difference_table(groups, options.control),
+            curve_table(groups),
+        ]
         print("\n\n".join(filter(None, tables)))
     first = Path(options.runs[0]).resolve()
-    path = options.figure or (first.with_suffix(".svg") if first.is_file() else first.with_name("comparison.svg"))
+    path = options.figure or (
+        first.with_suffix(".svg") if first.is_file() else first.with_name("comparison.svg")
+    )
     try:
         draw_comparison(groups, path)
         print(f"figure: {path}", file=sys.stderr)
@@ -75,7 +92,9 @@ def main(argv: list[str]) -> None:
 
 def table(columns: dict[str, list[dict]], head: str = "", measures=MEASURES) -> str:
     """Measurements side by side: a column for each list of them, a row a measure."""
-    return markdown(head, {name: cells(measured, measures) for name, measured in columns.items()}, measures)
+    return markdown(
+        head, {name: cells(measured, measures) for name, measured in columns.items()}, measures
+    )
 
 
 def cells(measurements: list[dict], measures=MEASURES) -> list[str]:
@@ -94,7 +113,9 @@ def cells(measurements: list[dict], measures=MEASURES) -> list[str]:
 
 def markdown(head: str, columns: dict[str, list[str]], measures) -> str:
     """A table in Markdown, padded so that it reads well as it is. More than 6 columns become rows."""
-    rows = [[head, *(label for label, *_ in measures)]] + [[name, *column] for name, column in columns.items()]
+    rows = [[head, *(label for label, *_ in measures)]] + [
+        [name, *column] for name, column in columns.items()
+    ]
     if len(columns) <= 6:
         rows = list(zip(*rows, strict=True))
     widths = [max(8, *map(len, column)) for column in zip(*rows, strict=True)]
@@ -110,7 +131,9 @@ def results_table(groups: dict[str, list[Run]]) -> str:
         if cells([first.before]) not in map(cells, columns.values()):
             columns[f"before {name}" if columns else "before"] = [first.before]
         columns[f"{name} (n={len(others) + 1})"] = [run.after for run in (first, *others)]
-        sizes[f"{first.problems} {first.config['eval_split']} problems × {first.samples} responses"] = None
+        sizes[
+            f"{first.problems} {first.config['eval_split']} problems × {first.samples} responses"
+        ] = None
     how = "three seeds or more: mean [95% confidence interval by Student's t, on these problems]; two: both values"
     return f"{table(columns)}\n\n{' or '.join(sizes)}; {how}"
 
@@ -122,7 +145,11 @@ def difference_table(groups: dict[str, list[Run]], control: str | None) -> str:
     by_seed = {run.seed: run for run in theirs}
     for name, runs in groups.items():
         pairs = [(run, by_seed[run.seed]) for run in runs if run.seed in by_seed]
-        if name == control or len(pairs) < FEWEST or cells([runs[0].before]) != cells([theirs[0].before]):
+        if (
+            name == control
+            or len(pairs) < FEWEST
+            or cells([runs[0].before]) != cells([theirs[0].before])
+        ):
             continue
         column, ratios = columns.setdefault(f"{name} (n={len(pairs)})", []), []
         for _, path, _ in MEASURES:
@@ -131,20 +158,35 @@ def difference_table(groups: dict[str, list[Run]], control: str | None) -> str:
                 column.append("-")
                 continue
             mean, low, high = interval([a - b for a, b in both])
-            column.append(f"{mean:+.3f} [{low:+.3f}, {high:+.3f}] {'*' if low > 0 or high < 0 else ' '}")
+            column.append(
+                f"{mean:+.3f} [{low:+.3f}, {high:+.3f}] {'*' if low > 0 or high < 0 else ' '}"
+            )
             if path in ("drift/kl", "legibility/cross_entropy"):
                 ours, other = map(sum, zip(*both, strict=True))
                 ratios.append(f"{other / ours:.3g} ×  " if ours else "-")
         column += ratios
-    rows = [*MEASURES, *((f"{name} of {control} ÷ {name} of this",) for name in ("KL", "cross-entropy"))]
+    rows = [
+        *MEASURES,
+        *((f"{name} of {control} ÷ {name} of this",) for name in ("KL", "cross-entropy")),
+    ]
     how = "mean difference [the same interval]; * it excludes 0 (row by row, not corrected for their number)"
-    return f"{markdown(f'minus {control}, paired by seed', columns, rows)}\n\n{how}" if columns else ""
+    return (
+        f"{markdown(f'minus {control}, paired by seed', columns, rows)}\n\n{how}" if columns else ""
+    )
 
 
 def curve_table(groups: dict[str, list[Run]]) -> str:
     """The handoff curves; empty where none was measured."""
     tenths = [(str(tenth / 10), f"handoff_curve/{tenth / 10}", 1.0) for tenth in range(11)]
     columns = {"before": [next(iter(groups.values()))[0].before]}
-    columns |= {f"{name} (n={len(runs)})": [vars(run) for run in runs] for name, runs in groups.items()}
-    measured = {name: some for name, some in columns.items() if all(m.get("handoff_curve") for m in some)}
-    return table(measured, "the senior's share before the junior takes over", tenths) if measured else ""
+    columns |= {
+        f"{name} (n={len(runs)})": [vars(run) for run in runs] for name, runs in groups.items()
+    }
+    measured = {
+        name: some for name, some in columns.items() if all(m.get("handoff_curve") for m in some)
+    }
+    return (
+        table(measured, "the senior's share before the junior takes over", tenths)
+        if measured
+        else ""
+    )

@@ -1,9 +1,7 @@
 """What train.py's options may be, which go together, and where a world's models lie."""
 
-from pathlib import Path
-
-from support import ranks
-from support.options import option
+from support.runs import ranks
+from support.runs.options import option
 
 # The least value of each number. The tiny ones must be above 0, or nothing would be trained.
 AT_LEAST = {
@@ -23,30 +21,37 @@ def check_config(config) -> None:
         for name in names.split():
             value = getattr(config, name)
             if value is not None and not least <= value < 2**63:
-                raise ValueError(f"{option(name)} is {value}; it must be a number from {least} to 2^63")
+                raise ValueError(
+                    f"{option(name)} is {value}; it must be a number from {least} to 2^63"
+                )
     if config.p_senior > 1:
         raise ValueError(f"--p-senior is {config.p_senior}; a probability is at most 1")
     if config.clip is not None and not 0 < config.clip < 1:
         raise ValueError(f"--clip is {config.clip}; it must be between 0 and 1")
     if config.prompts_per_step % (config.mini_batches * ranks.size()):
-        raise ValueError("--prompts-per-step must be a multiple of --mini-batches (times the processes of torchrun)")
+        raise ValueError(
+            "--prompts-per-step must be a multiple of --mini-batches (times the processes of torchrun)"
+        )
     if config.group_size == 1 and (config.baseline in ("group", "rloo") or config.normalize_std):
-        raise ValueError("--group-size 1 leaves nothing to compare with: use --baseline ema or none, without std")
+        raise ValueError(
+            "--group-size 1 leaves nothing to compare with: use --baseline ema or none, without std"
+        )
     if config.normalize_std and config.baseline in ("ema", "none"):
         raise ValueError(
             f"--normalize-std divides by a group's spread, and --baseline {config.baseline} leaves something to divide "
             "where that is 0: use --normalize-std false, or --baseline group"
         )
     if config.schedule == "chunk" and config.chunk >= config.max_new_tokens:
-        raise ValueError(f"--chunk {config.chunk} never hands over within --max-new-tokens {config.max_new_tokens}")
+        raise ValueError(
+            f"--chunk {config.chunk} never hands over within --max-new-tokens {config.max_new_tokens}"
+        )
     if "{question}" not in config.prompt_template:
-        raise ValueError("--prompt-template has no {question} in it, where the question is put; write it there")
+        raise ValueError(
+            "--prompt-template has no {question} in it, where the question is put; write it there"
+        )
     if config.data is not None and config.world != "jargon":
-        raise ValueError(f"--world {config.world} generates problems, --data has its own; leave one of them out")
+        raise ValueError(
+            f"--world {config.world} generates problems, --data has its own; leave one of them out"
+        )
     if config.data is None and (config.test_data or config.max_prompt_tokens):
         raise ValueError("--test-data and --max-prompt-tokens belong to --data; give it")
-
-
-def base_directory(world: str) -> Path:
-    """Where a run in this world finds its senior and junior if none are given."""
-    return Path(__file__).parent.parent / "data" if world == "jargon" else Path("runs") / f"base-{world}"

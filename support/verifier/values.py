@@ -1,4 +1,4 @@
-"""The values that an answer can have, and exact arithmetic: support/latex.py reads values, reward.py compares them.
+"""The values that an answer can have, and exact arithmetic: support/verifier/latex.py reads values, reward.py compares them.
 
 A value is a Fraction, or a tuple that begins with its kind:
 
@@ -21,7 +21,9 @@ MAX_BITS = 14_000  # of a numerator or denominator: about 4,200 digits, below Py
 EXPRESSIONS = {"symbol", "+", "*", "^", "call"}
 SCALARS = {"rational", "expression"}
 SETS = {"set", "pair", "union", "and", "without", "comma"}
-FUNCTIONS = set("sin cos tan cot sec csc asin acos atan sinh cosh tanh log abs floor ceil factorial binomial".split())
+FUNCTIONS = set(
+    "sin cos tan cot sec csc asin acos atan sinh cosh tanh log abs floor ceil factorial binomial".split()
+)
 ACCENTS = {"bar", "hat", "tilde", "vec", "dot", "ddot"}
 INFINITY = ("symbol", "∞")
 MINUS_ONE = Fraction(-1)
@@ -56,7 +58,9 @@ def combine(operator: str, *values):
     constant, rest = identity, []
     for value in values:
         require(isinstance(value, Fraction) or value[0] in EXPRESSIONS)  # no set plus a number
-        for part in value[1:] if not isinstance(value, Fraction) and value[0] == operator else [value]:
+        for part in (
+            value[1:] if not isinstance(value, Fraction) and value[0] == operator else [value]
+        ):
             if not isinstance(part, Fraction):
                 rest.append(part)
                 continue
@@ -74,7 +78,9 @@ def combine(operator: str, *values):
             base, exponent = part[1:] if part[0] == "^" else (part, Fraction(1))
             powers.setdefault(base, []).append(exponent)
         if len(powers) < len(rest):  # x^2 x^3 is x^5
-            return multiply(constant, *(power(base, add(*exponents)) for base, exponents in powers.items()))
+            return multiply(
+                constant, *(power(base, add(*exponents)) for base, exponents in powers.items())
+            )
     rest.sort(key=repr)
     if constant != identity:
         rest = [constant, *rest]
@@ -86,9 +92,16 @@ def power(base, exponent):
     whole = isinstance(exponent, Fraction) and exponent.denominator == 1
     if isinstance(base, Fraction):
         require(base or (isinstance(exponent, Fraction) and exponent > 0))
-        if whole and (abs(base.numerator) == base.denominator or bits(base) * abs(exponent.numerator) <= MAX_BITS):
+        if whole and (
+            abs(base.numerator) == base.denominator
+            or bits(base) * abs(exponent.numerator) <= MAX_BITS
+        ):
             return base**exponent.numerator
-    require(kind_of(base) in SCALARS and kind_of(exponent) in SCALARS and INFINITY not in (base, exponent))
+    require(
+        kind_of(base) in SCALARS
+        and kind_of(exponent) in SCALARS
+        and INFINITY not in (base, exponent)
+    )
     if base == ("symbol", "i") and whole:
         exponent %= 4
     if whole and exponent in (0, 1):
@@ -97,11 +110,20 @@ def power(base, exponent):
         return power(base[1], multiply(base[2], exponent))
     if whole and isinstance(base, tuple) and base[0] == "*":  # (2x)^3 is 2^3 x^3
         return multiply(*(power(factor, exponent) for factor in base[1:]))
-    if whole and isinstance(base, tuple) and base[0] == "+" and (exponent % 2 == 0 or abs(exponent) > 100):
+    if (
+        whole
+        and isinstance(base, tuple)
+        and base[0] == "+"
+        and (exponent % 2 == 0 or abs(exponent) > 100)
+    ):
         opposite = add(*(negative(term) for term in base[1:]))  # (1-x)^2 is (x-1)^2
         minus = [sum("Fraction(-" in repr(term) for term in terms) for terms in (base, opposite)]
         if (minus[1], repr(opposite)) < (minus[0], repr(base)):
-            return power(opposite, exponent) if exponent % 2 == 0 else negative(power(opposite, exponent))
+            return (
+                power(opposite, exponent)
+                if exponent % 2 == 0
+                else negative(power(opposite, exponent))
+            )
     return ("^", base, exponent)
 
 
@@ -115,7 +137,11 @@ def negative(value):
 
 def real_power(base, exponent):
     """A power, real where it can be: an odd root of a negative number is negative, as everybody means it."""
-    odd = isinstance(exponent, Fraction) and exponent.denominator % 2 == 1 and exponent.denominator > 1
+    odd = (
+        isinstance(exponent, Fraction)
+        and exponent.denominator % 2 == 1
+        and exponent.denominator > 1
+    )
     if odd and (position(base) or 0) < -1e-9:
         magnitude = power(negative(base), exponent)
         return negative(magnitude) if exponent.numerator % 2 else magnitude
@@ -124,7 +150,10 @@ def real_power(base, exponent):
 
 def call(function: str, *arguments):
     """A function of arguments: computed if that is exact and cheap, else itself."""
-    require(function not in FUNCTIONS | {"exp", "lg"} or all(kind_of(argument) in SCALARS for argument in arguments))
+    require(
+        function not in FUNCTIONS | {"exp", "lg"}
+        or all(kind_of(argument) in SCALARS for argument in arguments)
+    )
     first, last = arguments[0], arguments[-1]
     if function == "exp":
         return power(("symbol", "e"), first)
@@ -155,8 +184,14 @@ def position(value, salt: str = ""):
             return {"pi": math.pi, "e": math.e, "∞": math.inf, "i": None}.get(parts[0], variable)
         function = parts.pop(0) if kind == "call" else kind
         parts = [position(part, salt) for part in parts]
-        compute = {"+": math.fsum, "*": math.prod, "^": lambda pair: pair[0] ** pair[1]}.get(function)
-        number = compute(parts) if compute else getattr(math, {"abs": "fabs"}.get(function, function))(*parts)
+        compute = {"+": math.fsum, "*": math.prod, "^": lambda pair: pair[0] ** pair[1]}.get(
+            function
+        )
+        number = (
+            compute(parts)
+            if compute
+            else getattr(math, {"abs": "fabs"}.get(function, function))(*parts)
+        )
         return None if isinstance(number, complex) else number
     except (ArithmeticError, ValueError, TypeError, AttributeError, LookupError):
         return None
@@ -179,7 +214,9 @@ def substitute(value, names: dict):
 
 
 def has_symbol(value, symbol) -> bool:
-    return value == symbol or (isinstance(value, tuple) and any(has_symbol(part, symbol) for part in value[1:]))
+    return value == symbol or (
+        isinstance(value, tuple) and any(has_symbol(part, symbol) for part in value[1:])
+    )
 
 
 # ---- Sets of real numbers --------------------------------------------------------------------------------------------
@@ -190,7 +227,10 @@ def ends(value) -> list:
     if kind_of(value) in SCALARS:
         return [value]
     parts = [part for part in value[1:] if not isinstance(part, str)]
-    require(value[0] in SETS and (value[0] not in ("set", "pair") or all(kind_of(part) in SCALARS for part in parts)))
+    require(
+        value[0] in SETS
+        and (value[0] not in ("set", "pair") or all(kind_of(part) in SCALARS for part in parts))
+    )
     return [end for part in parts for end in ends(part)]
 
 
@@ -219,7 +259,9 @@ def contains(value, rank: int, ranks: dict) -> bool:
 def points(value, ranks: dict) -> list[bool]:
     """Which ends of intervals and numbers between them are in the set? x < 1, x > 5 is "or", as none is in both."""
     inside = [contains(value, rank, ranks) for rank in range(2 * len(ranks) + 1)]
-    return points(("union", *value[1:]), ranks) if value[0] == "comma" and not any(inside) else inside
+    return (
+        points(("union", *value[1:]), ranks) if value[0] == "comma" and not any(inside) else inside
+    )
 
 
 # ---- Statements ------------------------------------------------------------------------------------------------------
@@ -237,7 +279,9 @@ def is_name(value, inner: bool = False) -> bool:
     if kind == "+":
         return all(is_name(part, not isinstance(part, Fraction)) for part in parts)
     if kind in ("tuple", "pair"):  # A:B:C is the tuple A/C, B/C, 1
-        return parts[0] != 1 and all(part == 1 or isinstance(part, str) or is_name(part) for part in parts)
+        return parts[0] != 1 and all(
+            part == 1 or isinstance(part, str) or is_name(part) for part in parts
+        )
     return kind in ("word", "call") or (kind == "symbol" and parts[0] not in ("∞", "pi"))
 
 
@@ -254,19 +298,29 @@ def solve(relation) -> tuple | None:
     if set(operators) <= {"=", "∈"}:
         if all(is_name(member) or member == members[-1] for member in members[:-1]):
             value = members[-1]
-            return members[0], ("union", value) if operators[-1] == "∈" and kind_of(value) == "pair" else value
+            return members[0], ("union", value) if operators[-1] == "∈" and kind_of(
+                value
+            ) == "pair" else value
         return (members[1], members[0]) if operators == ("=",) and is_name(members[1]) else None
     if operators == ("≠",) and is_name(members[1]) and not is_name(members[0]):
         members = members[::-1]
     if operators in (("≠",), ("∉",)) and is_name(members[0]):
-        return members[0], ("without", REALS, ("set", members[1]) if operators == ("≠",) else members[1])
+        return members[0], (
+            "without",
+            REALS,
+            ("set", members[1]) if operators == ("≠",) else members[1],
+        )
     if len(members) == 2 and (solution := solution_of_absolute(*members, operators[0])):
         return solution
     if len(members) == 2 and is_name(members[0]):  # x < 3 is -∞ < x < 3
         operators, members = ("<", *operators), [REALS[1], *members]
     elif len(members) == 2:
         operators, members = (*operators, "<"), [*members, INFINITY]
-    if not set(operators) <= {"<", "≤"} or [is_name(member) for member in members] != [False, True, False]:
+    if not set(operators) <= {"<", "≤"} or [is_name(member) for member in members] != [
+        False,
+        True,
+        False,
+    ]:
         return None
     left, name, right = members
     opening = "(" if operators[0] == "<" else "["
@@ -278,13 +332,29 @@ def solution_of_absolute(left, right, operator):
     """|x| < 3 and |x - 2| ≤ 3 are intervals; 3 < |x| is the rest of the numbers."""
     inside = isinstance(left, tuple) and left[:2] == ("call", "abs")
     absolute, bound = (left, right) if inside else (right, left)
-    if not isinstance(absolute, tuple) or absolute[:2] != ("call", "abs") or operator not in ("<", "≤"):
+    if (
+        not isinstance(absolute, tuple)
+        or absolute[:2] != ("call", "abs")
+        or operator not in ("<", "≤")
+    ):
         return None
     name, shift = absolute[2], Fraction(0)
-    if kind_of(name) == "expression" and name[0] == "+" and len(name) == 3 and isinstance(name[1], Fraction):
+    if (
+        kind_of(name) == "expression"
+        and name[0] == "+"
+        and len(name) == 3
+        and isinstance(name[1], Fraction)
+    ):
         _, shift, name = name
-    if not is_name(name) or (isinstance(bound, Fraction) and bound < 0) or kind_of(bound) not in SCALARS:
+    if (
+        not is_name(name)
+        or (isinstance(bound, Fraction) and bound < 0)
+        or kind_of(bound) not in SCALARS
+    ):
         return None
     brackets = "()" if inside == (operator == "<") else "[]"
-    within = ("union", ("pair", add(negative(bound), negative(shift)), add(bound, negative(shift)), brackets))
+    within = (
+        "union",
+        ("pair", add(negative(bound), negative(shift)), add(bound, negative(shift)), brackets),
+    )
     return name, within if inside else ("without", REALS, within)

@@ -40,7 +40,7 @@ How each kind of answer is read. Anything else, and 1/0, which has no value, is 
 
 An ambiguous text has several readings: 1,22 is a list or 1.22; 5 m is 5 metres or 5·m.
 A pair in brackets of one kind, (1,2) or [1,2], may be an interval, a tuple or a list: reward.py compares it as any.
-support/answers.md has examples of all this, and of right answers that aren't found.
+support/verifier/answers.md has examples of all this, and of right answers that aren't found.
 """
 
 import re
@@ -49,9 +49,9 @@ from fractions import Fraction
 from functools import lru_cache
 from itertools import product
 
-from support import words
-from support.spelling import MIXED_NUMBER, mixed_number, normalize
-from support.values import (
+from support.verifier import words
+from support.verifier.spelling import MIXED_NUMBER, mixed_number, normalize
+from support.verifier.values import (
     ACCENTS,
     INFINITY,
     MAX_BITS,
@@ -73,9 +73,11 @@ from support.values import (
     solution_of,
     substitute,
 )
-from support.words import table
+from support.verifier.words import table
 
-WORD_COMMANDS = {word: word for word in "gcd deg dim max min det Pr arg Re Im ker".split()} | {"forall": "for"}
+WORD_COMMANDS = {word: word for word in "gcd deg dim max min det Pr arg Re Im ker".split()} | {
+    "forall": "for"
+}
 MAX_TOKENS = 2_000
 MAX_STEPS = 20_000  # tokens taken, those that are read again with another sign included
 MAX_DEPTH = 40  # brackets, functions and exponents inside one another
@@ -113,9 +115,15 @@ def read(text: str, inside: bool = False) -> tuple[str, list]:
         with suppress(Unreadable, RecursionError):
             readings.append(parse(tokens))
     if not inside and (choice := CHOICE.fullmatch(text)):
-        content = choice["content"].replace("}", "", 1) if choice["open"] and not choice["close"] else choice["content"]
+        content = (
+            choice["content"].replace("}", "", 1)
+            if choice["open"] and not choice["close"]
+            else choice["content"]
+        )
         content_key, values = read(content, inside=True)
-        readings = [("choice", choice["letter"], value) for value in values or [("word", content_key)]]
+        readings = [
+            ("choice", choice["letter"], value) for value in values or [("word", content_key)]
+        ]
         readings = [] if HEDGE.search(content) else readings
     return key, readings
 
@@ -129,7 +137,9 @@ def is_sentence(text: str) -> bool:
     return len(found) > 6 and all(kind_of(value) in ("word", "unit") for value in readings)
 
 
-read_reference = lru_cache(maxsize=512)(read)  # all responses of a group are held against one answer
+read_reference = lru_cache(maxsize=512)(
+    read
+)  # all responses of a group are held against one answer
 
 # ---- Tokenize: (kind, text, is there space before it) with kinds number, name, function, word, currency, op ----------
 SYMBOLS = table("^ **; = == :=; ≤ <= =<; ≥ >=; ≠ !=; ≈ ~=; ± +-")
@@ -230,8 +240,12 @@ def text_key(tokens) -> str:
         if kind == "name" and len(text) > 1:
             text = "\\" + text
         key += " " + text if spaced and key[-1:].isalnum() and text[:1].isalnum() else text
-    prose = all(kind == "word" for kind, _, _ in tokens) and any(len(text) > 2 for _, text, _ in tokens)
-    return key.casefold() if prose or key.casefold() in ("no", "yes") else key  # Yes is yes, but X isn't x
+    prose = all(kind == "word" for kind, _, _ in tokens) and any(
+        len(text) > 2 for _, text, _ in tokens
+    )
+    return (
+        key.casefold() if prose or key.casefold() in ("no", "yes") else key
+    )  # Yes is yes, but X isn't x
 
 
 def parse_number(text: str) -> Fraction:
@@ -264,7 +278,22 @@ RELATIONS = {"=", "<", ">", "≤", "≥", "≠", "≈", "∈", "∉", "→"}
 FLIP = {">": "<", "≥": "≤"}
 CLOSERS = {"(": {")", "]"}, "[": {")", "]"}, "{": {"}", "over", "choose"}}
 CLOSERS |= {"\\{": {"\\}", "|", ":"}, "⟨": {"⟩"}, "⌊": {"⌋"}, "⌈": {"⌉"}}
-FACTOR_STARTS = {"(", "[", "{", "⌊", "⌈", "frac", "binom", "sqrt", "∞", "…", "sum", "prod", "int", "lim"} | ACCENTS
+FACTOR_STARTS = {
+    "(",
+    "[",
+    "{",
+    "⌊",
+    "⌈",
+    "frac",
+    "binom",
+    "sqrt",
+    "∞",
+    "…",
+    "sum",
+    "prod",
+    "int",
+    "lim",
+} | ACCENTS
 TRIGONOMETRIC = {"sin", "cos", "tan", "cot", "sec", "csc"}
 SET_OPERATORS = {"∪": "union", "∩": "and", "∖": "without"}
 ENVIRONMENT = re.compile("begin ([pbB]?matrix|smallmatrix|array|[dr]?cases)")
@@ -289,7 +318,12 @@ def join_relations(items: list, separators: set, head=None) -> list:
     Equations are joined only where they are about `head`.
     """
     kinds = [kind_of(item) for item in items]
-    if kinds[:1] == ["relation"] and items[0][1] == ("≠",) and kinds[1:] and set(kinds[1:]) <= SCALARS:  # x ≠ 1, 2
+    if (
+        kinds[:1] == ["relation"]
+        and items[0][1] == ("≠",)
+        and kinds[1:]
+        and set(kinds[1:]) <= SCALARS
+    ):  # x ≠ 1, 2
         return [("relation", ("∉",), items[0][2], ("set", items[0][3], *items[1:]))]
     if len(items) < 2 or set(kinds) != {"relation"}:
         require(not separators & {"∧", "∨"})  # of statements as such
@@ -314,15 +348,25 @@ def is_condition(last, items) -> bool:
 
 
 def may_depend(value, name) -> bool:
-    return kind_of(value) not in SETS - {"pair"} and has_symbol(value, name) and solution_of(value)[0] != name
+    return (
+        kind_of(value) not in SETS - {"pair"}
+        and has_symbol(value, name)
+        and solution_of(value)[0] != name
+    )
 
 
 class Parser:
     def __init__(self, tokens):
         self.tokens = [*tokens, ("end", "", False)]
-        self.depth = self.bars = self.angles = self.nesting = 0  # open powers, |, trigonometric functions and sums
+        self.depth = self.bars = self.angles = self.nesting = (
+            0  # open powers, |, trigonometric functions and sums
+        )
         self.in_set = self.in_condition = False
-        self.choice, self.signs, self.tied = (), 0, False  # which ± of a statement are minus; how many; is there a ∓?
+        self.choice, self.signs, self.tied = (
+            (),
+            0,
+            False,
+        )  # which ± of a statement are minus; how many; is there a ∓?
         self.sign = ""  # ° or a currency that was seen in this member
         self.steps, self.text = 0, ""
         self.move(0)
@@ -365,7 +409,9 @@ class Parser:
             if self.kind == "end" or self.operator in closers or self.word in closers:
                 break
             bracket = (
-                self.operator == "(" and self.tokens[self.at + 1][1].casefold() in words.QUALIFIERS and self.take()
+                self.operator == "("
+                and self.tokens[self.at + 1][1].casefold() in words.QUALIFIERS
+                and self.take()
             )
             if groups[-1] and self.word in words.QUALIFIERS:
                 conditions = self.conditions(groups[-1])
@@ -379,7 +425,13 @@ class Parser:
             return [group[0] if len(group) == 1 else ("tuple", *group) for group in groups if group]
         if DOTS in items:
             return [("tuple", *items)]
-        if spread and len(items) > 1 and last == "," and not conditions and is_condition(items[-1], items[:-1]):
+        if (
+            spread
+            and len(items) > 1
+            and last == ","
+            and not conditions
+            and is_condition(items[-1], items[:-1])
+        ):
             conditions = [items.pop()]
         items = join_relations(items, separators)
         require(spread or len(items) < 2 or separators <= {",", ";"})  # (1 or 2)
@@ -391,7 +443,9 @@ class Parser:
         while self.kind != "end" and self.operator not in ("\\}", ")"):
             if word := self.word.removesuffix("s"):
                 self.take()
-                variable = len(word) == 1 and all(may_depend(value, ("symbol", word)) for value in values)
+                variable = len(word) == 1 and all(
+                    may_depend(value, ("symbol", word)) for value in values
+                )
                 require(variable or word in words.FILLERS | words.RESTRICTIONS | words.QUALIFIERS)
                 found += [("word", word)] if word in words.RESTRICTIONS else []
             elif not self.accept(*SEPARATORS):
@@ -402,7 +456,11 @@ class Parser:
                 require(all(may_depend(value, name) for value in values))
                 found += [statement] if relation else []
         require(
-            not found or not any(kind_of(value) in SETS and (value[0] != "pair" or value == REALS) for value in values)
+            not found
+            or not any(
+                kind_of(value) in SETS and (value[0] != "pair" or value == REALS)
+                for value in values
+            )
         )
         self.in_condition = False
         return found
@@ -489,7 +547,9 @@ class Parser:
             operator, ratio = self.take(), ratio or [value]
             ratio.append(other := self.sum())
             if operator in SET_OPERATORS:
-                other = ("set", other) if self.previous == "}" and kind_of(other) in SCALARS else other  # ℝ ∖ {0}
+                other = (
+                    ("set", other) if self.previous == "}" and kind_of(other) in SCALARS else other
+                )  # ℝ ∖ {0}
                 require(kind_of(value) in SETS and kind_of(other) in SETS)
                 value, ratio = (SET_OPERATORS[operator], value, other), []
         ratio = [multiply(part, inverse(ratio[-1])) for part in ratio]  # 1:2:3 is 2:4:6
@@ -497,10 +557,19 @@ class Parser:
 
     def number_word(self):
         """two hundred and twenty-five"""
-        total, value = Fraction(0), words.NUMBERS[self.take().casefold()] if self.word in words.NUMBERS else Fraction(1)
+        total, value = (
+            Fraction(0),
+            words.NUMBERS[self.take().casefold()] if self.word in words.NUMBERS else Fraction(1),
+        )
         while True:
-            hyphen = self.operator == "-" and not self.tokens[self.at][2] and not self.tokens[self.at + 1][2]
-            if (hyphen or self.operator == "and") and self.next_word() in words.NUMBERS | words.SCALES:
+            hyphen = (
+                self.operator == "-"
+                and not self.tokens[self.at][2]
+                and not self.tokens[self.at + 1][2]
+            )
+            if (
+                hyphen or self.operator == "and"
+            ) and self.next_word() in words.NUMBERS | words.SCALES:
                 self.take()
             if self.word in words.NUMBERS:
                 number = words.NUMBERS[self.take().casefold()]
@@ -515,15 +584,21 @@ class Parser:
 
     def phrase(self):
         text = self.take()
-        while self.word and (self.word not in words.STOPS or text.casefold().endswith((" except", " excluding"))):
+        while self.word and (
+            self.word not in words.STOPS or text.casefold().endswith((" except", " excluding"))
+        ):
             text += " " + self.take()
-        if self.kind == "name" and words.REAL_NUMBERS.fullmatch(text.casefold() + " numbers"):  # all real x except 2
+        if self.kind == "name" and words.REAL_NUMBERS.fullmatch(
+            text.casefold() + " numbers"
+        ):  # all real x except 2
             if self.tokens[self.at + 1][1] in RELATIONS:
                 return self.statement()
             self.take()
             text += " numbers" + ("" if not self.word else " " + self.take())
         excludes = text.endswith(("except", "for", "excluding"))
-        if self.kind == "name" and self.tokens[self.at + 1][1] == "=" and not excludes:  # \det A = 2
+        if (
+            self.kind == "name" and self.tokens[self.at + 1][1] == "=" and not excludes
+        ):  # \det A = 2
             text += " " + self.take()
         text = words.SYNONYMS.get(text.casefold(), text)
         if words.NOTHING.fullmatch(text.casefold()):
@@ -533,11 +608,23 @@ class Parser:
             value = words.SIGNED[(match["sign"] or "").strip().replace("-", "")]
             while match["but"] and (self.accept(*SEPARATORS) or self.kind != "end"):
                 excluded = self.statement()
-                excluded = excluded[3] if kind_of(excluded) == "relation" and excluded[1] == ("=",) else excluded
+                excluded = (
+                    excluded[3]
+                    if kind_of(excluded) == "relation" and excluded[1] == ("=",)
+                    else excluded
+                )
                 require(kind_of(excluded) in SCALARS | {"set"})
-                value = ("without", value, excluded if kind_of(excluded) == "set" else ("set", excluded))
+                value = (
+                    "without",
+                    value,
+                    excluded if kind_of(excluded) == "set" else ("set", excluded),
+                )
             return value
-        return ("symbol", text) if len(text) == 1 else ("word", text if "(" in text else text.casefold())
+        return (
+            ("symbol", text)
+            if len(text) == 1
+            else ("word", text if "(" in text else text.casefold())
+        )
 
     def mark(self, sign: str) -> None:
         require(self.sign in ("", sign))
@@ -554,7 +641,10 @@ class Parser:
             if self.word and self.word not in words.STOPS:
                 word = self.word if len(self.text) > 1 else self.text
                 unit = words.unit_of(self.take())
-                changes = {word, word.removesuffix("s")} & words.CHANGERS or words.OTHER_PARTS.search(word)
+                changes = {
+                    word,
+                    word.removesuffix("s"),
+                } & words.CHANGERS or words.OTHER_PARTS.search(word)
                 changes = changes and not (last and len(word) == 1)  # J/(kg K)
                 require(unit in ("square", "cubic") or not changes)
                 if unit in words.POWERS and last:
@@ -572,7 +662,9 @@ class Parser:
                 exponent = self.factor()
                 require(isinstance(exponent, Fraction) and abs(exponent) < 100)
                 powers[last] *= exponent
-            elif self.operator in ("/", "*", "(", "{", "frac") and self.leads_to_word(but=words.QUALIFIERS):
+            elif self.operator in ("/", "*", "(", "{", "frac") and self.leads_to_word(
+                but=words.QUALIFIERS
+            ):
                 below |= self.take() == "/"
                 deep += self.previous in ("(", "{")
             elif deep and self.accept(")", "}"):
@@ -580,7 +672,9 @@ class Parser:
             else:
                 break
         powers.pop("unit", None)  # square units are a unit that wasn't given
-        return " ".join(name if n == 1 else f"{name}^{n}" for name, n in sorted(powers.items()) if n)
+        return " ".join(
+            name if n == 1 else f"{name}^{n}" for name, n in sorted(powers.items()) if n
+        )
 
     def leads_to_word(self, but=()) -> bool:
         """Is a unit next, behind a sign or a bracket?"""
@@ -620,7 +714,11 @@ class Parser:
 
     def factor(self):
         minus = False
-        while self.operator in SIGNS or self.kind == "currency" or (self.word and self.text in words.CURRENCIES):
+        while (
+            self.operator in SIGNS
+            or self.kind == "currency"
+            or (self.word and self.text in words.CURRENCIES)
+        ):
             if self.operator in SIGNS:
                 minus ^= self.minus()
             else:
@@ -633,7 +731,9 @@ class Parser:
         require(self.depth <= MAX_DEPTH)
         value = self.atom()
         if self.operator == "_" and self.previous in (")", "}"):  # {g}_{k}, (2516)_8
-            value = self.with_subscript(("symbol", str(value)) if isinstance(value, Fraction) else value)
+            value = self.with_subscript(
+                ("symbol", str(value)) if isinstance(value, Fraction) else value
+            )
         while self.operator in ("!", "°", "^"):
             operator = self.take()
             if operator == "^":
@@ -654,7 +754,9 @@ class Parser:
     def atom(self):
         kind, text = self.kind, self.take()
         if kind == "number":  # 1011_2, in another base, is equal only to itself
-            return ("symbol", text + self.subscript()) if self.operator == "_" else parse_number(text)
+            return (
+                ("symbol", text + self.subscript()) if self.operator == "_" else parse_number(text)
+            )
         if kind == "name":
             text += self.subscript()
             while self.accept("'"):
@@ -697,20 +799,26 @@ class Parser:
         while self.operator in ("_", "^"):
             limits += self.take(), self.argument()
         members = limits[1][2:] if limits and kind_of(limits[1]) == "relation" else ()
-        bound = [member[1] for member in members if isinstance(member, tuple) and member[0] == "symbol"][:1]
+        bound = [
+            member[1] for member in members if isinstance(member, tuple) and member[0] == "symbol"
+        ][:1]
         self.nesting += 1
         value = ("call", text, *limits, self.product())
         self.nesting -= 1
         if text == "int" and self.previous[0] == "d" and len(self.previous) == 2:
             bound = [self.previous[1]]
-        return substitute(value, {mark + name: f"{mark}#{self.nesting}" for name in bound for mark in ("", "d")})
+        return substitute(
+            value, {mark + name: f"{mark}#{self.nesting}" for name in bound for mark in ("", "d")}
+        )
 
     def environment(self, name: str):
         rows, end, cases = [[]], "end " + name, name.endswith("cases")
         while not self.accept(end):
             while cases and self.accept_word("if", "for", "when", "where"):
                 pass
-            rows[-1].append(as_one(self.items({"&", "\\\\", end, ".", "if", "for", "when"}, spread=cases)))
+            rows[-1].append(
+                as_one(self.items({"&", "\\\\", end, ".", "if", "for", "when"}, spread=cases))
+            )
             self.accept(".")
             if self.accept("\\\\") and self.operator != end:
                 rows.append([])
@@ -727,7 +835,12 @@ class Parser:
         return ("set", *(("tuple", *row) for row in rows))
 
     def with_subscript(self, value):
-        if kind_of(value) == "expression" and value[0] == "call" and value[1] in ACCENTS and self.operator == "_":
+        if (
+            kind_of(value) == "expression"
+            and value[0] == "call"
+            and value[1] in ACCENTS
+            and self.operator == "_"
+        ):
             return ("call", value[1], self.with_subscript(value[2]))
         subscript = self.subscript()
         require(not subscript or (isinstance(value, tuple) and value[0] == "symbol"))
@@ -751,7 +864,10 @@ class Parser:
     def argument(self):
         r"""A command's argument: a group, or one token, which in TeX is one digit: \frac12."""
         if self.kind == "number" and self.text.isdigit() and len(self.text) > 1:
-            self.tokens[self.at : self.at + 1] = [("number", self.text[0], False), ("number", self.text[1:], False)]
+            self.tokens[self.at : self.at + 1] = [
+                ("number", self.text[0], False),
+                ("number", self.text[1:], False),
+            ]
             self.move(self.at)
         return self.atom()
 
@@ -789,7 +905,11 @@ class Parser:
             return built
         if closing in ("over", "choose") and len(items) == 1:  # {1 \\over 2}
             below = self.bracket("{")
-            return call("binomial", *items, below) if closing == "choose" else multiply(*items, inverse(below))
+            return (
+                call("binomial", *items, below)
+                if closing == "choose"
+                else multiply(*items, inverse(below))
+            )
         brackets = opening + closing
         if opening == "\\{" or (opening == "{" and len(items) > 1):
             return ("set", *items)
@@ -812,7 +932,9 @@ class Parser:
             conditions, head = join_relations([head, *conditions], {"and"}), head[2]
         conditions = join_relations(conditions, {"or"}, head)
         first, *rest = conditions[0][1:] if kind_of(conditions[0]) == "where" else conditions
-        if kind_of(first) == "relation" and first[1] == ("=",) and first[2] == head:  # {x | x = 2k, k in Z}
+        if (
+            kind_of(first) == "relation" and first[1] == ("=",) and first[2] == head
+        ):  # {x | x = 2k, k in Z}
             return ("set", ("builder", first[3], *rest) if rest else first[3])
         name, solution = solution_of(conditions[0])
         if len(conditions) == 1 and name == head and kind_of(solution) in SETS:

@@ -1,14 +1,16 @@
-"""The spelling of an answer: one character or command for each way to write it, before support/latex.py reads it."""
+"""The spelling of an answer: one character or command for each way to write it, before support/verifier/latex.py reads it."""
 
 import re
 import unicodedata
 from functools import lru_cache
 
-from support.values import require
-from support.words import table
+from support.verifier.values import require
+from support.verifier.words import table
 
 MAX_TEXT = 10_000  # characters
-PLAIN_NUMBER = re.compile(r"([+-]?)(?:\\?\$)?([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.([0-9]*))?")  # +1,050.50
+PLAIN_NUMBER = re.compile(
+    r"([+-]?)(?:\\?\$)?([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.([0-9]*))?"
+)  # +1,050.50
 COMMA_GROUP = re.compile(r"(?<![\d.])(?<!\d,)[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)")  # 1,234
 MIXED_NUMBER = re.compile(  # 2\frac{1}{2}, 2\frac12, 2 1/2, but neither an exponent nor an argument
     r"(?<![\d.^_}\]])(?<!frac|sqrt)(?<!binom)(\d+)(?:(?:[ ~]|\\[,;! ]){0,3}"
@@ -70,7 +72,9 @@ REWRITES = [  # (a text without which nothing is to do, pattern, replacement), i
     (" ", r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d/.]| \d| ?\\[dtc]?frac)", lambda match: match[0].replace(" ", "")),
 ]  # fmt: skip
 REWRITES = [(occurs, re.compile(pattern), new) for occurs, pattern, new in REWRITES]
-CHARACTERS = table("- − – — ‒ ⁻; ' ′ ’; * × · ⋅ ∙ ∗ ⁢; + ⁤; / ÷ ∕ ⁄; ≤ ⩽; ≥ ⩾; ≈ ≃; ° º; . 。; Z ℤ; N ℕ")
+CHARACTERS = table(
+    "- − – — ‒ ⁻; ' ′ ’; * × · ⋅ ∙ ∗ ⁢; + ⁤; / ÷ ∕ ⁄; ≤ ⩽; ≥ ⩾; ≈ ≃; ° º; . 。; Z ℤ; N ℕ"
+)
 CHARACTERS |= {"√": "\\sqrt ", "∛": "\\sqrt[3]", "ℝ": "\\mathbb{R}", "…": "...", "⋯": "..."}
 
 
@@ -82,11 +86,19 @@ def normalize(text: str) -> str:
         text = "".join(char if char.isascii() else fold_character(char) for char in text)
         require(len(text) <= MAX_TEXT)  # one character can stand for eighteen
     if "\\\\" in text and "\\begin" not in text:
-        text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)  # \\frac, from a source that was escaped twice
-    text = text.lstrip(" \t\r\n*`").rstrip(" \t\r\n*`.,;:\\") if text[-3:] != "..." else text.lstrip(" \t\r\n*`")
+        text = re.sub(
+            r"\\\\(?=[A-Za-z])", r"\\", text
+        )  # \\frac, from a source that was escaped twice
+    text = (
+        text.lstrip(" \t\r\n*`").rstrip(" \t\r\n*`.,;:\\")
+        if text[-3:] != "..."
+        else text.lstrip(" \t\r\n*`")
+    )
     if label := LABEL.match(text):
         rest = text[label.end() :].lstrip(" *")
-        text = (rest.replace("}", "", 1) if label["open"] and not label["close"] else rest).rstrip(" .")
+        text = (rest.replace("}", "", 1) if label["open"] and not label["close"] else rest).rstrip(
+            " ."
+        )
     for occurs, pattern, new in REWRITES:
         if occurs in text:
             text = pattern.sub(new, text)
@@ -98,14 +110,23 @@ def one_line(lines: str) -> str:
     if "\\begin" in lines:
         return lines
     lines = [line.replace("&", " ").strip(" .") for line in lines.split("\\\\")]
-    return "".join((" " if line[:1] in "=<>+" else ", ") + line for line in lines if line).lstrip(" ,")
+    return "".join((" " if line[:1] in "=<>+" else ", ") + line for line in lines if line).lstrip(
+        " ,"
+    )
 
 
 def comma_group(match) -> str:
     r"""1,234 is a number, but (1,234) a pair; unless of 1 and 000, or other commas have spaces: \{1,000, 2,345\}."""
     before = match.string[: match.start()]
-    inside = any(before.count(opening) > before.count(closing) for opening, closing in ("()", "[]", ("\\{", "\\}")))
-    return match[0] if inside and ",0" not in match[0] and ", " not in match.string else match[0].replace(",", "")
+    inside = any(
+        before.count(opening) > before.count(closing)
+        for opening, closing in ("()", "[]", ("\\{", "\\}"))
+    )
+    return (
+        match[0]
+        if inside and ",0" not in match[0] and ", " not in match.string
+        else match[0].replace(",", "")
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -115,12 +136,19 @@ def fold_character(char: str) -> str:
         return CHARACTERS[char]
     if char.isdecimal():
         return str(int(char))
-    if (category := unicodedata.category(char)) in ("Zs", "Cf", "Sc"):  # a space, a mark without width, a currency
+    if (category := unicodedata.category(char)) in (
+        "Zs",
+        "Cf",
+        "Sc",
+    ):  # a space, a mark without width, a currency
         return {"Zs": " ", "Cf": "", "Sc": char}[category]
     if greek := re.fullmatch("GREEK (SMALL|CAPITAL) LETTER ([A-Z]+)", unicodedata.name(char, "")):
         name = greek[2].replace("LAMDA", "LAMBDA")
         return f"\\{name.lower() if greek[1] == 'SMALL' else name.capitalize()} "
-    form, normal = unicodedata.decomposition(char).partition(">")[0], unicodedata.normalize("NFKC", char)
+    form, normal = (
+        unicodedata.decomposition(char).partition(">")[0],
+        unicodedata.normalize("NFKC", char),
+    )
     if form == "<circle" or (form in ("<super", "<sub") and normal.isalpha() and char != "ⁿ"):
         return {"<super": f"^{{{normal}}}", "<sub": f"_{{{normal}}}", "<circle": char}[form]
     numerator, slash, denominator = normal.partition("⁄")

@@ -17,29 +17,42 @@ import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import torch
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from data.problems import WORLDS
 from data.tokenizer import Tokenizer, load_tokenizer
-from model import GPT, load, load_model, save_model, store_matrices
+from model import GPT
 from rollout import Rollout
-from support import memory, ranks
-from support.checks import base_directory
-from support.display import legend, render, show_answers
-from support.options import UserError, option
-from support.pretrained import check_export, load_pretrained, save_pretrained
-from support.problem_files import load_problems
-from support.tokenizers import directory_tokenizer, save_tokenizer
+from support.models import memory
+from support.models.pretrained import check_export, save_pretrained
+from support.models.tokenizers import save_tokenizer
+from support.models.weights import store_matrices
+from support.reports.display import legend, render, show_answers
+from support.runs import ranks
+from support.runs.files import (
+    LOGS,
+    new_directory,
+    own_data,
+    read_json,
+    read_lines,
+    read_torch,
+    refuse_a_run,
+    write_json,
+    write_model,
+)
+from support.runs.options import UserError, option
+from support.runs.pair import load_pair, starting_pair
+from support.runs.problem_files import load_problems
 
-LOGS = ("metrics.jsonl", "evals.jsonl")
-DATA = ("data.jsonl", "test_data.jsonl")
-FILES = ("config.json", "checkpoint.pt", "senior.pt", "junior.pt", "eval.json", "tokenizer", *LOGS, *DATA)
 FREE = ("steps", "save_every", "eval_every", "device", "export")  # may change on --resume
-FREE += ("checkpoint_activations", "offload_optimizer", "rollout_batch_size", "micro_batch_tokens")  # for memory
+FREE += (
+    "checkpoint_activations",
+    "offload_optimizer",
+    "rollout_batch_size",
+    "micro_batch_tokens",
+)  # for memory
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # a full or failing disk
 LESS_MEMORY = {  # options that need less, by phase
     "loading": "--precision bfloat16, or smaller models",
@@ -64,7 +77,9 @@ class Run:
         self.before = self.after = None  # measures
         self.state = {"running_mean": None, "senior_tokens": 0, "junior_tokens": 0}
         self.logs, self.seconds, self.color = {}, {}, sys.stdout.isatty()
-        self.held = contextlib.ExitStack()  # log files, the lock, and the handlers that were there before
+        self.held = (
+            contextlib.ExitStack()
+        )  # log files, the lock, and the handlers that were there before
 
     def __enter__(self):
         tqdm.get_lock()  # a signal while tqdm makes its lock would end in tqdm
@@ -77,22 +92,32 @@ class Run:
         no_memory = isinstance(error, torch.OutOfMemoryError)
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self.say(f"\nstopped; {self.how_to_go_on()}", sys.stderr)
-        elif no_memory or isinstance(error, FloatingPointError) or getattr(error, "errno", None) in DISK:
+        elif (
+            no_memory
+            or isinstance(error, FloatingPointError)
+            or getattr(error, "errno", None) in DISK
+        ):
             fault = error
             if no_memory:
                 fault = f"the GPU has too little memory for the {self.phase}; try {LESS_MEMORY[self.phase]}"
-            if not self.first:  # the others' mistakes are the first's too, but a fault may be one's alone
+            if (
+                not self.first
+            ):  # the others' mistakes are the first's too, but a fault may be one's alone
                 print(f"stopped: rank {ranks.rank()}: {fault}", file=sys.stderr)
             raise UserError(f"stopped: {fault}; {self.how_to_go_on()}") from None
 
     def stop(self, number: int, frame) -> None:
         """The first Ctrl-C or SIGTERM lets a step end and be saved; the second, or where nothing is unsaved, stops at once."""
         if not self.in_step or self.stopped:
-            sys.unraisablehook = lambda _: None  # a progress bar that is just being made has nothing to say of its end
+            sys.unraisablehook = lambda _: (
+                None
+            )  # a progress bar that is just being made has nothing to say of its end
             raise SystemExit(128 + number)
         self.stopped = number
         if self.first:
-            os.write(2, b"\nstopping after this step; once more stops at once\n")  # print may be what was interrupted
+            os.write(
+                2, b"\nstopping after this step; once more stops at once\n"
+            )  # print may be what was interrupted
 
     def how_to_go_on(self) -> str:
         if self.directory is None:
@@ -114,16 +139,22 @@ class Run:
         saved = config.resume and (self.directory / "checkpoint.pt").exists()
         logs = [self.directory / name for name in LOGS] if config.resume else []
         if not saved and any(log.exists() and log.stat().st_size for log in logs):
-            raise UserError(f"{self.directory} has lost its checkpoint.pt; restore it, or begin a new run")
+            raise UserError(
+                f"{self.directory} has lost its checkpoint.pt; restore it, or begin a new run"
+            )
         if saved:  # otherwise the run ended before its first step, and begins again
             path = self.directory / "checkpoint.pt"
             self.checkpoint = read_checkpoint(path, config.steps)
-            senior, junior, tokenizer = load_pair(path, self.directory / "junior.pt", content=self.checkpoint)
+            senior, junior, tokenizer = load_pair(
+                path, self.directory / "junior.pt", content=self.checkpoint
+            )
             config = replace(config, **own_data(vars(config), self.directory))
         else:
             senior, junior, tokenizer = starting_pair(config)
         context = min(senior.config.max_seq_len, junior.config.max_seq_len)
-        train_problems, test_problems, note = load_problems(config, tokenizer, context, config.eval_problems)
+        train_problems, test_problems, note = load_problems(
+            config, tokenizer, context, config.eval_problems
+        )
         self.tokenizer, self.problems = tokenizer, len(test_problems)
         if config.export:
             check_export(senior, config.export)
@@ -137,7 +168,13 @@ class Run:
         if config.precision == "bfloat16":
             store_matrices(junior, torch.bfloat16)
         senior.checkpoint_activations = config.checkpoint_activations
-        return senior.to(device), junior.to(device).requires_grad_(False), tokenizer, train_problems, test_problems
+        return (
+            senior.to(device),
+            junior.to(device).requires_grad_(False),
+            tokenizer,
+            train_problems,
+            test_problems,
+        )
 
     def write_own_files(self, senior: GPT, junior: GPT) -> None:
         """Make a new run's directory, now that all else is known to be good, and write what the run needs into it."""
@@ -152,16 +189,20 @@ class Run:
             if not self.tokenizer.same_as(load_tokenizer()):
                 (self.directory / "tokenizer").mkdir(exist_ok=True)
                 save_tokenizer(self.tokenizer, self.directory / "tokenizer")
-            save_model(senior, self.directory / "senior.pt")
-            save_model(junior, self.directory / "junior.pt")
+            write_model(senior, self.directory / "senior.pt")
+            write_model(junior, self.directory / "junior.pt")
 
     def claim(self) -> None:
         """The directory is this process's alone. The system frees the lock when the process ends, however it ends."""
         try:
             self.held.enter_context(FileLock(self.directory / ".lock", timeout=0))
         except OSError as error:
-            why = "it is in use by another process" if isinstance(error, Timeout) else error.strerror
-            raise UserError(f"{self.directory} can't be written to ({why}); wait, or give another --out") from None
+            why = (
+                "it is in use by another process" if isinstance(error, Timeout) else error.strerror
+            )
+            raise UserError(
+                f"{self.directory} can't be written to ({why}); wait, or give another --out"
+            ) from None
 
     def restore(self, senior: GPT, optimizer: torch.optim.Optimizer) -> None:
         """Go on from the checkpoint, or begin with one: what the logs hold beyond it is dropped."""
@@ -179,14 +220,19 @@ class Run:
                 self.before = read_lines(self.directory / "evals.jsonl", "step")[0]
                 del self.before["step"]
         del self.checkpoint
-        self.checkpoint_if_due(senior, optimizer)  # a new run begins with one
+        self.save_or_stop(senior, optimizer)  # a new run begins with one
         self.phase = "evaluation"
 
     def steps(self) -> tqdm:
         """The numbers of the steps that are left, under a progress bar."""
-        name, steps = "solo RL" if self.config.schedule == "solo" else "tandem RL", self.config.steps
+        name, steps = (
+            "solo RL" if self.config.schedule == "solo" else "tandem RL",
+            self.config.steps,
+        )
         left = range(self.step, steps)
-        self.bar = tqdm(left, name, initial=self.step, total=steps, unit="step", disable=not self.first)
+        self.bar = tqdm(
+            left, name, initial=self.step, total=steps, unit="step", disable=not self.first
+        )
         return self.bar
 
     def begin_step(self) -> None:
@@ -216,13 +262,17 @@ class Run:
 
     def show_step(self, rollout: Rollout, rewards: torch.Tensor) -> None:
         """Print the first response, coloured by author, after the first step and at every saved one."""
-        if self.first and (self.step % self.config.save_every == 0 or self.step in (1, self.config.steps)):
+        if self.first and (
+            self.step % self.config.save_every == 0 or self.step in (1, self.config.steps)
+        ):
             text = render(rollout, 0, self.tokenizer, self.color).replace("\n\n", " ¶ ")
             self.say(f"after {self.step:>3} steps  {'right' if rewards[0] else 'wrong'}  {text}")
 
-    def evaluation_due(self) -> bool:
+    def begin_evaluation_if_due(self) -> bool:
         """Before the first step, and at every multiple of --eval-every, also when it was interrupted."""
-        every = self.config.eval_every or self.config.steps  # the latter isn't reached before the end
+        every = (
+            self.config.eval_every or self.config.steps
+        )  # the latter isn't reached before the end
         due = self.before is None or (self.step > 0 and self.step % every == 0)
         self.in_step = self.in_step and not due  # Ctrl-C doesn't wait for a measurement
         return due
@@ -230,26 +280,45 @@ class Run:
     def log_eval(self, measures: dict, answers: dict) -> None:
         """Keep a measurement. Before and after training, print some answers."""
         print(json.dumps({"step": self.step} | measures), file=self.logs["evals.jsonl"], flush=True)
-        label = "before" if self.before is None else "after" if self.step == self.config.steps else None
+        label = (
+            "before" if self.before is None else "after" if self.step == self.config.steps else None
+        )
         self.before, self.after = self.before or measures, measures
         if label is not None:
             self.say(f"\n{label}\n{show_answers(answers, self.tokenizer, self.color)}\n")
 
-    def checkpoint_if_due(self, senior: GPT, optimizer: torch.optim.Optimizer) -> None:
+    def save_or_stop(self, senior: GPT, optimizer: torch.optim.Optimizer) -> None:
         """Save every `save_every` steps, before measuring, after the last one, and on Ctrl-C, which then ends the run."""
-        self.stopped = int(ranks.max(self.stopped))  # all stop after the same step, whichever was asked
+        self.stopped = int(
+            ranks.max(self.stopped)
+        )  # all stop after the same step, whichever was asked
         every = (self.config.save_every, self.config.eval_every or self.config.steps)
-        due = any(self.step % n == 0 for n in every if n) or self.step == self.config.steps or self.stopped
+        due = (
+            any(self.step % n == 0 for n in every if n)
+            or self.step == self.config.steps
+            or self.stopped
+        )
         if due and self.first and self.saved != self.step:
             if not all(parameter.isfinite().all() for parameter in senior.parameters()):
-                raise FloatingPointError(f"after {self.step} steps: the senior's weights are not finite")
-            for log in self.logs.values():  # all that the checkpoint stands for is on the disk before it
+                raise FloatingPointError(
+                    f"after {self.step} steps: the senior's weights are not finite"
+                )
+            for (
+                log
+            ) in self.logs.values():  # all that the checkpoint stands for is on the disk before it
                 os.fsync(log.fileno())
             lengths = {name: log.tell() for name, log in self.logs.items()}
-            more = {"step": self.step, "state": self.state, "lengths": lengths, "optimizer": optimizer.state_dict()}
-            save_model(senior, self.directory / "checkpoint.pt", **more)
+            more = {
+                "step": self.step,
+                "state": self.state,
+                "lengths": lengths,
+                "optimizer": optimizer.state_dict(),
+            }
+            write_model(senior, self.directory / "checkpoint.pt", **more)
         self.saved = self.step if due else self.saved
-        self.in_step = self.saved != self.step  # with a step unsaved, Ctrl-C waits for the end of the next
+        self.in_step = (
+            self.saved != self.step
+        )  # with a step unsaved, Ctrl-C waits for the end of the next
         if self.stopped:
             raise SystemExit(128 + self.stopped)
 
@@ -257,7 +326,10 @@ class Run:
         if not self.first:
             return
         result = {"before": self.before, "after": self.after, "problems": self.problems}
-        result |= {"samples": self.config.eval_samples, "config": asdict(self.config) | {"resume": None}}
+        result |= {
+            "samples": self.config.eval_samples,
+            "config": asdict(self.config) | {"resume": None},
+        }
         if self.config.export:  # before eval.json, which says that all is done
             save_pretrained(senior, self.tokenizer, self.config.export)
         write_json(self.directory / "eval.json", result)
@@ -266,7 +338,9 @@ class Run:
 def crowded() -> str:
     """What to do where other programs keep the cores busy: threads that wait for each other spin, and all get slow."""
     threads, cores = torch.get_num_threads(), os.cpu_count() or 1
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0  # of the last minute; Windows doesn't say
+    load = (
+        os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    )  # of the last minute; Windows doesn't say
     if threads == 1 or load + threads < 1.5 * cores:
         return ""
     remedy = "two runs at once are several times faster with OMP_NUM_THREADS=1 each"
@@ -280,42 +354,21 @@ def on_signals(held: contextlib.ExitStack, handler) -> None:
             held.callback(signal.signal, number, signal.signal(number, handler))
 
 
-def new_directory(given: str | Path | None, default: Path, keep: tuple[str, ...] = ()) -> Path:
-    """Create and return `given`, or the first free one of default, default-2, …"""
-    path, n = Path(given or default), 2
-    while given is None and os.path.lexists(path):
-        path, n = default.with_name(f"{default.name}-{n}"), n + 1
-    refuse_a_run(path, keep)
-    try:
-        path.mkdir(parents=True, exist_ok=given is not None)
-    except OSError as error:
-        raise UserError(f"{path} can't be made ({error.strerror}); give another --out") from None
-    return path
-
-
-def refuse_a_run(path: Path, keep: tuple[str, ...] = ()) -> None:
-    """A run is never overwritten: UserError if the directory holds a file that a run writes."""
-    for name in FILES:
-        if name not in keep and (path / name).exists():
-            raise UserError(f"{path} holds a run's {name}, never overwritten; give --resume {path}, or another --out")
-
-
-def own_data(options: dict, directory: Path) -> dict[str, str]:
-    """The run's copies of the files of --data and --test-data, if it has these options."""
-    return {name: str(directory / f"{name}.jsonl") for name in ("data", "test_data") if options[name] is not None}
-
-
 def read_checkpoint(path: Path, steps: int) -> dict:
     """A checkpoint to go on from, to `steps`, if the logs hold all that it stands for."""
-    saved = read_file(path)
+    saved = read_torch(path)
     if not {"step", "state", "lengths", "optimizer"} <= saved.keys():
         raise UserError(f"{path} holds no state of a run; begin a new run with --senior {path}")
     if steps < saved["step"]:
-        raise UserError(f"{path} is of step {saved['step']}, beyond --steps {steps}; give at least as many")
+        raise UserError(
+            f"{path} is of step {saved['step']}, beyond --steps {steps}; give at least as many"
+        )
     for name, length in saved["lengths"].items():
         log = path.with_name(name)
         if not log.exists() or log.stat().st_size < length:
-            raise UserError(f"{log} is shorter than when {path} was saved; restore it, or begin a new run")
+            raise UserError(
+                f"{log} is shorter than when {path} was saved; restore it, or begin a new run"
+            )
     return saved
 
 
@@ -327,103 +380,14 @@ def saved_options(given: dict) -> dict:
     saved = read_json(path, "schedule", "seed", "steps")
     for name, value in given.items():
         if name not in (*FREE, "resume") and value != saved.get(name):
-            raise UserError(f"{option(name)} {value} contradicts {saved.get(name)} in {path}; begin a new run for it")
+            raise UserError(
+                f"{option(name)} {value} contradicts {saved.get(name)} in {path}; begin a new run for it"
+            )
     done = path.with_name("eval.json")
-    if "export" not in given and done.exists() and read_json(done, "config")["config"]["export"] == saved["export"]:
+    if (
+        "export" not in given
+        and done.exists()
+        and read_json(done, "config")["config"]["export"] == saved["export"]
+    ):
         saved["export"] = None  # it is done
     return saved | given
-
-
-def load_run(directory: str | Path) -> SimpleNamespace:
-    """A run on disk: its `config`, the `step` reached, `before` and `senior` (now), `junior`, `tokenizer`."""
-    directory = Path(directory)
-    options = read_json(directory / "config.json", "schedule", "seed", "steps", "data", "test_data", "max_new_tokens")
-    config = SimpleNamespace(**options | own_data(options, directory))
-    path = directory / "checkpoint.pt"
-    content = read_file(path)
-    senior, junior, tokenizer = load_pair(path, directory / "junior.pt", content=content)
-    before, _ = load_any(directory / "senior.pt")
-    pair = dict(before=before, senior=senior, junior=junior, tokenizer=tokenizer)
-    return SimpleNamespace(config=config, step=content.get("step"), **pair)
-
-
-def starting_pair(config) -> tuple[GPT, GPT, Tokenizer]:
-    """Senior and junior before training, two objects, on the CPU, and the tokenizer of both."""
-    base = base_directory(config.world)
-    senior = config.senior or base / "senior.pt"
-    junior = config.junior or ("self" if WORLDS[config.world].unfamiliar is None else base / "junior.pt")
-    for path in (senior, junior):
-        if isinstance(path, Path) and not path.exists():
-            raise UserError(f"{path} is missing; python train.py --pretrain --world {config.world} makes it")
-    return load_pair(senior, senior if junior == "self" else junior, config.chat_template)
-
-
-def load_pair(senior, junior, chat_template: str = "own", content: dict | None = None) -> tuple[GPT, GPT, Tokenizer]:
-    """Two models of one vocabulary, and its tokenizer. One file is read twice, or to train one would change both.
-
-    `content` is of the senior's checkpoint, if that was read already.
-    """
-    first, tokenizer = load_any(senior, chat_template, content)
-    second, other = load_any(junior, chat_template)
-    if not tokenizer.same_as(other):
-        raise UserError(f"{senior} and {junior} can't write one text, in two vocabularies; try --junior self")
-    return first, second, tokenizer
-
-
-def load_any(path, chat_template: str = "own", content: dict | None = None) -> tuple[GPT, Tokenizer]:
-    """A model on the CPU and its tokenizer: of our checkpoint, a Hugging Face directory, a GGUF file, or smollm2."""
-    path = Path(path)
-    if (path / "checkpoint.pt").exists():
-        raise UserError(f"{path} is a run of train.py; give its {path / 'checkpoint.pt'}")
-    if path.suffix != ".pt":
-        found, tokenizer = load_pretrained(path, chat_template)
-        if tokenizer is None and (path / "merges.txt").exists() and not (path / "tokenizer.json").exists():
-            convert = f"python -c \"from transformers import AutoTokenizer as A; A.from_pretrained('{path}').save_pretrained('{path}')\""
-            raise UserError(f"{path} has merges.txt and no tokenizer.json, which is read here; make it: {convert}")
-        if tokenizer is None:
-            raise UserError(f"{path} has no tokenizer of byte-level BPE; give a model that has")
-        size = tokenizer.drop_unused()  # Qwen2.5's sizes have one tokenizer, and rows for 151,936 or 152,064 ids
-        found.drop_ids(size)
-        return found, tokenizer
-    try:
-        found = load_model(path, content)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    tokenizer = directory_tokenizer(path.parent / "tokenizer") or load_tokenizer()
-    size, known = found.config.vocab_size, tokenizer.vocab_size
-    if size != known:
-        raise UserError(f"{path} has a vocabulary of {size}, the tokenizer one of {known}; give another model")
-    return found, tokenizer
-
-
-def read_file(path: Path) -> dict:
-    try:
-        return load(path)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-
-
-def read_json(path: Path, *keys: str) -> dict:
-    """A JSON file of a run that has these keys."""
-    return read_lines(path, *keys, whole=True)[0]
-
-
-def read_lines(path: Path, *keys: str, whole: bool = False) -> list[dict]:
-    """A log of a run: a dictionary a line, or one that is the whole file, all with these keys."""
-    try:
-        text = path.read_text(encoding="utf-8")
-        rows = [json.loads(part) for part in ([text] if whole else text.splitlines())]
-    except OSError as error:
-        raise UserError(f"{path} can't be read ({error.strerror}); is {path.parent} a finished run?") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path} is no JSON ({error}); restore it, or begin a new run") from None
-    if not all(isinstance(row, dict) and row.keys() >= set(keys) for row in rows):
-        raise UserError(f"{path} is not what train.py writes ({', '.join(keys)} expected); restore it")
-    return rows
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Plain values as a JSON file that people can read, whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)

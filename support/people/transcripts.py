@@ -26,11 +26,11 @@ from tqdm import tqdm
 from model import GPT, autocast
 from reward import extract, verify, verify_batch
 from rollout import generate, seeded, token_logprobs
-from support.compare import table
-from support.options import UserError, command, option, parse, pick_device
-from support.problem_files import read_json_lines, read_problems, short
-from support.results import interval
-from support.run import load_any
+from support.reports.compare import table
+from support.reports.results import interval
+from support.runs.options import UserError, command, option, parse, pick_device
+from support.runs.pair import load_any
+from support.runs.problem_files import read_json_lines, read_problems, short
 from tandem import Handoff
 
 SHARES = (0.0, 0.25, 0.5, 0.75)  # of the steps, before the junior goes on
@@ -76,13 +76,24 @@ class Options:
     """auto (CUDA, then MPS, then the CPU), cuda, mps or cpu"""
 
     def __post_init__(self):
-        for name, needed in (("transcripts", "a JSON Lines file"), ("junior", "a model, smollm2 for example")):
+        for name, needed in (
+            ("transcripts", "a JSON Lines file"),
+            ("junior", "a model, smollm2 for example"),
+        ):
             if getattr(self, name) is None:
                 raise ValueError(f"{option(name)} is missing: give {needed}")
-        if min(self.samples, self.max_new_tokens, self.batch_size) < 1 or self.worst < 0 or self.temperature < 0:
-            raise ValueError("--samples, --max-new-tokens and --batch-size are at least 1, the other numbers 0")
+        if (
+            min(self.samples, self.max_new_tokens, self.batch_size) < 1
+            or self.worst < 0
+            or self.temperature < 0
+        ):
+            raise ValueError(
+                "--samples, --max-new-tokens and --batch-size are at least 1, the other numbers 0"
+            )
         if "{question}" not in self.prompt_template:
-            raise ValueError("--prompt-template has no {question} in it, where the question is put; write it there")
+            raise ValueError(
+                "--prompt-template has no {question} in it, where the question is put; write it there"
+            )
 
 
 @dataclass
@@ -93,7 +104,9 @@ class Transcript:
     group: str
     prompt: list[int] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
-    surprise: list[float] = field(default_factory=list)  # -log p of each token under the junior, nats
+    surprise: list[float] = field(
+        default_factory=list
+    )  # -log p of each token under the junior, nats
     handoff: dict[str, float] = field(default_factory=dict)  # accuracy by share of the steps
 
     @property
@@ -113,10 +126,17 @@ class Transcript:
 
     def encode(self, tokenizer, template: str) -> None:
         """Set prompt and tokens. ValueError for a character that the tokenizer lacks."""
-        self.prompt, self.tokens = tokenizer.prompt(self.question, template), tokenizer.encode(self.response)
+        self.prompt, self.tokens = (
+            tokenizer.prompt(self.question, template),
+            tokenizer.encode(self.response),
+        )
 
     def measures(self) -> dict:
-        found = {"solo": self.right, "cross_entropy": fmean(self.surprise), "steps": len(self.steps)}
+        found = {
+            "solo": self.right,
+            "cross_entropy": fmean(self.surprise),
+            "steps": len(self.steps),
+        }
         return found | {f"handoff/{share}": self.handoff.get(str(share)) for share in SHARES}
 
 
@@ -124,18 +144,31 @@ def read_transcripts(path: str, answers: dict[str, str]) -> list[Transcript]:
     """The lines of a file; an answer that is missing is the one of `answers`. UserError names a bad line."""
 
     def read(row) -> Transcript:
-        texts = [row.get(name) if isinstance(row, dict) else None for name in ("question", "response")]
+        texts = [
+            row.get(name) if isinstance(row, dict) else None for name in ("question", "response")
+        ]
         if not all(isinstance(text, str) and text.strip() for text in texts):
-            found, expected = short(json.dumps(row)), '{"question": "…", "response": "…"}, neither empty'
-            raise ValueError(f'found {found}; expected {expected}, and "answer" and "group" if you have them')
+            found, expected = (
+                short(json.dumps(row)),
+                '{"question": "…", "response": "…"}, neither empty',
+            )
+            raise ValueError(
+                f'found {found}; expected {expected}, and "answer" and "group" if you have them'
+            )
         answer, group = row.get("answer"), row.get("group", "all")
-        answer = answers.get(texts[0]) if answer in (None, "") else (extract(str(answer)) or str(answer).strip())
+        answer = (
+            answers.get(texts[0])
+            if answer in (None, "")
+            else (extract(str(answer)) or str(answer).strip())
+        )
         return Transcript(*texts, answer, str(group))
 
     return read_json_lines(path, read)
 
 
-def prepare(transcripts: list[Transcript], tokenizer, template: str, context: int) -> list[Transcript]:
+def prepare(
+    transcripts: list[Transcript], tokenizer, template: str, context: int
+) -> list[Transcript]:
     """With tokens; without those that are longer than the junior's context, which a line counts."""
     for number, transcript in enumerate(transcripts, 1):
         try:
@@ -144,10 +177,15 @@ def prepare(transcripts: list[Transcript], tokenizer, template: str, context: in
             raise UserError(f"transcript {number}: {error}") from None
     fits = [t for t in transcripts if len(t.prompt) + len(t.tokens) < context]
     if not fits:
-        raise UserError(f"no transcript fits the junior's context of {context} tokens; give another --junior")
+        raise UserError(
+            f"no transcript fits the junior's context of {context} tokens; give another --junior"
+        )
     if len(fits) < len(transcripts):
         left_out = len(transcripts) - len(fits)
-        print(f"left out: {left_out} longer than the junior's context of {context} tokens", file=sys.stderr)
+        print(
+            f"left out: {left_out} longer than the junior's context of {context} tokens",
+            file=sys.stderr,
+        )
     for group in dict.fromkeys(t.group for t in fits):
         answers = [t.answer for t in fits if t.group == group]
         if missing := answers.count(None):
@@ -160,9 +198,13 @@ def prepare(transcripts: list[Transcript], tokenizer, template: str, context: in
 def read_all(junior: GPT, transcripts: list[Transcript]) -> None:
     """The junior's surprise at each token of each response."""
     for transcript in tqdm(transcripts, "reading", unit="response", leave=False):
-        text = torch.tensor([transcript.prompt + transcript.tokens], device=junior.device)  # (1, P + T)
+        text = torch.tensor(
+            [transcript.prompt + transcript.tokens], device=junior.device
+        )  # (1, P + T)
         states = junior.hidden(text)[0, len(transcript.prompt) - 1 : -1]  # (T, C)
-        transcript.surprise = (-token_logprobs(junior, states, text[0, len(transcript.prompt) :], 1.0)).tolist()
+        transcript.surprise = (
+            -token_logprobs(junior, states, text[0, len(transcript.prompt) :], 1.0)
+        ).tolist()
 
 
 def continued(model: GPT, tokenizer, begun: list[list[int]], most: int, **sampling) -> list[str]:
@@ -178,18 +220,33 @@ def continued(model: GPT, tokenizer, begun: list[list[int]], most: int, **sampli
 def go_on(junior: GPT, tokenizer, transcripts: list[Transcript], options) -> None:
     """The accuracy of each response that has an answer if the junior goes on after a share of its steps."""
     graded = [t for t in transcripts if t.answer is not None]
-    with tqdm(total=len(graded) * len(SHARES) * options.samples, desc="going on", unit="response", leave=False) as bar:
+    with tqdm(
+        total=len(graded) * len(SHARES) * options.samples,
+        desc="going on",
+        unit="response",
+        leave=False,
+    ) as bar:
         for share in SHARES:
             begun = {id(t): t.prompt + tokenizer.encode(t.begun(share)) for t in graded}
-            rows = sorted([t for t in graded for _ in range(options.samples)], key=lambda t: len(begun[id(t)]))
+            rows = sorted(
+                [t for t in graded for _ in range(options.samples)], key=lambda t: len(begun[id(t)])
+            )
             right = {id(t): [] for t in graded}
             for first in range(0, len(rows), options.batch_size):
                 part = rows[first : first + options.batch_size]
                 generator = seeded(options.seed, "transcripts", share, first)
                 sampling = {"temperature": options.temperature, "generator": generator, "bar": bar}
-                written = continued(junior, tokenizer, [begun[id(t)] for t in part], options.max_new_tokens, **sampling)
+                written = continued(
+                    junior,
+                    tokenizer,
+                    [begun[id(t)] for t in part],
+                    options.max_new_tokens,
+                    **sampling,
+                )
                 texts = [t.begun(share) + text for t, text in zip(part, written, strict=True)]
-                for t, verdict in zip(part, verify_batch(texts, [t.answer for t in part]), strict=True):
+                for t, verdict in zip(
+                    part, verify_batch(texts, [t.answer for t in part]), strict=True
+                ):
                     right[id(t)].append(verdict)
             for t in graded:
                 t.handoff[str(share)] = fmean(right[id(t)])
@@ -199,8 +256,12 @@ def by_question(transcripts: list[Transcript]) -> dict[str, list[dict]]:
     """{group: measurements, one a question: the mean of its transcripts}. None where an answer is missing."""
     groups = {}
     for transcript in transcripts:
-        groups.setdefault(transcript.group, {}).setdefault(transcript.question, []).append(transcript.measures())
-    return {group: [mean_of(some) for some in questions.values()] for group, questions in groups.items()}
+        groups.setdefault(transcript.group, {}).setdefault(transcript.question, []).append(
+            transcript.measures()
+        )
+    return {
+        group: [mean_of(some) for some in questions.values()] for group, questions in groups.items()
+    }
 
 
 def mean_of(measured: list[dict]) -> dict:
@@ -236,8 +297,15 @@ def summary(groups: dict[str, list[dict]]) -> dict:
     for group, measured in groups.items():
         found[group] = {"questions": len(measured)}
         for _, path, upper in MEASURES:
-            values = [row["handoff"][path[8:]] if path.startswith("handoff") else row[path] for row in measured]
-            spread = interval(list(map(float, values)), 0, upper) if None not in values else (math.nan,) * 3
+            values = [
+                row["handoff"][path[8:]] if path.startswith("handoff") else row[path]
+                for row in measured
+            ]
+            spread = (
+                interval(list(map(float, values)), 0, upper)
+                if None not in values
+                else (math.nan,) * 3
+            )
             found[group][path] = [None if math.isnan(number) else number for number in spread]
     return found
 
@@ -250,10 +318,14 @@ def main(argv: list[str]) -> None:
     junior = junior.to(device).eval()
     answers = {}
     if options.data:
-        problems, _ = read_problems(options.data, tokenizer, options.prompt_template, junior.config.max_seq_len)
+        problems, _ = read_problems(
+            options.data, tokenizer, options.prompt_template, junior.config.max_seq_len
+        )
         answers = {problem.question: problem.answer for problem in problems}
     transcripts = read_transcripts(options.transcripts, answers)
-    transcripts = prepare(transcripts, tokenizer, options.prompt_template, junior.config.max_seq_len)
+    transcripts = prepare(
+        transcripts, tokenizer, options.prompt_template, junior.config.max_seq_len
+    )
     with autocast(options.precision, device):
         read_all(junior, transcripts)
         go_on(junior, tokenizer, transcripts, options)
@@ -261,14 +333,23 @@ def main(argv: list[str]) -> None:
     worst = sorted(transcripts, key=lambda t: -fmean(t.surprise))[: options.worst]
     if options.json:
         lines = [
-            {"question": t.question, "response": t.response, "group": t.group, **t.measures()} for t in transcripts
+            {"question": t.question, "response": t.response, "group": t.group, **t.measures()}
+            for t in transcripts
         ]
-        print(json.dumps({"junior": options.junior, "groups": summary(groups), "transcripts": lines}))
+        print(
+            json.dumps({"junior": options.junior, "groups": summary(groups), "transcripts": lines})
+        )
         return
     print(table(groups, f"the junior is {options.junior}", MEASURES))
-    print(f"\n{len(transcripts)} responses; three questions or more: mean [95% confidence interval by Student's t]")
+    print(
+        f"\n{len(transcripts)} responses; three questions or more: mean [95% confidence interval by Student's t]"
+    )
     color = sys.stdout.isatty()
-    how = "red where the junior is surprised, yellow where a little" if color else "⟦where the junior is surprised⟧"
+    how = (
+        "red where the junior is surprised, yellow where a little"
+        if color
+        else "⟦where the junior is surprised⟧"
+    )
     for transcript in worst:
         print(f"\n{transcript.group}, {fmean(transcript.surprise):.2f} nats a token ({how})")
         print(f"  {transcript.question}\n  {show(transcript, tokenizer, color)}")
