@@ -1,7 +1,7 @@
-"""How the models read, plainly: a cache of keys and values, and one forward over prompt and response.
+"""How the models read, plainly: a cache of keys and values; one forward over prompt and response.
 
-support/fast_engine.py has the same functions, with the same results up to rounding, and is some
-times faster. Read this file; rollout.py runs that one.
+support/fast_engine.py has the same functions, faster. Its results are the same up to rounding.
+Read this file. rollout.py runs that one.
 """
 
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from model import GPT, compute_dtype
 
 
 class KVCache:
-    """Keys and values of every token so far, (layers, B, KV, S, hd), of which `length` slots are filled.
+    """Keys and values of every token so far: (B, KV, S, hd) a layer, of which `length` slots count.
 
     Prompts of different lengths are padded on the left: `start` (B,) is the first slot of each row
     that holds a token.
@@ -27,29 +27,38 @@ class KVCache:
         shape = (config.n_layers, len(start), config.n_kv_heads, slots, config.head_dim)
         self.k = torch.zeros(shape, dtype=dtype, device=start.device)  # (layers, B, KV, S, hd)
         self.v = torch.zeros_like(self.k)  # (layers, B, KV, S, hd)
-        self.start = start  # (B,)
+        self.start = start[:, None, None]  # (B, 1, 1)
         self.length = 0
 
     def read(self, T: int) -> Tensor:
-        """Begin to read the next T tokens of every row. Their positions in the row's text, (B, T)."""
+        """The next T tokens of every row are to be read. Their positions in its text, (B, T)."""
         first = self.length
         self.length = first + T
-        keys = torch.arange(self.length, device=self.start.device)  # (S,)
-        queries = keys[first:, None]  # (T, 1)
-        seen = (keys <= queries) & (keys >= self.start[:, None, None])  # (B, T, S)
-        seen = seen | (keys == queries)  # padding sees itself, or its softmax would be NaN
-        self.mask = seen[:, None]  # (B, 1, T, S)
-        return (queries[:, 0] - self.start[:, None]).clamp(min=0)  # (B, T)
+        slots = torch.arange(self.length, device=self.k.device)  # (S,)
+        queries = slots[first:, None]  # (T, 1)
+        written = slots >= self.start  # (B, 1, S)
+        itself = slots == queries  # (T, S), for padding: a softmax over nothing would be NaN
+        seen = written & (slots <= queries) | itself  # (B, T, S)
+        self.mask = seen[:, None]  # (B, 1, T, S), one for all heads
+        positions = slots[first:] - self.start[:, 0]  # (B, T)
+        return positions.clamp(min=0)
 
-    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """The new tokens' queries (B, H, T, hd) on all keys so far and their own.  (B, H, T, hd)"""
-        new = slice(self.length - k.shape[2], self.length)
+    def attend(
+        self,
+        layer: int,
+        q: Tensor,  # (B, H, T, hd)
+        k: Tensor,  # (B, KV, T, hd)
+        v: Tensor,  # (B, KV, T, hd)
+    ) -> Tensor:  # (B, H, T, hd)
+        """Keep the new tokens' keys and values. Attend to them and to all before."""
+        end = self.length
+        new = slice(end - k.shape[2], end)
         self.k[layer, :, :, new] = k
         self.v[layer, :, :, new] = v
-        keys = self.k[layer, :, :, : self.length]  # (B, KV, S, hd)
-        values = self.v[layer, :, :, : self.length]  # (B, KV, S, hd)
-        shared = q.shape[1] != k.shape[1]  # several query heads a key head
-        return F.scaled_dot_product_attention(q, keys, values, self.mask, enable_gqa=shared)
+        keys = self.k[layer, :, :, :end]  # (B, KV, S, hd)
+        values = self.v[layer, :, :, :end]  # (B, KV, S, hd)
+        groups = q.shape[1] != k.shape[1]  # several query heads share a key head
+        return F.scaled_dot_product_attention(q, keys, values, self.mask, enable_gqa=groups)
 
     def unfinished(self, done: Tensor) -> Tensor:
         """The rows that go on.  (B,) -> (M,) indices"""
@@ -62,18 +71,30 @@ class KVCache:
         self.start = self.start[rows]
 
 
-def prefill(models: list[GPT], prompts: list[list[int]], max_new_tokens: int, pad: int):
-    """Read the prompts. Of each model, its cache and the logits (B, V) of the first new token."""
+def prefill(
+    models: list[GPT],
+    prompts: list[list[int]],  # B of them
+    max_new_tokens: int,
+    pad: int,
+) -> tuple[list[KVCache], list[Tensor]]:
+    """Read the prompts. Of each model: its cache, and the logits (B, V) of the first new token."""
     device = models[0].device
-    P = max(len(prompt) for prompt in prompts)
-    padded = [[pad] * (P - len(prompt)) + prompt for prompt in prompts]
-    padded = torch.tensor(padded, device=device)  # (B, P)
-    start = torch.tensor([P - len(prompt) for prompt in prompts], device=device)  # (B,)
-    caches = [KVCache(model, start, P + max_new_tokens) for model in models]
+    P = max(map(len, prompts))
+    rows = []
+    start = []
+    for prompt in prompts:
+        padding = P - len(prompt)
+        rows.append([pad] * padding + prompt)
+        start.append(padding)
+    padded = torch.tensor(rows, device=device)  # (B, P)
+    start = torch.tensor(start, device=device)  # (B,)
+    caches = []
     logits = []
-    for model, cache in zip(models, caches, strict=True):
-        last = model.hidden(padded, cache)[:, -1]  # (B, C)
-        logits.append(model.head(last))  # (B, V)
+    for model in models:
+        cache = KVCache(model, start, P + max_new_tokens)
+        states = model.hidden(padded, cache)  # (B, P, C)
+        logits.append(model.head(states[:, -1]))  # (B, V)
+        caches.append(cache)
     return caches, logits
 
 
@@ -82,8 +103,10 @@ def reading(models: list[GPT]):
     """Yield `read(token, caches)`: every model reads the tokens (B,), and gives logits (B, V)."""
 
     def read(token: Tensor, caches: list[KVCache]) -> list[Tensor]:
-        pairs = zip(models, caches, strict=True)
-        return [model(token[:, None], cache)[:, -1] for model, cache in pairs]  # (B, V) each
+        logits = []
+        for model, cache in zip(models, caches, strict=True):
+            logits.append(model(token[:, None], cache)[:, 0])  # (B, V)
+        return logits
 
     yield read
 
@@ -91,16 +114,18 @@ def reading(models: list[GPT]):
 def response_states(model: GPT, rollout, select: Tensor) -> Tensor:
     """The states before the selected response tokens, from which `head` predicts them.  (M, C)
 
-    select (N, T) bool has M True. The states come in row-major order, so `out[select] = values`
-    puts values back.
+    select (N, T) bool; M is its number of True. The states come in row-major order, so
+    `out[select] = values` puts values back. One forward over prompts and responses, no cache.
     """
-    lengths = rollout.mask.sum(dim=1).tolist()
+    lengths = rollout.mask.sum(dim=1)  # (N,)
     texts = []
-    for prompt, response, length in zip(rollout.prompts, rollout.tokens, lengths, strict=True):
-        prompt = torch.tensor(prompt, device=model.device)
-        texts.append(torch.cat((prompt, response[:length])))
+    starts = []
+    for prompt, tokens, length in zip(rollout.prompts, rollout.tokens, lengths, strict=True):
+        question = torch.tensor(prompt, device=model.device)  # (P,)
+        texts.append(torch.cat((question, tokens[:length])))
+        starts.append(len(prompt))
     text = pad_sequence(texts, batch_first=True)  # (N, S), padded on the right
     states = model.hidden(text)  # (N, S, C)
     row, t = select.nonzero(as_tuple=True)  # (M,) each
-    before = torch.tensor([len(prompt) - 1 for prompt in rollout.prompts], device=model.device)
-    return states[row, before[row] + t]
+    start = torch.tensor(starts, device=model.device)[row]  # (M,) where the response begins
+    return states[row, start + t - 1]

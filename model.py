@@ -1,7 +1,7 @@
-"""A GPT with RMSNorm, rotary positions, grouped-query attention and SwiGLU, and its cache of keys and values.
+"""A GPT with RMSNorm, rotary positions, grouped-query attention and SwiGLU.
 
-The shape is Llama's, and Qwen's with `qkv_bias` or `qk_norm`. The names of the tensors are ours. Read `GPT.hidden`
-first, then `Attention.forward`: everything else serves these two.
+The shape is Llama's, and Qwen's with `qkv_bias` or `qk_norm`. The names of the tensors are ours.
+Read `GPT.hidden` first, then `Attention.forward`: everything else serves these two.
 """
 
 import math
@@ -16,128 +16,124 @@ from torch.utils.checkpoint import checkpoint
 
 @dataclass
 class GPTConfig:
-    """The architecture. Sizes are numbers of units; the defaults are the senior that the project ships."""
+    """The architecture. Sizes count units. The defaults are the senior that the project ships."""
 
-    vocab_size: int = 512
+    vocab_size: int = 512  # V
     n_layers: int = 3
-    n_heads: int = 4
-    n_kv_heads: int = (
-        2  # n_heads is a multiple of it: that many query heads share one key and value head
-    )
-    head_dim: int = 32
-    d_model: int = 96
-    d_ff: int = 256
+    n_heads: int = 4  # H, query heads
+    n_kv_heads: int = 2  # KV, key and value heads; H / KV query heads share one
+    head_dim: int = 32  # hd
+    d_model: int = 96  # C
+    d_ff: int = 256  # ff
     max_seq_len: int = 128  # prompt and response together
     rope_theta: float = 10_000.0
     norm_eps: float = 1e-5
     qk_norm: bool = False  # Qwen3: queries and keys are normalized per head
     tie_embeddings: bool = True
     qkv_bias: bool = False  # Qwen2
-    # Llama 3.1: factor, low_freq_factor, high_freq_factor, original_max_position_embeddings
-    rope_scaling: dict | None = None
+    rope_scaling: dict | None = None  # Llama 3.1: the arguments of Rope.stretch
 
     def __post_init__(self):
-        for name in (
-            "vocab_size",
-            "n_layers",
-            "n_heads",
-            "n_kv_heads",
-            "head_dim",
-            "d_model",
-            "d_ff",
-            "max_seq_len",
-        ):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it counts, and is at least 1")
+        sizes = ["vocab_size", "n_layers", "n_heads", "n_kv_heads"]
+        sizes += ["head_dim", "d_model", "d_ff", "max_seq_len"]
+        for name in sizes:
+            size = getattr(self, name)
+            if not isinstance(size, int) or size < 1:
+                raise ValueError(f"{name} is {size!r}; it counts, and is at least 1")
         if self.n_heads % self.n_kv_heads:
-            raise ValueError(
-                f"n_heads ({self.n_heads}) must be a multiple of n_kv_heads ({self.n_kv_heads})"
-            )
+            heads = f"n_heads ({self.n_heads}), n_kv_heads ({self.n_kv_heads})"
+            raise ValueError(f"{heads}: the first must be a multiple of the second")
         if self.head_dim % 2:
-            raise ValueError(
-                f"head_dim ({self.head_dim}) must be even: rotary positions turn pairs of coordinates"
-            )
+            raise ValueError(f"head_dim is {self.head_dim}; rotary positions need an even number")
 
 
 class Rope(nn.Module):
-    """Rotary positions: the pair (x_i, x_{i + hd/2}) of a head turns by the angle position · theta^(-2i/head_dim)."""
+    """Rotary positions: the pair (x_i, x_{i+hd/2}) of a head turns by position · theta^(-2i/hd)."""
 
     def __init__(self, config: GPTConfig):
         super().__init__()
-        exponent = torch.arange(0, config.head_dim, 2).double() / config.head_dim  # (hd/2,)
-        frequency = config.rope_theta**-exponent  # (hd/2,)
+        even = torch.arange(0, config.head_dim, 2).double()  # (hd/2,)
+        frequency = config.rope_theta ** -(even / config.head_dim)  # (hd/2,)
         if config.rope_scaling:
             frequency = self.stretch(frequency, **config.rope_scaling)
-        angle = torch.arange(config.max_seq_len).double()[:, None] * frequency  # (S, hd/2)
-        cos, sin = angle.cos().float(), angle.sin().float()  # (S, hd/2) each
-        self.register_buffer("cos", torch.cat((cos, cos), dim=-1), persistent=False)  # (S, hd)
-        self.register_buffer("sin", torch.cat((-sin, sin), dim=-1), persistent=False)  # (S, hd)
+        position = torch.arange(config.max_seq_len).double()  # (S,)
+        angle = position[:, None] * frequency  # (S, hd/2)
+        cos = angle.cos().float().repeat(1, 2)  # (S, hd)
+        sin = angle.sin().float()  # (S, hd/2)
+        sin = torch.cat((-sin, sin), dim=1)  # (S, hd)
+        self.register_buffer("cos", cos, persistent=False)
+        self.register_buffer("sin", sin, persistent=False)
 
     @staticmethod
     def stretch(
-        frequency: Tensor,
-        factor,
-        low_freq_factor,
-        high_freq_factor,
-        original_max_position_embeddings,
-        **_,
-    ):
-        """Llama 3.1: slow turns are slowed by `factor`, fast ones left alone, those between interpolated."""
-        turns = (
-            original_max_position_embeddings * frequency / (2 * math.pi)
-        )  # over the original context
-        kept = ((turns - low_freq_factor) / (high_freq_factor - low_freq_factor)).clamp(
-            0, 1
-        )  # (hd/2,)
+        frequency: Tensor,  # (hd/2,)
+        factor: float,
+        low_freq_factor: float,
+        high_freq_factor: float,
+        original_max_position_embeddings: int,
+        **others,
+    ) -> Tensor:
+        """Llama 3.1: slow turns get slower by `factor`, fast ones stay, those between interpolate."""
+        turns = original_max_position_embeddings * frequency / (2 * math.pi)  # (hd/2,)
+        kept = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor)  # (hd/2,)
+        kept = kept.clamp(0, 1)
         return frequency * (kept + (1 - kept) / factor)
 
     def forward(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Positions (B or 1, T) -> cosines and signed sines, (B or 1, 1, T, hd) each."""
-        return self.cos[positions][:, None], self.sin[positions][:, None]
+        cos = self.cos[positions]  # (B, T, hd)
+        sin = self.sin[positions]  # (B, T, hd)
+        return cos[:, None], sin[:, None]
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
     """Turn queries or keys (B, heads, T, hd): (a, b) becomes (a cos - b sin, b cos + a sin)."""
-    swapped = x.roll(
-        x.shape[-1] // 2, dims=-1
-    )  # (B, heads, T, hd): the halves of every head, in the other order
+    cos, sin = rope
+    half = x.shape[-1] // 2
+    swapped = x.roll(half, dims=-1)  # (B, heads, T, hd): (b, a)
     return torch.addcmul(x * cos, swapped, sin)  # `sin` holds (-sin, sin)
 
 
 class Attention(nn.Module):
-    """Causal self-attention; the queries, keys and values of all heads come from one projection."""
+    """Causal self-attention. One projection gives the queries, keys and values of all heads."""
 
     def __init__(self, config: GPTConfig):
         super().__init__()
-        self.n_heads, self.n_kv_heads, self.head_dim = (
-            config.n_heads,
-            config.n_kv_heads,
-            config.head_dim,
-        )
-        heads = config.n_heads + 2 * config.n_kv_heads
-        self.qkv = nn.Linear(config.d_model, heads * config.head_dim, bias=config.qkv_bias)
-        self.out = nn.Linear(config.n_heads * config.head_dim, config.d_model, bias=False)
+        self.n_heads = config.n_heads
+        self.n_kv_heads = config.n_kv_heads
+        self.head_dim = config.head_dim
+        q_width = config.n_heads * config.head_dim
+        kv_width = config.n_kv_heads * config.head_dim
+        qkv_width = q_width + 2 * kv_width
+        self.qkv = nn.Linear(config.d_model, qkv_width, bias=config.qkv_bias)
+        self.out = nn.Linear(q_width, config.d_model, bias=False)
         self.qk_norm = config.qk_norm
         if self.qk_norm:
             self.q_norm = nn.RMSNorm(config.head_dim, config.norm_eps)
             self.k_norm = nn.RMSNorm(config.head_dim, config.norm_eps)
 
     def forward(self, x: Tensor, layer: int, rope, context) -> Tensor:
-        """States (B, T, C) -> what attention adds to them (B, T, C). `rope` is (cos, sin), `context` as in `GPT.hidden`."""
-        B, T, _ = x.shape
-        H, KV, hd = self.n_heads, self.n_kv_heads, self.head_dim
-        qkv = self.qkv(x).view(B, T, -1, hd).transpose(1, 2)  # (B, H + 2 KV, T, hd)
-        qk, v = qkv.split([H + KV, KV], dim=1)  # (B, H + KV, T, hd), (B, KV, T, hd)
+        """States (B, T, C) -> what to add to them, (B, T, C). GPT.hidden explains `context`."""
+        H = self.n_heads
+        HK = H + self.n_kv_heads  # query and key heads
+        qkv = self.qkv(x).unflatten(2, (-1, self.head_dim))  # (B, T, H + 2 KV, hd)
+        qkv = qkv.transpose(1, 2)  # (B, H + 2 KV, T, hd)
+        qk = qkv[:, :HK]  # (B, H + KV, T, hd)
+        v = qkv[:, HK:]  # (B, KV, T, hd)
         if self.qk_norm:
-            qk = torch.cat((self.q_norm(qk[:, :H]), self.k_norm(qk[:, H:])), dim=1)
-        q, k = rotate(qk, *rope).split([H, KV], dim=1)  # (B, heads, T, hd)
+            q = self.q_norm(qk[:, :H])
+            k = self.k_norm(qk[:, H:])
+            qk = torch.cat((q, k), dim=1)
+        qk = rotate(qk, rope)
+        q = qk[:, :H]  # (B, H, T, hd)
+        k = qk[:, H:]  # (B, KV, T, hd)
         if context is None:
-            y = F.scaled_dot_product_attention(
-                q, k, v, is_causal=True, enable_gqa=H != KV
-            )  # (B, H, T, hd)
+            shared = self.n_kv_heads != H
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=shared)
         else:
-            y = context.attend(layer, q, k, v)  # (B, H, T, hd)
-        return self.out(y.transpose(1, 2).reshape(B, T, -1))  # (B, T, C)
+            y = context.attend(layer, q, k, v)
+        y = y.transpose(1, 2).flatten(2)  # (B, T, H · hd)
+        return self.out(y)
 
 
 class SwiGLU(nn.Module):
@@ -145,16 +141,19 @@ class SwiGLU(nn.Module):
 
     def __init__(self, config: GPTConfig):
         super().__init__()
-        self.gate_up = nn.Linear(config.d_model, 2 * config.d_ff, bias=False)
-        self.down = nn.Linear(config.d_ff, config.d_model, bias=False)
+        C = config.d_model
+        ff = config.d_ff
+        self.gate_up = nn.Linear(C, 2 * ff, bias=False)
+        self.down = nn.Linear(ff, C, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        gate, up = self.gate_up(x).chunk(2, dim=-1)  # (B, T, ff) each
+        both = self.gate_up(x)  # (B, T, 2 ff)
+        gate, up = both.chunk(2, dim=-1)  # (B, T, ff) each
         return self.down(F.silu(gate) * up)  # (B, T, C)
 
 
 class Block(nn.Module):
-    """Attention, then SwiGLU, each on normalized states and added to them.  (B, T, C) -> (B, T, C)"""
+    """x + attention(norm(x)), then x + mlp(norm(x)).  (B, T, C) -> (B, T, C)"""
 
     def __init__(self, config: GPTConfig):
         super().__init__()
@@ -164,12 +163,13 @@ class Block(nn.Module):
         self.mlp = SwiGLU(config)
 
     def forward(self, x: Tensor, layer: int, rope, context) -> Tensor:
-        x = x + self.attention(self.attention_norm(x), layer, rope, context)  # (B, T, C)
+        normed = self.attention_norm(x)  # (B, T, C)
+        x = x + self.attention(normed, layer, rope, context)  # (B, T, C)
         return x + self.mlp(self.mlp_norm(x))  # (B, T, C)
 
 
 class GPT(nn.Module):
-    """`model(tokens)` gives logits; `model(tokens, cache)` the same for tokens that follow those in the cache."""
+    """`model(tokens)` gives logits; `model(tokens, cache)`, of tokens that follow the cache's."""
 
     def __init__(self, config: GPTConfig):
         super().__init__()
@@ -181,17 +181,18 @@ class GPT(nn.Module):
         if config.tie_embeddings:
             self.head.weight = self.embedding.weight
         self.rope = Rope(config)
-        self.checkpoint_activations = (
-            False  # keep a layer's input alone for the gradient, and compute the rest again
-        )
+        self.checkpoint_activations = False  # less memory: the gradient computes each layer again
+        self.init_weights()
+
+    def init_weights(self) -> None:
+        """GPT-2's: what adds to the residual stream starts smaller, the more layers there are."""
         for name, parameter in self.named_parameters():
-            if (
-                parameter.dim() == 2 and not parameter.is_meta
-            ):  # what adds to the residual stream starts smaller the more layers add to it
-                residual = name.endswith(("out.weight", "down.weight"))
-                nn.init.normal_(
-                    parameter, std=0.02 / math.sqrt(2 * config.n_layers) if residual else 0.02
-                )
+            if parameter.dim() < 2 or parameter.is_meta:
+                continue
+            std = 0.02
+            if name.endswith(("out.weight", "down.weight")):
+                std /= math.sqrt(2 * self.config.n_layers)
+            nn.init.normal_(parameter, std=std)
 
     @property
     def device(self) -> torch.device:
@@ -203,60 +204,65 @@ class GPT(nn.Module):
         return self.head(self.hidden(tokens, context))
 
     def hidden(self, tokens: Tensor, context=None) -> Tensor:
-        """Tokens (B, T) -> the last layer's normalized states (B, T, C), to which `head` gives logits.
+        """Tokens (B, T) -> the normalized states of the last layer, (B, T, C). `head` takes them.
 
-        Without a context the tokens are whole texts, padded on the right if at all, where causal attention never looks.
-        With a cache they are the next T of its texts; SharedPrompts says what else they can be.
+        Without a context, the tokens are whole texts. Causal attention never looks at padding on
+        their right. A context says where the tokens stand and what they attend to. It has two
+        methods, `read` and `attend`: engine.KVCache is one.
         """
-        T = tokens.shape[1]
-        positions = (
-            torch.arange(T, device=tokens.device)[None] if context is None else context.read(T)
-        )  # (B or 1, T)
-        length, most = T if context is None else context.length, self.config.max_seq_len
-        if length > most:
+        if context is None:
+            length = tokens.shape[1]
+            positions = torch.arange(length, device=tokens.device)[None]  # (1, T)
+        else:
+            positions = context.read(tokens.shape[1])  # (B or 1, T)
+            length = context.length
+        if length > self.config.max_seq_len:
+            most = self.config.max_seq_len
             raise ValueError(f"{length} tokens are more than the context of {most} (max_seq_len)")
-        x = self.embedding(tokens).to(
-            self.norm.weight.dtype
-        )  # (B, T, C); of a frozen model it may be bfloat16
+        x = self.embedding(tokens)  # (B, T, C)
+        x = x.to(self.norm.weight.dtype)  # a frozen model's embedding may be in bfloat16
         rope = self.rope(positions)
         recompute = self.checkpoint_activations and torch.is_grad_enabled()
         for layer, block in enumerate(self.blocks):
-            inputs = (x, layer, rope, context)
             if recompute:
-                x = checkpoint(
-                    block, *inputs, use_reentrant=False, preserve_rng_state=False
-                )  # (B, T, C)
+                x = checkpoint(block, x, layer, rope, context, use_reentrant=False)  # (B, T, C)
             else:
-                x = block(*inputs)  # (B, T, C)
+                x = block(x, layer, rope, context)  # (B, T, C)
         return self.norm(x)
 
 
 def compute_dtype(like: Tensor) -> torch.dtype:
-    """The precision in which attention computes, or caches and masks would be converted at every token."""
+    """The precision in which attention computes. Caches and masks are kept in it."""
     kind = like.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else like.dtype
+    if torch.is_autocast_enabled(kind):
+        return torch.get_autocast_dtype(kind)
+    return like.dtype
 
 
 def autocast(precision: str, device: torch.device):
-    """Within, matrix products and attention compute in this precision; weights, gradients and sums stay in float32.
+    """Within, matrix products and attention compute in this precision.
 
-    An update of 1e-5 would vanish in weights of bfloat16, which have 8 bits.
+    Weights, gradients and sums stay in float32: an update of 1e-5 would vanish in weights of
+    bfloat16, which have 8 bits.
     """
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+    low = precision == "bfloat16"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=low)
 
 
 def save_model(model: GPT, path: str | Path) -> None:
     """Write the architecture and the weights to one file."""
-    torch.save({"config": asdict(model.config), "model": model.state_dict()}, path)
+    config = asdict(model.config)
+    torch.save({"config": config, "model": model.state_dict()}, path)
 
 
 def load_model(path: str | Path) -> GPT:
-    """The model in a file of `save_model`, or in a run's checkpoint: in eval mode, on the CPU.
+    """The model in a file of `save_model`, or in a run's checkpoint.pt: in eval mode, on the CPU.
 
-    `weights_only` means that nothing in the file is run. support/runs/files.py reads the same
-    file with care for damage.
+    `weights_only` lets torch run nothing in the file. support/runs/files.py reads the same files
+    with care for damaged ones.
     """
     saved = torch.load(path, map_location="cpu", weights_only=True)
-    model = GPT(GPTConfig(**saved["config"]))
+    config = GPTConfig(**saved["config"])
+    model = GPT(config)
     model.load_state_dict(saved["model"])
     return model.eval()
