@@ -73,7 +73,7 @@ class Rope(nn.Module):
         original_max_position_embeddings: int,
         **others,
     ) -> Tensor:
-        """Llama 3.1: slow turns get slower by `factor`, fast ones stay, those between interpolate."""
+        """Llama 3.1: slow turns get slower by `factor`, fast ones stay. Others lie between."""
         turns = original_max_position_embeddings * frequency / (2 * math.pi)  # (hd/2,)
         kept = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor)  # (hd/2,)
         kept = kept.clamp(0, 1)

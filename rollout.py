@@ -1,11 +1,11 @@
-"""Two models, two caches, one text: `generate` writes responses with both, and `python rollout.py DIR` shows some.
+"""Two models, two caches, one text: `generate` writes it, `python rollout.py DIR` shows some.
 
-    python rollout.py runs/word                                    # a run's pair on three test problems
-    python rollout.py runs/word --prompt "Ada has 5 hats. Ada buys 7 more. How many hats does Ada have?"
-    python rollout.py runs/word --human                            # you take the junior's turns
-    python rollout.py --benchmark                                  # the speed of both models and of an update
+    python rollout.py runs/word                # a run's pair on three test problems
+    python rollout.py runs/word --prompt "Ada has 5 hats. Ada buys 7 more. How many has Ada?"
+    python rollout.py runs/word --human        # you take the junior's turns
+    python rollout.py --benchmark              # the speed of both models and of an update
 
-Both models read every token, whoever wrote it. The distribution of the author gives the next one.
+Both models read every token, whoever wrote it. The author's distribution gives the next one.
 """
 
 import hashlib
@@ -19,120 +19,47 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from model import GPT
-from support.fast_engine import prefill, reading, response_states  # or `from engine`: read it there
+from support.fast_engine import prefill, reading, response_states  # or `from engine`: to read
 from tandem import Handoff, Schedule, Uniforms, upload
 
-LOOK_EVERY, ON_A_GPU = (
-    4,
-    16,
-)  # tokens between looks for finished rows: a look makes the host wait for a GPU
-FULL_ENOUGH = 0.75  # share of unfinished rows above which finished ones are not dropped: dropping copies the caches
-LOGITS = 2**25  # most logits that an update or a measurement has in memory in one tensor, 128 MB
-
-TENSORS = ("tokens", "authorship", "mask", "senior_logprobs", "junior_logprobs")
+CHECK_EVERY = {"cpu": 4, "cuda": 16}  # tokens between checks for finished rows; a GPU's host waits
+FULL_ENOUGH = 0.75  # share of unfinished rows above which all stay: to leave some out is a copy
+MAX_LOGITS = 2**25  # the largest tensor of logits at a time: 128 MB
 
 
 @dataclass
 class Rollout:
-    """N responses and who wrote them. Every tensor is (N, T), the response alone; T is the longest one's length."""
+    """N responses and who wrote them. T is the length of the longest response, its prompt left out."""
 
     prompts: list[list[int]]
-    tokens: Tensor  # long; `pad` after the end
-    authorship: Tensor  # bool, True = the senior wrote it
-    mask: Tensor  # bool, True = a token of the response, the end token included
-    senior_logprobs: Tensor  # of the token, whoever wrote it: log π_old of the paper's ratio
-    junior_logprobs: (
-        Tensor  # of the same token, under the junior's distribution (0 if there is no junior)
-    )
+    tokens: Tensor  # (N, T) long; `pad` after the end
+    authorship: Tensor  # (N, T) bool, True = the senior wrote it
+    mask: Tensor  # (N, T) bool, True = a token of the response, the end token included
+    senior_logprobs: Tensor  # (N, T) of the token, whoever wrote it: log π_old of the paper's ratio
+    junior_logprobs: Tensor  # (N, T) of the same token, by the junior; 0 without a junior
 
     def __getitem__(self, rows: Tensor) -> "Rollout":
-        """These rows alone, (M,) indices."""
-        tensors = {name: getattr(self, name)[rows] for name in TENSORS}
-        return Rollout([self.prompts[i] for i in rows.tolist()], **tensors)
+        """Only these rows, (M,) indices."""
+        return Rollout(
+            prompts=[self.prompts[row] for row in rows.tolist()],
+            tokens=self.tokens[rows],
+            authorship=self.authorship[rows],
+            mask=self.mask[rows],
+            senior_logprobs=self.senior_logprobs[rows],
+            junior_logprobs=self.junior_logprobs[rows],
+        )
 
     @property
     def logprobs(self) -> Tensor:
-        """Those of the distribution that each token was drawn from, its author's.  (N, T)"""
+        """Of each token under the distribution that gave it, its author's.  (N, T)"""
         return torch.where(self.authorship, self.senior_logprobs, self.junior_logprobs)
 
     def texts(self, tokenizer) -> list[str]:
         """The responses as N strings."""
-        rows = zip(self.tokens.tolist(), self.mask.sum(dim=1).tolist(), strict=True)
-        return [tokenizer.decode(tokens[:length]) for tokens, length in rows]
-
-
-def blank(prompts: list[list[int]], T: int, pad: int, device: torch.device) -> Rollout:
-    """A Rollout to write into."""
-    tokens = torch.full((len(prompts), T), pad, device=device)  # (N, T), like all of these
-    authorship, mask = (
-        torch.zeros_like(tokens, dtype=torch.bool),
-        torch.zeros_like(tokens, dtype=torch.bool),
-    )
-    senior_logprobs, junior_logprobs = (
-        torch.zeros_like(tokens).float(),
-        torch.zeros_like(tokens).float(),
-    )
-    return Rollout(prompts, tokens, authorship, mask, senior_logprobs, junior_logprobs)
-
-
-def to_logprobs(
-    logits: Tensor, temperature: float, top_p: float | None = None, top_k: int | None = None
-) -> Tensor:
-    """The log of the distribution that is sampled, and that the loss must see.  (..., V) -> (..., V)
-
-    Logits over the temperature (0: all on the largest), cut to the `top_k` likeliest tokens (at least 1), then to the
-    likeliest that together reach `top_p` (in (0, 1]), renormalized; None cuts nothing.
-    """
-    if temperature == 0:
-        best = F.one_hot(logits.argmax(dim=-1), logits.shape[-1]).bool()  # (..., V)
-        return logits.float().masked_fill(~best, -torch.inf).log_softmax(dim=-1)
-    logits = logits.float() if temperature == 1 else logits.float() / temperature
-    if top_k is not None and top_k < logits.shape[-1]:
-        least = logits.topk(top_k, dim=-1).values[..., -1:]  # (..., 1)
-        logits = logits.masked_fill(logits < least, -torch.inf)
-    if top_p is not None and top_p < 1:
-        ordered, order = logits.sort(dim=-1, descending=True)  # (..., V) each
-        probabilities = ordered.softmax(dim=-1)  # (..., V)
-        before = (
-            probabilities.cumsum(dim=-1) - probabilities
-        )  # (..., V) what the likelier tokens have together
-        cut = torch.zeros_like(before, dtype=torch.bool).scatter(
-            -1, order, before >= top_p
-        )  # (..., V)
-        logits = logits.masked_fill(cut, -torch.inf)
-    return logits.log_softmax(dim=-1)
-
-
-def sample(logprobs: Tensor, uniform: Tensor) -> Tensor:
-    """Draw by inverting the cumulative distribution: one uniform number a row.  (B, V), (B,) in [0, 1) -> (B,)"""
-    cumulative = logprobs.exp().cumsum(dim=-1)  # (B, V)
-    # Relative to the actual sum, and a hair below it: rounding must not reach a token without probability.
-    target = uniform * (1 - 1e-6) * cumulative[:, -1]  # (B,)
-    drawn = torch.searchsorted(cumulative, target[:, None], right=True)[:, 0]  # (B,)
-    return drawn.clamp(
-        max=cumulative.shape[1] - 1
-    )  # of NaNs, which `generate` reports, it would be V
-
-
-def seeded(*parts) -> torch.Generator:
-    """A generator from (seed, step, purpose …). Purposes have separate streams, so evaluation can't change training."""
-    digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
-
-
-def make_handoff(schedule: Schedule, tokenizer, model: GPT, config=None) -> Handoff:
-    """Handoff for this tokenizer, with a run's p_senior, max_gap and chunk. Masks have the model's vocabulary."""
-    V = model.config.vocab_size
-    masks = {
-        "boundary": tokenizer.boundary(V),
-        "delimiter": tokenizer.delimiter(V),
-        "halves": tokenizer.halves(V),
-    }
-    if config is None:  # the paper's
-        return Handoff(schedule, **masks)
-    return Handoff(
-        schedule, p_senior=config.p_senior, max_gap=config.max_gap, chunk=config.chunk, **masks
-    )
+        rows = self.tokens.tolist()
+        lengths = self.mask.sum(dim=1).tolist()
+        pairs = zip(rows, lengths, strict=True)
+        return [tokenizer.decode(tokens[:length]) for tokens, length in pairs]
 
 
 @torch.no_grad()
@@ -153,160 +80,300 @@ def generate(
     batch_size: int | None = None,
     bar=None,
 ) -> Rollout:
-    """Let senior and junior answer each prompt together, authors as `handoff` says: the paper's rollout.
+    """Let senior and junior answer each prompt together, as `handoff` says: the paper's rollout.
 
-    A response ends with an `end` token, whoever writes it, after max_new_tokens, or when max_turns turns are over.
-    All randomness comes from `generator` (torch's own if None; it may be on another device): see `Uniforms`. Temperature
-    0 is argmax; it, top_p and top_k apply to both models. junior=None needs the schedule solo. `batch_size` rows are
-    written at a time: the same responses in less memory. Where there are more, the generator is left as it was. `bar`
-    is a tqdm of responses. Raises ValueError for bad arguments, FloatingPointError if logits are NaN or infinite.
+    A response ends with an `end` token, whoever writes it, after max_new_tokens, or after max_turns
+    turns. Temperature 0 is argmax. It, top_p and top_k apply to both models. junior=None needs the
+    schedule solo. All random numbers come from `generator`, by default torch's own; it may be on
+    another device. At most `batch_size` rows are generated at a time, with the same results. If
+    that splits the batch, `generator` isn't advanced. `bar` is a tqdm of responses.
+
+    Raises ValueError for bad arguments, FloatingPointError if logits are NaN or infinite.
     """
     models = [senior] if junior is None else [senior, junior]
-    check_arguments(models, prompts, handoff, max_new_tokens, temperature, top_p, top_k, max_turns)
-    device, out = senior.device, blank(prompts, max_new_tokens, pad, senior.device)
-    ends, look_every = (
-        upload(torch.tensor(end), device),
-        ON_A_GPU if device.type == "cuda" else LOOK_EVERY,
-    )
+    check_models(models, prompts, handoff, max_new_tokens)
+    check_sampling(max_new_tokens, max_turns, temperature, top_p, top_k)
+    device = senior.device
+    out = blank(prompts, max_new_tokens, pad, device)
+    ends = upload(torch.tensor(end), device)
+    check_every = CHECK_EVERY.get(device.type, 4)
     if not isinstance(generator, Uniforms):
         generator = Uniforms(len(prompts), generator, device)
 
     for rows in torch.arange(len(prompts)).split(batch_size or len(prompts)):
-        part, rows = [prompts[i] for i in rows.tolist()], upload(rows, device)  # B, (B,)
-        caches, logits = prefill(models, part, max_new_tokens, pad)  # (B, V) each
-        # Each part replays the whole batch's random numbers from their start, so splitting changes nothing.
-        uniforms = generator.part(rows) if len(rows) < len(prompts) else generator
-        author = handoff.start(len(rows), uniforms, device)  # (B,) True: the senior writes
-        done, turns = torch.zeros_like(author), torch.ones_like(rows)  # (B,) each
+        part = [prompts[row] for row in rows.tolist()]  # B prompts
+        rows = upload(rows, device)  # (B,)
+        # Each part replays the batch's random numbers from their start: splitting changes nothing.
+        whole = len(part) == len(prompts)
+        uniforms = generator if whole else generator.part(rows)
+        caches, logits = prefill(models, part, max_new_tokens, pad)  # (B, V) of each model
+        author = handoff.start(len(part), uniforms, device)  # (B,) True: the senior writes
+        done = torch.zeros_like(author)  # (B,)
+        turns = torch.ones_like(rows)  # (B,)
+
         with reading(models) as read:
             for t in range(max_new_tokens):
-                logprobs = [
-                    to_logprobs(x, temperature, top_p, top_k) for x in logits
-                ]  # (B, V) of each model
-                of_author = (
-                    logprobs[0] if junior is None else torch.where(author[:, None], *logprobs)
-                )  # (B, V)
-                token = sample(of_author, uniforms()).masked_fill(
-                    done, pad
-                )  # (B,) the author draws
-                write(
-                    out, rows, t, token, author, ~done, logprobs
-                )  # before `done` changes: the end token counts
-                previous, author = author, handoff.next(token)  # (B,)
-                turns = turns + (author != previous)
-                done = done | torch.isin(token, ends) | (turns > (max_turns or math.inf))
+                # Both models have read the text so far. The author's distribution gives the token.
+                logprobs = [to_logprobs(x, temperature, top_p, top_k) for x in logits]  # (B, V)
+                distribution = logprobs[0]  # (B, V)
+                if junior is not None:
+                    distribution = torch.where(author[:, None], distribution, logprobs[1])
+                token = sample(distribution, uniforms())  # (B,)
+                token = token.masked_fill(done, pad)
+                write(out, rows, t, token, author, ~done, logprobs)  # the end token counts
+                done = done | torch.isin(token, ends)
+
+                next_author = handoff.next(token)  # (B,) e.g. a coin, if a new word began
+                turns = turns + (next_author != author)
+                author = next_author
+                if max_turns is not None:
+                    done = done | (turns > max_turns)
+
                 if t + 1 == max_new_tokens:
                     break
-                if t % look_every == look_every - 1:
+                if (t + 1) % check_every == 0:
                     going = caches[0].unfinished(done)  # (M,)
                     if len(going) == 0:
                         break
-                    if len(going) <= FULL_ENOUGH * len(
-                        rows
-                    ):  # B shrinks: finished rows take no more work
-                        rows, done, turns, author, token = (
-                            x[going] for x in (rows, done, turns, author, token)
-                        )
+                    if len(going) <= FULL_ENOUGH * len(rows):  # finished rows take no more work
+                        rows = rows[going]
+                        token = token[going]
+                        author = author[going]
+                        done = done[going]
+                        turns = turns[going]
                         uniforms = uniforms.at(going)
-                        for state in (handoff, *caches):
-                            state.select(going)
-                logits = read(
-                    token, caches
-                )  # BOTH read the token, whoever wrote it: (B, V) of each model
-        del caches, logits, logprobs, of_author  # before the next part has its own
+                        handoff.select(going)
+                        for cache in caches:
+                            cache.select(going)
+                logits = read(token, caches)  # BOTH read the token, whoever wrote it: (B, V) each
+        del caches, logits, logprobs, distribution  # before the next part has its own
         if bar is not None:
             bar.update(len(part))
     return finished(out)
 
 
-def write(
-    out: Rollout,
-    rows: Tensor,
-    t: int,
-    token: Tensor,
-    author: Tensor,
-    going: Tensor,
-    logprobs: list[Tensor],
-):
-    """Column t of these rows: their tokens (B,), authors (B,), and the log-probs under each model's (B, V)."""
-    out.tokens[rows, t] = token
-    out.mask[rows, t] = going
-    out.authorship[rows, t] = author & going
-    for column, of_model in zip((out.senior_logprobs, out.junior_logprobs), logprobs, strict=False):
-        column[rows, t] = of_model.gather(1, token[:, None])[:, 0].masked_fill(~going, 0.0)  # (B,)
+def to_logprobs(
+    logits: Tensor,
+    temperature: float,
+    top_p: float | None = None,
+    top_k: int | None = None,
+) -> Tensor:
+    """Log-probs of the distribution that is sampled, which the loss must see.  (..., V) -> (..., V)
+
+    Divide the logits by the temperature (0: all on the largest). Keep the `top_k` likeliest tokens,
+    then the likeliest that together reach `top_p`. Renormalize. None keeps all.
+    """
+    logits = logits.float()
+    if temperature == 0:
+        best = logits.argmax(dim=-1)  # (...)
+        best = F.one_hot(best, logits.shape[-1]).bool()  # (..., V)
+        logits = logits.masked_fill(~best, -torch.inf)
+        return logits.log_softmax(dim=-1)
+    if temperature != 1:
+        logits = logits / temperature
+    if top_k is not None and top_k < logits.shape[-1]:
+        likeliest = logits.topk(top_k, dim=-1).values  # (..., k)
+        logits = logits.masked_fill(logits < likeliest[..., -1:], -torch.inf)
+    if top_p is not None and top_p < 1:
+        ordered, order = logits.sort(dim=-1, descending=True)  # (..., V) each
+        p = ordered.softmax(dim=-1)  # (..., V)
+        before = p.cumsum(dim=-1) - p  # (..., V) the likelier tokens' sum
+        cut = torch.zeros_like(p, dtype=torch.bool)
+        cut = cut.scatter(-1, order, before >= top_p)  # (..., V)
+        logits = logits.masked_fill(cut, -torch.inf)
+    return logits.log_softmax(dim=-1)
 
 
-def check_arguments(
-    models, prompts, handoff, max_new_tokens, temperature, top_p, top_k, max_turns
-) -> None:
-    if len(models) == 1 and handoff.schedule != "solo":
-        raise ValueError(f"junior is None, but the schedule {handoff.schedule!r} needs one")
-    if len({model.config.vocab_size for model in models}) > 1:
-        raise ValueError(
-            "senior and junior have vocabularies of different sizes: they can't write one text"
-        )
-    if not prompts or not all(map(len, prompts)):
-        raise ValueError("prompts: at least one, and none of them empty")
-    if not (
-        max_new_tokens >= 1
-        and 0 <= temperature < math.inf
-        and (max_turns is None or max_turns >= 1)
-    ):
-        raise ValueError(
-            f"max_new_tokens ({max_new_tokens}) and max_turns are at least 1, temperature ({temperature}) 0"
-        )
-    if (top_p is not None and not 0 < top_p <= 1) or (top_k is not None and top_k < 1):
-        raise ValueError(f"top_p ({top_p}) is above 0 and at most 1, top_k ({top_k}) at least 1")
-    longest, context = max(map(len, prompts)), min(model.config.max_seq_len for model in models)
-    if longest + max_new_tokens > context:
-        raise ValueError(
-            f"a prompt of {longest} tokens and max_new_tokens ({max_new_tokens}) exceed {context} (max_seq_len)"
-        )
+def sample(logprobs: Tensor, uniform: Tensor) -> Tensor:
+    """Draw by inverting the cumulative distribution; `uniform` in [0, 1).  (B, V), (B,) -> (B,)"""
+    cumulative = logprobs.exp().cumsum(dim=-1)  # (B, V)
+    total = cumulative[:, -1]  # (B,) 1, up to rounding
+    target = uniform * (1 - 1e-6) * total  # a hair below: no token of probability 0 is drawn
+    drawn = torch.searchsorted(cumulative, target[:, None], right=True)  # (B, 1)
+    last = cumulative.shape[1] - 1
+    return drawn[:, 0].clamp(max=last)  # of NaNs, which `finished` reports, it would be V
 
 
-def finished(out: Rollout) -> Rollout:
-    """Without the columns that nobody wrote. A bad logit leaves a log-prob that is NaN: FloatingPointError."""
-    bad = [logprobs.isnan().sum() for logprobs in (out.senior_logprobs, out.junior_logprobs)]
-    *bad, T = torch.stack(
-        (*bad, out.mask.any(dim=0).sum())
-    ).tolist()  # at once: a GPU is waited for
-    for name, count in zip(("senior", "junior"), bad, strict=True):
-        if count:
-            raise FloatingPointError(f"the {name}'s logits are not finite")
-    return Rollout(out.prompts, **{name: getattr(out, name)[:, :T] for name in TENSORS})
+def make_handoff(schedule: Schedule, tokenizer, model: GPT, config=None) -> Handoff:
+    """The Handoff of a tokenizer and a model's vocabulary, with a run's settings or the paper's."""
+    V = model.config.vocab_size
+    handoff = Handoff(
+        schedule,
+        boundary=tokenizer.boundary(V),
+        delimiter=tokenizer.delimiter(V),
+        halves=tokenizer.halves(V),
+    )
+    if config is not None:
+        handoff.p_senior = config.p_senior
+        handoff.max_gap = config.max_gap
+        handoff.chunk = config.chunk
+    return handoff
 
 
-def response_logprobs(model: GPT, rollout: Rollout, select: Tensor, temperature: float) -> Tensor:
-    """Log-probs of the selected (N, T) response tokens, with grad, and 0 elsewhere.  (N, T)"""
+def seeded(*parts) -> torch.Generator:
+    """A generator of its own for (seed, step, purpose …): evaluation can't change training."""
+    name = "/".join(map(str, parts))
+    digest = hashlib.sha256(name.encode()).digest()
+    seed = int.from_bytes(digest[:8], "big") >> 1
+    return torch.Generator().manual_seed(seed)
+
+
+def response_logprobs(
+    model: GPT,
+    rollout: Rollout,
+    select: Tensor,  # (N, T) bool
+    temperature: float,
+) -> Tensor:
+    """Log-probs of the selected response tokens, with grad, and 0 elsewhere.  (N, T)"""
     states = response_states(model, rollout, select)  # (M, C)
-    logprobs = token_logprobs(model, states, rollout.tokens[select], temperature)  # (M,)
+    tokens = rollout.tokens[select]  # (M,)
+    logprobs = token_logprobs(model, states, tokens, temperature)  # (M,)
     return put_back(logprobs, select)
 
 
 def token_logprobs(model: GPT, states: Tensor, tokens: Tensor, temperature: float) -> Tensor:
     """Log-probs of the tokens (M,) that follow the states (M, C).  (M,)"""
 
-    def of_tokens(states: Tensor, tokens: Tensor) -> Tensor:
+    def of_chunk(states: Tensor, tokens: Tensor) -> Tensor:
         logprobs = to_logprobs(model.head(states), temperature)  # (m, V)
         return logprobs.gather(1, tokens[:, None])[:, 0]  # (m,)
 
-    return in_chunks(of_tokens, model.config.vocab_size, states, tokens)
+    return in_chunks(of_chunk, model.config.vocab_size, states, tokens)
+
+
+def compare_models(
+    measure: Callable[[Tensor, Tensor, Tensor], Tensor],
+    senior: GPT,
+    junior: GPT,
+    rollout: Rollout,
+    select: Tensor,  # (N, T) bool
+    temperature: float,
+) -> Tensor:
+    """`measure` at the selected tokens, from both models' log-probs over the whole vocabulary.
+
+    It gets the senior's (m, V), the junior's (m, V) and the tokens (m,).  -> (M,) or (M, k)
+    """
+
+    def of_chunk(senior_states: Tensor, junior_states: Tensor, tokens: Tensor) -> Tensor:
+        senior_logprobs = to_logprobs(senior.head(senior_states), temperature)  # (m, V)
+        junior_logprobs = to_logprobs(junior.head(junior_states), temperature)  # (m, V)
+        return measure(senior_logprobs, junior_logprobs, tokens)
+
+    senior_states = response_states(senior, rollout, select)  # (M, C)
+    junior_states = response_states(junior, rollout, select)  # (M, C)
+    tokens = rollout.tokens[select]  # (M,)
+    return in_chunks(of_chunk, senior.config.vocab_size, senior_states, junior_states, tokens)
 
 
 def in_chunks(function: Callable, V: int, *columns: Tensor) -> Tensor:
-    """function(*columns), of as many rows at a time as have LOGITS logits: a large vocabulary's would fill a GPU.
+    """function(*columns), of at most MAX_LOGITS logits at a time: a large vocabulary's fill a GPU.
 
     The gradient computes each chunk again.
     """
-    parts = list(zip(*(column.split(max(1, LOGITS // V)) for column in columns), strict=True))
-    if len(parts) == 1:
+    size = max(1, MAX_LOGITS // V)
+    chunks = [column.split(size) for column in columns]
+    if len(chunks[0]) == 1:
         return function(*columns)
-    return torch.cat([checkpoint(function, *part, use_reentrant=False) for part in parts])
+    parts = []
+    for chunk in zip(*chunks, strict=True):
+        parts.append(checkpoint(function, *chunk, use_reentrant=False))
+    return torch.cat(parts)
 
 
 def put_back(values: Tensor, select: Tensor) -> Tensor:
     """Values (M,) where `select` (N, T) is True, in row-major order, and 0 elsewhere.  (N, T)"""
-    return torch.zeros(select.shape, device=values.device).masked_scatter(select, values.float())
+    out = torch.zeros(select.shape, device=values.device)  # (N, T)
+    return out.masked_scatter(select, values.float())
+
+
+def blank(prompts: list[list[int]], T: int, pad: int, device: torch.device) -> Rollout:
+    """A Rollout to write into."""
+    tokens = torch.full((len(prompts), T), pad, device=device)  # (N, T)
+    no = torch.zeros_like(tokens, dtype=torch.bool)  # (N, T)
+    zero = torch.zeros_like(tokens, dtype=torch.float)  # (N, T)
+    return Rollout(prompts, tokens, no, no.clone(), zero, zero.clone())
+
+
+def write(
+    out: Rollout,
+    rows: Tensor,  # (B,)
+    t: int,
+    token: Tensor,  # (B,)
+    author: Tensor,  # (B,)
+    going: Tensor,  # (B,)
+    logprobs: list[Tensor],  # (B, V) of each model
+) -> None:
+    """Column t of these rows: token, author, and the token's log-prob under each model."""
+    out.tokens[rows, t] = token
+    out.mask[rows, t] = going
+    out.authorship[rows, t] = author & going
+    columns = [out.senior_logprobs, out.junior_logprobs]
+    for column, of_model in zip(columns, logprobs, strict=False):  # without a junior, the first
+        logprob = of_model.gather(1, token[:, None])[:, 0]  # (B,)
+        column[rows, t] = logprob.masked_fill(~going, 0.0)
+
+
+def finished(out: Rollout) -> Rollout:
+    """Without the columns that nobody wrote. FloatingPointError if a log-prob is NaN."""
+    written = out.mask.any(dim=0).sum()
+    nan_senior = out.senior_logprobs.isnan().sum()
+    nan_junior = out.junior_logprobs.isnan().sum()
+    counts = torch.stack((written, nan_senior, nan_junior)).tolist()  # at once: a GPU's host waits
+    T, nan_senior, nan_junior = counts
+    if nan_senior or nan_junior:
+        name = "senior" if nan_senior else "junior"
+        raise FloatingPointError(f"the {name}'s logits are not finite")
+    return Rollout(
+        prompts=out.prompts,
+        tokens=out.tokens[:, :T],
+        authorship=out.authorship[:, :T],
+        mask=out.mask[:, :T],
+        senior_logprobs=out.senior_logprobs[:, :T],
+        junior_logprobs=out.junior_logprobs[:, :T],
+    )
+
+
+def check_models(
+    models: list[GPT],
+    prompts: list[list[int]],
+    handoff: Handoff,
+    max_new_tokens: int,
+) -> None:
+    """ValueError if these models can't answer these prompts together."""
+    if len(models) == 1 and handoff.schedule != "solo":
+        raise ValueError(f"junior is None, but the schedule {handoff.schedule!r} needs one")
+    sizes = {model.config.vocab_size for model in models}
+    if len(sizes) > 1:
+        raise ValueError(
+            "senior and junior can't write one text: their vocabularies differ in size"
+        )
+    if not prompts or not all(prompts):
+        raise ValueError("prompts: at least one, and none of them empty")
+    longest = max(map(len, prompts))
+    context = min(model.config.max_seq_len for model in models)
+    if longest + max_new_tokens > context:
+        asked = f"a prompt of {longest} tokens and max_new_tokens ({max_new_tokens})"
+        raise ValueError(f"{asked} exceed the context of {context} (max_seq_len)")
+
+
+def check_sampling(
+    max_new_tokens: int,
+    max_turns: int | None,
+    temperature: float,
+    top_p: float | None,
+    top_k: int | None,
+) -> None:
+    """ValueError names the argument that can't be."""
+    if max_new_tokens < 1:
+        raise ValueError(f"max_new_tokens is {max_new_tokens}; it must be at least 1")
+    if max_turns is not None and max_turns < 1:
+        raise ValueError(f"max_turns is {max_turns}; it must be at least 1")
+    if not 0 <= temperature < math.inf:
+        raise ValueError(f"temperature is {temperature}; it must be at least 0")
+    if top_p is not None and not 0 < top_p <= 1:
+        raise ValueError(f"top_p is {top_p}; it must be above 0 and at most 1")
+    if top_k is not None and top_k < 1:
+        raise ValueError(f"top_k is {top_k}; it must be at least 1")
 
 
 if __name__ == "__main__":

@@ -138,7 +138,7 @@ def test_a_large_vocabulary_is_compared_a_few_tokens_at_a_time(tokenizer, monkey
         read.append(len(logits)) or to_logprobs(logits, temperature)
     )
     monkeypatch.setattr("evaluate.to_logprobs", counted)
-    monkeypatch.setattr("rollout.LOGITS", 20 * tokenizer.vocab_size + 1)
+    monkeypatch.setattr("rollout.MAX_LOGITS", 20 * tokenizer.vocab_size + 1)
     parts, _ = evaluate(*arguments)
     for name in ("drift", "legibility"):
         assert parts[name] == pytest.approx(whole[name], abs=1e-5)

@@ -225,7 +225,7 @@ def test_chunks_have_the_log_probs_and_the_gradient_of_the_whole(monkeypatch, mo
     model, rollout = tiny(0), roll(tiny(0), tiny(1), PROMPTS * 2)
     tokens, found = rollout.tokens[rollout.mask], []
     for logits in (10**9, most):
-        monkeypatch.setattr("rollout.LOGITS", logits)
+        monkeypatch.setattr("rollout.MAX_LOGITS", logits)
         model.zero_grad()
         logprobs = token_logprobs(
             model, response_states(model, rollout, rollout.mask), tokens, 0.7

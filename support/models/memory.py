@@ -16,7 +16,7 @@ from pathlib import Path
 
 from data.problems import WORLDS
 from model import GPTConfig
-from rollout import LOGITS
+from rollout import MAX_LOGITS
 from support.fast_engine import GROWTH
 from support.models.pretrained import directory_config
 from support.runs.files import read_model
@@ -125,7 +125,7 @@ def reading(c: GPTConfig, prompt: int, config) -> dict[str, float]:
         2 * KV * hd * width * (n * (prompt + new) + D * prompt)
     )  # keys and values; a response has its prompt's
     masks = H // KV * width * (D * prompt**2 + n * new * (prompt + new))
-    logits = 12 * min(trained * c.vocab_size, LOGITS)  # with their logs and gradient
+    logits = 12 * min(trained * c.vocab_size, MAX_LOGITS)  # with their logs and gradient
     head = 4 * c.vocab_size * C + logits / 3  # the gradient of its weight
     last = passing(c, width) * M
     earlier = {"gradients": 4 * parameters(c) if n < most * G else 0}  # of the micro-batches before
@@ -143,7 +143,7 @@ def comparing(models: list[GPTConfig], N: int, group: int, prompt: int, config) 
     B, new, V = min(N, config.rollout_batch_size), config.max_new_tokens, models[0].vocab_size
     states = sum(4 * c.d_model for c in models) * B * new
     passes = max(passing(c, width) for c in models) * B * (prompt / group + new)
-    compared = states + max(passes, 4 * 8 * min(B * new * V, LOGITS))
+    compared = states + max(passes, 4 * 8 * min(B * new * V, MAX_LOGITS))
     return (
         written
         if sum(written.values()) > compared
