@@ -29,7 +29,7 @@ MAX_LOGITS = 2**25  # the largest tensor of logits at a time: 128 MB
 
 @dataclass
 class Rollout:
-    """N responses and who wrote them. T is the length of the longest response, its prompt left out."""
+    """N responses and who wrote them. T is the length of the longest response alone."""
 
     prompts: list[list[int]]
     tokens: Tensor  # (N, T) long; `pad` after the end

@@ -1,11 +1,11 @@
-"""Tandem RL from the first problem to the table of results. The whole loop is `train`, then `update`.
+"""Tandem RL from the first problem to the table of results. The loop is `train`, then `update`.
 
-python train.py                                    # tandem RL: the senior gives up its jargon, in minutes
-python train.py --schedule solo                    # the control: plain RL, the senior writes alone
-python train.py --loss grpo                        # the paper's clipped objective
-python train.py --resume runs/word                 # go on with a run that was stopped or killed
-python train.py --pretrain --world work            # train another world's base pair, for --world work
-torchrun --nproc_per_node=2 train.py               # the same run on two GPUs, or in two processes
+python train.py                            # tandem RL: the senior gives up its jargon, in minutes
+python train.py --schedule solo            # the control: plain RL, the senior writes alone
+python train.py --loss grpo                # the paper's clipped objective
+python train.py --resume runs/word         # continue a run that was stopped or killed
+python train.py --pretrain --world work    # train another world's base pair, for --world work
+torchrun --nproc_per_node=2 train.py       # the same run on two GPUs, or in two processes
 """
 
 import math
@@ -19,17 +19,8 @@ from torch import Tensor
 from data.problems import WORLDS, Problem, WorldName, epoch_batch, first_problems, jargon_rate
 from evaluate import Sampling, evaluate
 from model import autocast
-from reward import verify_batch
-from rollout import (
-    generate,
-    in_chunks,
-    make_handoff,
-    put_back,
-    response_logprobs,
-    response_states,
-    seeded,
-    to_logprobs,
-)
+from reward import verify
+from rollout import compare_models, generate, make_handoff, response_logprobs, seeded
 from support.models.base_pairs import pretrain
 from support.reports.compare import table
 from support.runs import ranks
@@ -39,6 +30,7 @@ from support.runs.options import UserError, command, parse
 from support.runs.run import Run, saved_options
 from tandem import (
     Baseline,
+    Handoff,
     Schedule,
     Uniforms,
     advantages,
@@ -54,7 +46,8 @@ class Config:
     """Everything that a run depends on."""
 
     schedule: Schedule = "word"
-    """who writes the next token: word (the paper's), token, step, chunk, alternate, or solo, the control"""
+    """who writes the next token: word (the paper's), token, step, chunk, alternate, or solo: plain
+    RL"""
     p_senior: float = 0.5
     """probability that a draw of the author picks the senior (word, token)"""
     max_gap: int = 32
@@ -62,22 +55,24 @@ class Config:
     chunk: int = 16
     """tokens a turn (chunk)"""
     senior: str | None = None
-    """checkpoint, Hugging Face directory or GGUF file of the senior, or smollm2; the world's if not given"""
+    """checkpoint, Hugging Face directory or GGUF file of the senior, or smollm2; default: the
+    world's"""
     junior: str | None = None
-    """the same of the junior, or self: a frozen copy of the senior; the world's if not given (phrasings: self)"""
+    """the same for the junior, or self: a frozen copy of the senior; default: the world's, in
+    phrasings self"""
 
     world: WorldName = "jargon"
-    """generator of the problems, and its base pair: shipped for jargon, else in runs/base-WORLD (--pretrain)"""
+    """generator of the problems and its base pair: shipped for jargon, else made by --pretrain"""
     data: str | None = None
-    """JSON Lines file of problems, {"question": …, "answer": …} each; the world's own if not given"""
+    """JSON Lines file of problems, {"question": …, "answer": …} each; default: the world's own"""
     test_data: str | None = None
-    """file of the problems to measure on; if not given, a tenth of --data is held out"""
+    """file of the problems to measure on; default: a tenth of --data is held out"""
     prompt_template: str = "{question}"
-    """the model is asked this; for example '{question} Put the final answer in \\boxed{}.'"""
+    """what the model is asked; for example '{question} Put the final answer in \\boxed{}.'"""
     chat_template: Literal["own", "none"] = "own"
     """own: the model's, if it has one; none: the question and a blank line"""
     max_prompt_tokens: int | None = None
-    """leave out the problems of --data with longer prompts; as fits the context if not given"""
+    """leave out problems of --data with longer prompts; default: as fits the context"""
 
     steps: int = 250
     """RL steps, a batch of rollouts each; 0 only measures the pair"""
@@ -86,45 +81,48 @@ class Config:
     group_size: int = 8
     """rollouts a problem, G"""
     max_new_tokens: int | None = None
-    """tokens a response may have; as the world's solutions need (jargon, work: 64) if not given"""
+    """tokens a response may have; default: as the world's solutions need (jargon, work: 64)"""
     temperature: float = 1.0
     """of both models while training; the loss sees the same distribution"""
 
     loss: Literal["reinforce", "grpo"] = "reinforce"
-    """reinforce: -A·log π; grpo: the clipped ratio, on normalized advantages, in two mini-batches"""
+    """reinforce: -A·log π; grpo: the clipped ratio, normalized advantages, two mini-batches"""
     baseline: Baseline = "group"
-    """a reward is compared with: its group's mean, the mean of the others in it, a running mean, nothing"""
+    """group: the group's mean; rloo: the mean of its other rollouts; ema: a running mean; none:
+    0"""
     normalize_std: bool | None = None
-    """divide advantages by their group's standard deviation; true for grpo if not given"""
+    """divide advantages by their group's standard deviation; default: true for grpo"""
     clip: float | None = None
-    """ε of the clipped ratio (grpo alone); 0.2 if not given"""
+    """ε of the clipped ratio, for grpo; default 0.2"""
     mini_batches: int | None = None
-    """optimizer steps a batch; 2 for grpo, else 1, if not given"""
+    """optimizer steps a batch; default: 2 for grpo, else 1"""
     junior_weight: float = 0.0
-    """weight λ of the junior's tokens in the loss, 0 in the paper; they have no importance correction"""
+    """weight λ of the junior's tokens in the loss, 0 in the paper; there is no importance
+    correction"""
     kl_coef: float = 0.0
     """weight of a penalty on KL(senior‖junior) a token: the kl_reg control, with --schedule solo"""
     kl_estimator: Literal["k3", "exact"] = "exact"
-    """k3 (the paper's) sees the sampled token alone, and its gradient hardly a senior far off; exact the whole vocabulary"""
+    """exact: KL over the whole vocabulary; k3: the paper's one-sample estimate, whose gradient is
+    weak far from the junior"""
 
     learning_rate: float = 2e-4
-    """AdamW's, constant after the warm-up"""
+    """of AdamW, constant after the warm-up"""
     warmup_steps: int = 10
     """steps over which the learning rate rises to its value"""
     weight_decay: float = 0.0
-    """AdamW's"""
+    """of AdamW"""
     grad_clip: float = 1.0
     """largest norm of a gradient"""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """of matrix products and attention; bfloat16 is for GPUs (trained weights stay float32; see update_ratio_error)"""
+    """of matrix products and attention; bfloat16 is for GPUs; trained weights stay in float32"""
     checkpoint_activations: bool = False
-    """keep one state a layer in an update and compute the rest again: much less memory, a third more work"""
+    """compute each layer again in an update: much less memory, a third more work"""
     offload_optimizer: bool = False
-    """keep AdamW's moments in host memory between steps; for GPUs, 8 bytes a parameter less"""
+    """keep AdamW's moments in host memory between steps: a GPU saves 8 bytes a parameter"""
     micro_batch_tokens: int = 4096
-    """tokens, padding included, that an update reads at a time; the gradient is the same up to rounding"""
+    """tokens, padding included, that an update reads at a time; results equal up to rounding"""
     rollout_batch_size: int = 512
-    """responses written at a time; the same responses up to rounding, in less memory"""
+    """responses written at a time; fewer take less memory, results are equal up to rounding"""
 
     eval_problems: int = 100
     """test problems measured before and after"""
@@ -133,148 +131,127 @@ class Config:
     eval_temperature: float = 0.7
     """of both models while measuring"""
     eval_every: int | None = None
-    """measure every so many steps too, into evals.jsonl; it changes nothing of the run; not at all if not given"""
+    """also evaluate every N steps, into evals.jsonl; off by default; the run itself doesn't
+    change"""
 
     seed: int = 0
     """of everything random"""
     out: str | None = None
-    """directory of the run; runs/SCHEDULE if not given, or the first of runs/SCHEDULE-2, -3 … that is free"""
+    """directory of the run; default: the first free one of runs/SCHEDULE, runs/SCHEDULE-2, -3 …"""
     resume: str | None = None
-    """directory of a run to go on with; its options hold, but for --steps and those that change no number"""
+    """run to continue, with its own options; only --steps and options that don't affect results may
+    differ"""
     export: str | None = None
     """new directory for the trained senior in Hugging Face's form, which transformers loads"""
     save_every: int = 20
-    """steps between checkpoints, and between the co-written responses that are shown"""
+    """steps between checkpoints, and between the responses that are shown"""
     device: str = "auto"
     """auto (CUDA, then MPS, then the CPU), cuda, mps or cpu"""
     pretrain: bool = False
-    """train the world's supervised base pair instead, into --out; --seed, --device and --world apply"""
+    """train the world's supervised base pair instead, into --out; --seed, --device and --world
+    apply"""
 
     def __post_init__(self):
         grpo = self.loss == "grpo"
-        defaults = {
-            "normalize_std": grpo,
-            "mini_batches": 2 if grpo else 1,
-            "clip": 0.2 if grpo else None,
-        }
-        defaults["max_new_tokens"] = WORLDS[self.world].max_new_tokens
-        for name, value in defaults.items():
-            if getattr(self, name) is None:
-                setattr(self, name, value)
+        if self.normalize_std is None:
+            self.normalize_std = grpo
+        if self.mini_batches is None:
+            self.mini_batches = 2 if grpo else 1
+        if self.clip is None and grpo:
+            self.clip = 0.2
+        if self.max_new_tokens is None:
+            self.max_new_tokens = WORLDS[self.world].max_new_tokens
         check_config(self)
 
 
 def train(config: Config) -> Run:
-    """A whole run, or the rest of one. Under torchrun every process runs it, on its share of each step's problems."""
+    """A whole run, or the rest of one. Under torchrun every process runs it, on its share."""
     with Run(
         config
-    ) as run:  # a new directory, or the one to resume; faults and Ctrl-C say how to go on
-        senior, junior, tokenizer, train_problems, test_problems = (
-            run.load()
-        )  # the junior is frozen
-        adamw = HostAdamW if config.offload_optimizer else torch.optim.AdamW
-        optimizer = adamw(
-            senior.parameters(), weight_decay=config.weight_decay, fused=True
-        )  # `update` sets the rate
-        handoff = make_handoff(
-            config.schedule, tokenizer, senior, config
-        )  # decides who writes the next token
-        writers = (senior, None if config.schedule == "solo" else junior)
-        limits = {
-            "end": tokenizer.end,
-            "pad": tokenizer.pad,
-            "max_new_tokens": config.max_new_tokens,
-        }
-        tested = (senior, junior, tokenizer, test_problems, Sampling.from_config(config))
+    ) as run:  # a new directory, or one to resume; faults and Ctrl-C say how to go on
+        senior, junior, tokenizer, train_problems, test_problems = run.load()  # junior: frozen
+        optimizer = make_optimizer(senior, config)
+        handoff = make_handoff(config.schedule, tokenizer, senior, config)  # who writes next
+        partner = None if config.schedule == "solo" else junior
+        sampling = Sampling.from_config(config)
         run.restore(senior, optimizer)
 
         for step in run.steps():
-            if (
-                run.first and run.begin_evaluation_if_due()
-            ):  # before the first step, and every --eval-every
-                run.log_eval(*evaluate(*tested, f"at step {step}"))
+            if run.first and run.begin_evaluation_if_due():  # before the first step, and on the way
+                label = f"at step {step}"
+                run.log_eval(*evaluate(senior, junior, tokenizer, test_problems, sampling, label))
             run.begin_step()
+
             # Problems, G rows each. Under torchrun each process takes its share of them.
             problems = ranks.share(next_problems(train_problems, step, config))  # P
             problems = [
                 problem for problem in problems for _ in range(config.group_size)
-            ]  # N = P · G
-            prompts = [
-                tokenizer.prompt(problem.question, config.prompt_template) for problem in problems
-            ]
+            ]  # N = P·G
+            template = config.prompt_template
+            prompts = [tokenizer.prompt(problem.question, template) for problem in problems]
 
             # Rollout: senior and junior write every response together.
             with autocast(config.precision, senior.device):
-                uniforms = random_numbers(
-                    step, config, senior.device
-                )  # from the step's number: nothing to save
-                sampling = {"temperature": config.temperature, "generator": uniforms} | limits
                 rollout = generate(
-                    *writers, prompts, handoff, batch_size=config.rollout_batch_size, **sampling
+                    senior,
+                    partner,
+                    prompts,
+                    handoff,
+                    end=tokenizer.end,
+                    pad=tokenizer.pad,
+                    max_new_tokens=config.max_new_tokens,
+                    temperature=config.temperature,
+                    generator=random_numbers(step, config, senior.device),
+                    batch_size=config.rollout_batch_size,
                 )
-            count_authors(
-                run.state, handoff, rollout
-            )  # a lost mask would silently turn this into plain RL
+            count_authors(run.state, handoff, rollout)
             run.lap("rollout")
 
             # Reward: the verifier grades the finished text, so the two are rewarded as a team ...
             texts = rollout.texts(tokenizer)
-            verdicts = verify_batch(texts, [problem.answer for problem in problems])
-            rewards = torch.tensor(verdicts, dtype=torch.float, device=senior.device)  # (N,) 0 or 1
+            pairs = zip(texts, problems, strict=True)
+            right = [verify(text, problem.answer) for text, problem in pairs]
+            rewards = torch.tensor(right, dtype=torch.float, device=senior.device)  # (N,) 0 or 1
             run.lap("reward")
             A = group_advantages(rewards, run.state, config)  # (N,)
 
-            # ... but only the senior is trained, and only on the tokens that it wrote, its end token included.
-            gate = rollout.authorship + config.junior_weight * (
-                rollout.mask & ~rollout.authorship
-            )  # (N, T)
+            # ... but only the senior is trained, and only on the tokens that it wrote.
+            by_junior = rollout.mask & ~rollout.authorship  # (N, T)
+            gate = rollout.authorship + config.junior_weight * by_junior  # (N, T)
             stats = update(senior, junior, optimizer, rollout, A, gate, step, config)
             run.lap("update")
 
-            run.log_step(
-                metrics(
-                    step, rollout, texts, rewards, A, stats, problems, tokenizer, config.group_size
-                )
-            )
+            jargon = jargon_rate(texts, problems[0].world)
+            run.log_step(metrics(step, rollout, rewards, A, jargon, stats, tokenizer, config))
             run.show_step(rollout, rewards)
             run.save_or_stop(senior, optimizer)
         if run.first:
-            run.log_eval(*evaluate(*tested, "after"))
+            run.log_eval(*evaluate(senior, junior, tokenizer, test_problems, sampling, "after"))
         run.finish(senior)
     return run
 
 
-def update(
-    senior, junior, optimizer, rollout, A: Tensor, gate: Tensor, step: int, config: Config
-) -> dict:
-    """An optimizer step a mini-batch (GRPO: two a batch), each an average over all of its senior tokens."""
-    optimizer.param_groups[0]["lr"] = config.learning_rate * min(
-        1.0, (step + 1) / max(1, config.warmup_steps)
-    )
+def update(senior, junior, optimizer, rollout, A: Tensor, gate: Tensor, step: int, config) -> dict:
+    """An optimizer step a mini-batch (GRPO: two a batch), each a mean over its senior tokens."""
+    optimizer.param_groups[0]["lr"] = learning_rate(step, config)
     stats = []  # of each mini-batch
     for rows in torch.arange(len(A), device=A.device).chunk(config.mini_batches):  # whole groups
-        total = ranks.sum(
-            gate[rows].sum()
-        )  # ONE count of senior tokens, not one a micro-batch or a process
-        # A row without an advantage has no gradient: it counts in the average, but needn't be read again.
-        read = rows[(gate[rows] != 0).any(dim=1) & ((A[rows] != 0) | (config.kl_coef > 0))]  # (M,)
-        if (
-            ranks.sum(len(read)) == 0
-        ):  # e.g. every group all right or all wrong: Adam must not move on momentum alone
+        total = ranks.sum(gate[rows].sum())  # ONE count of senior tokens, not one a micro-batch
+        read = rows[has_gradient(A[rows], gate[rows], config)]  # (M,)
+        if ranks.sum(len(read)) == 0:  # all right or all wrong: Adam must not move on momentum
             continue
         parts = []  # stats of each micro-batch
         for part in micro_batches(rollout, read, config.micro_batch_tokens):
             micro = rollout[part]  # n responses
+            old = micro.senior_logprobs  # (n, T)
             weights = gate[part]  # (n, T)
             with autocast(config.precision, senior.device):
-                logprobs = response_logprobs(
-                    senior, micro, weights != 0, config.temperature
-                )  # (n, T), with grad
-                loss, part_stats = policy_loss(
-                    logprobs, micro.senior_logprobs, A[part], weights, config.clip, total
-                )
-                if config.kl_coef:  # the kl_reg control
-                    kl = kl_to_junior(senior, junior, micro, logprobs, config)  # (n, T)
+                logprobs = response_logprobs(senior, micro, weights != 0, config.temperature)
+                loss, part_stats = policy_loss(logprobs, old, A[part], weights, config.clip, total)
+                if config.kl_coef:  # the kl_reg control: KL(senior‖junior) of the senior's tokens
+                    measure = kl_exact if config.kl_estimator == "exact" else kl_k3
+                    own = micro.authorship  # (n, T)
+                    kl = compare_models(measure, senior, junior, micro, own, config.temperature)
                     loss = loss + config.kl_coef * kl.sum() / total
             loss.backward()
             parts.append(part_stats | {"loss": loss.detach()})
@@ -282,148 +259,184 @@ def update(
         grad_norm = torch.nn.utils.clip_grad_norm_(senior.parameters(), config.grad_clip)
         stats.append(mini_batch_stats(parts, grad_norm, total, gate[read].sum(), step))
         optimizer.step()
-        optimizer.zero_grad(
-            set_to_none=True
-        )  # its memory is the caches' while responses are written
+        optimizer.zero_grad(set_to_none=True)  # the caches take its memory in the next rollout
     return batch_stats(stats, config.mini_batches)
 
 
-def kl_to_junior(senior, junior, rollout, logprobs: Tensor, config: Config) -> Tensor:
-    """KL(senior‖junior) of the next token, in nats, where the senior wrote; 0 elsewhere.  (N, T), with grad"""
-    own = rollout.authorship  # (N, T)
-    if config.kl_estimator == "k3":
-        with torch.no_grad():
-            junior_logprobs = response_logprobs(junior, rollout, own, config.temperature)  # (N, T)
-        return kl_k3(logprobs.where(own, 0.0), junior_logprobs)
+def make_optimizer(senior, config: Config) -> torch.optim.AdamW:
+    """AdamW. `update` sets the learning rate."""
+    adamw = HostAdamW if config.offload_optimizer else torch.optim.AdamW
+    return adamw(senior.parameters(), weight_decay=config.weight_decay, fused=True)
 
-    def of_states(states: Tensor, junior_states: Tensor) -> Tensor:
-        senior_logprobs = to_logprobs(senior.head(states), config.temperature)  # (m, V)
-        junior_logprobs = to_logprobs(junior.head(junior_states), config.temperature)  # (m, V)
-        return kl_exact(senior_logprobs, junior_logprobs)  # (m,)
 
-    states = response_states(senior, rollout, own)  # (M, C)
-    with torch.no_grad():
-        junior_states = response_states(junior, rollout, own)  # (M, C)
-    return put_back(in_chunks(of_states, senior.config.vocab_size, states, junior_states), own)
+def learning_rate(step: int, config: Config) -> float:
+    """Constant, after a linear warm-up."""
+    warm_up = max(1, config.warmup_steps)
+    return config.learning_rate * min(1.0, (step + 1) / warm_up)
 
 
 def next_problems(train_problems: list[Problem] | None, step: int, config: Config) -> list[Problem]:
-    """The problems of a step: new ones of the world, or the next of the file's, in a new order at every pass."""
+    """The P problems of a step: new ones of the world, or the file's next, shuffled every pass."""
+    P = config.prompts_per_step
     if train_problems is None:
-        return first_problems(
-            "train", config.prompts_per_step, f"{config.seed}/{step}", config.world
-        )
-    return epoch_batch(train_problems, config.prompts_per_step, config.seed, step)
+        return first_problems("train", P, f"{config.seed}/{step}", config.world)
+    return epoch_batch(train_problems, P, config.seed, step)
 
 
 def random_numbers(step: int, config: Config, device: torch.device) -> Uniforms:
-    """Each row's random numbers, from the step's number: nothing to save, and resume is exact. The ranks' rows differ."""
+    """A step's random numbers come from its number: nothing to save, and resume is exact."""
     P, G = config.prompts_per_step, config.group_size
-    own = ranks.share(
-        torch.arange(P * G).view(P, G)
-    ).flatten()  # (N,) places of this rank's rows in the batch
-    return Uniforms(P * G, seeded(config.seed, step, "rollout"), device).at(own)
+    places = torch.arange(P * G).view(P, G)
+    own = ranks.share(places).flatten()  # (N,) this rank's rows in the batch
+    uniforms = Uniforms(P * G, seeded(config.seed, step, "rollout"), device)
+    return uniforms.at(own)
 
 
-def count_authors(state: dict, handoff, rollout) -> None:
-    by_senior, all_tokens = int(rollout.authorship.sum()), int(rollout.mask.sum())
+def count_authors(state: dict, handoff: Handoff, rollout) -> None:
+    """Stop if an author is missing: a lost mask would silently turn tandem RL into plain RL."""
+    by_senior = int(rollout.authorship.sum())
+    by_junior = int(rollout.mask.sum()) - by_senior
     state["senior_tokens"] += int(ranks.sum(by_senior))
-    state["junior_tokens"] += int(ranks.sum(all_tokens - by_senior))
+    state["junior_tokens"] += int(ranks.sum(by_junior))
     check_authorship(handoff, state["senior_tokens"], state["junior_tokens"])
 
 
 def group_advantages(rewards: Tensor, state: dict, config: Config) -> Tensor:
-    """`advantages` of a step's rewards, with the running mean of the steps before (at first, this step's own)."""
+    """`advantages` of a step's rewards (N,). `ema` compares with the steps before."""
     mean = float(ranks.sum(rewards.mean())) / ranks.size()
-    before = mean if state["running_mean"] is None else state["running_mean"]
+    before = state["running_mean"]
+    if before is None:
+        before = mean
     state["running_mean"] = 0.9 * before + 0.1 * mean
-    options = {"normalize_std": config.normalize_std, "running_mean": before}
-    return advantages(rewards, config.group_size, config.baseline, **options)  # (N,)
+    return advantages(
+        rewards,
+        config.group_size,
+        config.baseline,
+        normalize_std=config.normalize_std,
+        running_mean=before,
+    )
+
+
+def has_gradient(A: Tensor, gate: Tensor, config: Config) -> Tensor:
+    """The rows that an update must read: without an advantage a row's gradient is 0.  (N,) bool"""
+    gated = (gate != 0).any(dim=1)  # (N,)
+    if config.kl_coef > 0:  # the penalty has a gradient everywhere
+        return gated
+    return gated & (A != 0)
 
 
 def micro_batches(rollout, rows: Tensor, budget: int) -> list[Tensor]:
     """Split rows into micro-batches of at most `budget` tokens, padding included.  (n,) each
 
-    The rows of a prompt, which is read once, stay together where they can, beside those of about the same length.
+    Rows of one prompt stay together where they can: it is read once. Rows of like length follow.
     """
-    lengths, longest, parts = rollout.mask.sum(dim=1).tolist(), {}, []
-    prompts, rows = list(map(tuple, rollout.prompts)), rows.tolist()
+    prompts = list(map(tuple, rollout.prompts))
+    lengths = rollout.mask.sum(dim=1).tolist()
+    rows = rows.tolist()
+    longest = {}  # response to each prompt
     for row in rows:
-        longest[prompts[row]] = max(lengths[row], longest.get(prompts[row], 0))
-    D = P = T = 0  # of the last part: distinct prompts, the longest of them, the longest response
-    for row in sorted(rows, key=lambda row: (-longest[prompts[row]], prompts[row], -lengths[row])):
-        another = not parts or prompts[row] != prompts[parts[-1][-1]]
-        D, P, T = D + another, max(P, len(prompts[row])), max(T, lengths[row])
-        if parts and D * P + (len(parts[-1]) + 1) * T <= budget:
+        prompt = prompts[row]
+        longest[prompt] = max(lengths[row], longest.get(prompt, 0))
+    order = sorted(rows, key=lambda row: (-longest[prompts[row]], prompts[row], -lengths[row]))
+
+    parts = []
+    for row in order:
+        if parts and padded_tokens(prompts, lengths, [*parts[-1], row]) <= budget:
             parts[-1].append(row)
-        else:  # a single row may be longer than the budget
+        else:  # a single row may exceed the budget
             parts.append([row])
-            D, P, T = 1, len(prompts[row]), lengths[row]
     return [torch.tensor(part, device=rollout.mask.device) for part in parts]
 
 
+def padded_tokens(prompts: list[tuple], lengths: list[int], rows: list[int]) -> int:
+    """Tokens that the forward over these rows reads: each distinct prompt once, every response."""
+    distinct = {prompts[row] for row in rows}
+    P = max(map(len, distinct))
+    T = max(lengths[row] for row in rows)
+    return len(distinct) * P + len(rows) * T
+
+
 def mini_batch_stats(
-    parts: list[dict], grad_norm: Tensor, total: Tensor, read: Tensor, step: int
+    parts: list[dict],
+    grad_norm: Tensor,
+    total: Tensor,
+    read: Tensor,
+    step: int,
 ) -> dict[str, float]:
-    """A mini-batch's diagnostics from those of its parts. FloatingPointError if the loss or the gradient isn't finite."""
-    zero, stats = grad_norm.new_zeros(()), {"grad_norm": float(grad_norm)}
+    """A mini-batch's diagnostics. FloatingPointError if its loss or its gradient isn't finite.
+
+    `total` is the weight of all of its tokens, `read` of those that were read: approx_kl and
+    clip_fraction are means over the latter.
+    """
+    zero = grad_norm.new_zeros(())
+    stats = {"grad_norm": float(grad_norm)}
+    read = ranks.sum(read)
     for name in ("loss", "approx_kl", "clip_fraction"):
         value = ranks.sum(sum((part[name] for part in parts), zero))
-        if name != "loss":  # a mean over the tokens that were read again
-            value = value * total / ranks.sum(read)
+        if name != "loss":
+            value = value * total / read
         stats[name] = float(value)
-    stats["ratio_error"] = float(
-        ranks.max(max((part["ratio_error"] for part in parts), default=zero))
-    )
+    errors = [part["ratio_error"] for part in parts]
+    stats["ratio_error"] = float(ranks.max(max(errors, default=zero)))
     for name, key in (("loss", "loss"), ("gradient", "grad_norm")):
         if not math.isfinite(stats[key]):
-            raise FloatingPointError(
-                f"step {step}: the {name} is not finite; try a new run, a smaller --learning-rate"
-            )
+            remedy = "try a new run, a smaller --learning-rate"
+            raise FloatingPointError(f"step {step}: the {name} is not finite; {remedy}")
     return stats
 
 
 def batch_stats(stats: list[dict], mini_batches: int) -> dict[str, float]:
-    """Means over the mini-batches that had a gradient. The ratio is that of the first: it must be 1, up to rounding."""
-    names = ("loss", "grad_norm", "approx_kl", "clip_fraction")
-    means = {name: sum(some[name] for some in stats) / max(1, len(stats)) for name in names}
-    first = stats[0]["ratio_error"] if stats else 0.0
-    return means | {"update_ratio_error": first, "skipped_updates": mini_batches - len(stats)}
+    """Means over the mini-batches that had a gradient, and the first one's ratio error."""
+    means = {}
+    for name in ("loss", "grad_norm", "approx_kl", "clip_fraction"):
+        means[name] = sum(some[name] for some in stats) / max(1, len(stats))
+    means["update_ratio_error"] = stats[0]["ratio_error"] if stats else 0.0  # rounding, or a bug
+    means["skipped_updates"] = mini_batches - len(stats)
+    return means
 
 
 def metrics(
-    step, rollout, texts, rewards, A, stats: dict, problems, tokenizer, group_size: int
+    step: int,
+    rollout,
+    rewards: Tensor,  # (N,)
+    A: Tensor,  # (N,)
+    jargon: float | None,
+    stats: dict,
+    tokenizer,
+    config: Config,
 ) -> dict:
-    """The line of a step in metrics.jsonl, but for the times. Sums are added up over the ranks, then divided."""
+    """The line of a step in metrics.jsonl, but for the times."""
+    N = len(A)
+    authors = rollout.authorship  # (N, T)
     lengths = rollout.mask.sum(dim=1)  # (N,)
     last = rollout.tokens.gather(1, lengths[:, None] - 1)[:, 0]  # (N,)
-    truncated = ~torch.isin(last, torch.tensor(tokenizer.end, device=last.device))  # (N,)
-    authors = rollout.authorship  # (N, T)
-    handoffs = (authors[:, 1:] != authors[:, :-1]) & rollout.mask[:, 1:]  # (N, T - 1)
-    flat = (A == 0).view(-1, group_size).all(dim=1)  # (P,) groups that teach nothing
-    surprise = -(
-        rollout.senior_logprobs * authors
-    ).sum()  # nats; a mean of it estimates the senior's entropy
-    jargon, N = jargon_rate(texts, problems[0].world), len(A)
-    ratios = {
-        "reward": (rewards.sum(), N),
-        "senior_fraction": (authors.sum(), lengths.sum()),
-        "handoffs": (handoffs.sum(), N),
-        "zero_advantage_fraction": (flat.sum(), len(flat)),
-        "response_length": (lengths.sum(), N),
-        "truncated_fraction": (truncated.sum(), N),
-    }
-    means = {
-        name: float(ranks.sum(above) / ranks.sum(below)) for name, (above, below) in ratios.items()
-    }
-    return {
+    ends = torch.tensor(tokenizer.end, device=last.device)
+    truncated = ~torch.isin(last, ends)  # (N,)
+    changes = authors[:, 1:] != authors[:, :-1]  # (N, T - 1)
+    handoffs = changes & rollout.mask[:, 1:]  # (N, T - 1)
+    equal = (A == 0).view(-1, config.group_size).all(dim=1)  # (P,) groups that teach nothing
+    surprise = -(rollout.senior_logprobs * authors).sum()  # nats
+    if jargon is not None:
+        jargon = float(ranks.sum(jargon)) / ranks.size()
+    line = {
         "step": step,
-        **means,
-        **stats,
-        "entropy": float(ranks.sum(surprise)) / max(1, int(ranks.sum(authors.sum()))),
-        "jargon_rate": None if jargon is None else float(ranks.sum(jargon)) / ranks.size(),
-        "tokens": int(ranks.sum(lengths.sum())),  # Run makes tokens_per_second of it
+        "reward": over_ranks(rewards.sum(), N),  # the share of right responses
+        "senior_fraction": over_ranks(authors.sum(), lengths.sum()),  # of the tokens
+        "handoffs": over_ranks(handoffs.sum(), N),  # changes of author a response
+        "zero_advantage_fraction": over_ranks(equal.sum(), len(equal)),  # all right or all wrong
+        "response_length": over_ranks(lengths.sum(), N),  # tokens
+        "truncated_fraction": over_ranks(truncated.sum(), N),  # responses without an end
     }
+    line |= stats
+    line["entropy"] = float(ranks.sum(surprise)) / max(1, int(ranks.sum(authors.sum())))  # senior's
+    line["jargon_rate"] = jargon
+    line["tokens"] = int(ranks.sum(lengths.sum()))  # Run makes tokens_per_second of it
+    return line
+
+
+def over_ranks(above: Tensor, below: Tensor | int) -> float:
+    """A ratio of sums over all ranks."""
+    return float(ranks.sum(above) / ranks.sum(below))
 
 
 @command
@@ -440,7 +453,8 @@ def main(argv: list[str]) -> None:
         if run.first:
             print(f"\n{run.problems} test problems × {config.eval_samples} responses\n")
             print(table({"before": [run.before], "after": [run.after]}))
-            print(f"\n{time.perf_counter() - started:.0f} s; everything is in {run.directory}")
+            seconds = time.perf_counter() - started
+            print(f"\n{seconds:.0f} s; everything is in {run.directory}")
     ranks.leave()
 
 

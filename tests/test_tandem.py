@@ -355,11 +355,13 @@ def test_the_gradient_at_the_first_update_is_reinforce_whether_clipped_or_not():
 
 def test_kl_estimators():
     generator = torch.Generator().manual_seed(0)
-    senior, junior = torch.randn(2, 5, dtype=torch.double, generator=generator).log_softmax(dim=-1)
-    exact = sum(
-        math.exp(s) * (s - j) for s, j in zip(senior.tolist(), junior.tolist(), strict=True)
-    )
+    logits = torch.randn(2, 5, dtype=torch.double, generator=generator)
+    senior, junior = logits.log_softmax(dim=-1)  # (V,) each
+    pairs = zip(senior.tolist(), junior.tolist(), strict=True)
+    exact = sum(math.exp(s) * (s - j) for s, j in pairs)
     assert kl_exact(senior, junior).item() == pytest.approx(exact, rel=1e-12)
-    expectation = (senior.exp() * kl_k3(senior, junior)).sum()  # over the senior's own tokens
+    rows, other_rows = senior.expand(5, 5), junior.expand(5, 5)  # a row for each token
+    estimates = kl_k3(rows, other_rows, torch.arange(5))  # (V,)
+    expectation = (senior.exp() * estimates).sum()  # over the senior's own tokens
     assert expectation.item() == pytest.approx(exact, rel=1e-12)
-    assert (kl_k3(senior, junior) >= 0).all() and (kl_k3(senior, senior) == 0).all()
+    assert (estimates >= 0).all() and (kl_k3(rows, rows, torch.arange(5)) == 0).all()
