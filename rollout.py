@@ -282,8 +282,8 @@ def in_chunks(function: Callable, V: int, *columns: Tensor) -> Tensor:
 
 def put_back(values: Tensor, select: Tensor) -> Tensor:
     """Values (M,) where `select` (N, T) is True, in row-major order, and 0 elsewhere.  (N, T)"""
-    out = torch.zeros(select.shape, device=values.device)  # (N, T)
-    return out.masked_scatter(select, values.float())
+    out = values.new_zeros(select.shape)  # (N, T)
+    return out.masked_scatter(select, values)
 
 
 def blank(prompts: list[list[int]], T: int, pad: int, device: torch.device) -> Rollout:
