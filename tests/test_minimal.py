@@ -47,22 +47,21 @@ def test_a_coin_falls_where_handoff_draws(tokenizer):
 def test_the_authors_of_a_rollout_are_those_of_handoff(tokenizer, monkeypatch, turns):
     """On the same draws: tokens come from a generator of their own."""
     sizes = dict(vocab_size=tokenizer.vocab_size, max_seq_len=128)
+    senior, junior = tiny(0, **sizes), tiny(1, **sizes)
+    prompts = [tokenizer.prompt(problem.question) for problem in first_problems("train", 20, 0)]
     own = torch.Generator().manual_seed(3)
     draw = torch.multinomial
     monkeypatch.setattr(torch, "multinomial", lambda p, n: draw(p, n, generator=own))
     torch.manual_seed(5)
-    prompts = [tokenizer.prompt(problem.question) for problem in first_problems("train", 20, 0)]
-    tokens, authorship, mask = minimal.co_write(
-        tiny(0, **sizes), tiny(1, **sizes), prompts, 1.0, turns
+    tokens, authorship, mask = minimal.co_write(senior, junior, prompts, 1.0, turns)
+
+    handoff = Handoff(
+        "step" if turns else "word",
+        boundary=tokenizer.boundary(),
+        delimiter=tokenizer.delimiter(),
+        max_gap=minimal.MAX_GAP,
     )
-    schedule = "step" if turns else "word"
-    masks = dict(boundary=tokenizer.boundary(), delimiter=tokenizer.delimiter())
-    handoff = Handoff(schedule, **masks, max_gap=minimal.MAX_GAP)
-    generator = torch.Generator()
-    torch.manual_seed(5)
-    for _ in range(2):  # tiny() seeds torch itself
-        tiny(_, **sizes)
-    generator.set_state(torch.get_rng_state())
+    generator = torch.Generator().manual_seed(5)
     author = handoff.start(20, generator)
     for t in range(minimal.T):
         kept = mask[:, t]
