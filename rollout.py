@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from model import GPT
-from support.fast_engine import prefill, reading, response_states  # or `from engine`: to read
+from support.fast_engine import prefill, reading, response_states  # plainly: from engine import …
 from tandem import Handoff, Schedule, Uniforms, upload
 
 CHECK_EVERY = {"cpu": 4, "cuda": 16}  # tokens between checks for finished rows; a GPU's host waits

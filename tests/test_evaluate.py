@@ -17,7 +17,7 @@ from evaluate import (
     pass_at_k,
     solo_accuracy,
 )
-from rollout import Rollout, generate, sample, seeded
+from rollout import Rollout, generate, sample, seeded, to_logprobs
 from support.reports.display import show_answers
 from tandem import Handoff, kl_exact
 
