@@ -16,7 +16,6 @@ legibility  on the same: the junior's cross-entropy a token, given the prompt
 import math
 import sys
 from dataclasses import dataclass
-from itertools import takewhile
 from statistics import fmean
 
 import torch
@@ -289,7 +288,10 @@ def taken_over(
         part = order[done : done + sampling.batch_size]
         budget = sampling.max_new_tokens - len(begun[part[0]])  # the largest of the part
         room = junior.config.max_seq_len - budget
-        part = list(takewhile(lambda row: len(texts[row]) <= room, part))
+        lengths = [len(texts[row]) for row in part]
+        while max(lengths) > room:  # the last ones wait for the next part
+            lengths.pop()
+        part = part[: len(lengths)]
         places = torch.arange(done, done + len(part))
         ending = generate(
             junior,

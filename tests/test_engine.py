@@ -60,7 +60,9 @@ def generate(models, prompts, schedule: str) -> rollout.Rollout:
     words = torch.arange(37) % 3 == 0  # (V,)
     handoff = Handoff(schedule, boundary=words, delimiter=words, max_gap=5)
     sampling = dict(temperature=1.0, generator=torch.Generator().manual_seed(2))
-    return rollout.generate(*models, prompts, handoff, end=[11, 12], pad=0, max_new_tokens=T, **sampling)
+    return rollout.generate(
+        *models, prompts, handoff, end=[11, 12], pad=0, max_new_tokens=T, **sampling
+    )
 
 
 @pytest.mark.parametrize("schedule", ["word", "step"])
@@ -80,7 +82,9 @@ def test_both_engines_give_the_same_responses_and_gradients(monkeypatch, dtype, 
         assert_close(getattr(plain, name), getattr(fast, name), **CLOSE[torch.float32])
 
     senior = models[0]
-    weights = torch.randn(int(plain.authorship.sum()), 16, generator=torch.Generator().manual_seed(3))
+    weights = torch.randn(
+        int(plain.authorship.sum()), 16, generator=torch.Generator().manual_seed(3)
+    )
     gradients = []
     for reader in (engine, fast_engine):
         senior.zero_grad()
