@@ -33,7 +33,7 @@ from support.runs.files import (
 )
 from support.runs.options import UserError
 from support.runs.pair import load_run, starting_pair
-from support.runs.run import Run, crowded
+from support.runs.run import Run, busy_hint
 
 ROOT = Path(__file__).parent.parent
 SHORT = """--steps 8 --prompts-per-step 4 --group-size 4 --save-every 3 --eval-problems 2 --eval-samples 1
@@ -663,6 +663,6 @@ def test_a_run_on_a_busy_machine_says_what_to_do(load, threads, said, monkeypatc
     monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    assert ("OMP_NUM_THREADS=1" in crowded()) == said
+    assert ("OMP_NUM_THREADS=1" in busy_hint()) == said
     monkeypatch.delattr(os, "getloadavg")
-    assert crowded() == ""
+    assert busy_hint() == ""
