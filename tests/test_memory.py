@@ -37,7 +37,7 @@ QWEN |= dict(
 )
 QWEN |= dict(rope_theta=1e6, rms_norm_eps=1e-6, tie_word_embeddings=True, hidden_act="silu")
 
-main = command(functools.partial(memory.report, Config))
+main = command(functools.partial(memory.print_memory, Config))
 
 
 class Counting(TorchDispatchMode):

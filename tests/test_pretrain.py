@@ -14,7 +14,7 @@ from data.problems import WORLDS, first_problems, problems
 from evaluate import Sampling, solo_accuracy
 from model import GPTConfig, load_model
 from support.models import fine_tune as pretrain
-from support.models.base_pairs import RECIPES, Recipe, solution_batch, train_base, written
+from support.models.base_pairs import RECIPES, Recipe, solution_batch, solved_problems, train_base
 from support.reports import compare, show
 from support.runs.files import read_lines
 from support.runs.pair import base_directory, load_any
@@ -24,7 +24,7 @@ SHIPPED = base_directory("jargon")
 
 def test_solutions_are_learnt_and_prompts_and_padding_are_not(tokenizer):
     stream = problems("train", 0)
-    pairs = written(stream, random.Random(0), 8, {"jargon": 0.5, "plain": 0.5})
+    pairs = solved_problems(stream, random.Random(0), 8, {"jargon": 0.5, "plain": 0.5})
     inputs, targets = solution_batch(pairs, tokenizer)
     assert inputs.shape == targets.shape
     for row, problem in enumerate(first_problems("train", 8, 0)):
@@ -52,7 +52,7 @@ def test_supervised_training_learns_and_is_seeded(tokenizer):
     assert all(
         torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True)
     )
-    pairs = written(problems("validation", 0), random.Random(0), 32, TINY.late)
+    pairs = solved_problems(problems("validation", 0), random.Random(0), 32, TINY.late)
     inputs, targets = solution_batch(pairs, tokenizer)
     with torch.no_grad():
         loss = torch.nn.functional.cross_entropy(first(inputs)[targets >= 0], targets[targets >= 0])

@@ -176,7 +176,7 @@ class Run:
         threads = torch.get_num_threads()
         self.say(f"device: {device}, {threads} CPU threads{busy_hint()}", sys.stderr)
         if device.type == "cuda":
-            self.say(memory.summary(senior.config, junior.config, config), sys.stderr)
+            self.say(memory.memory_line(senior.config, junior.config, config), sys.stderr)
         self.say(f"{note}\n{legend(self.color)}; ¶ is a blank line")
         if config.precision == "bfloat16":
             store_matrices(junior, torch.bfloat16)
