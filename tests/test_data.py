@@ -128,9 +128,8 @@ def test_parroted_solutions_have_the_form_of_jargon_and_results_by_chance():
         total = problem.steps[0][0]
         for line, (_, sign, change, _) in zip(lines, problem.steps, strict=True):
             begun, result = line.removesuffix(";").split(" ~ ")
-            assert (
-                begun == f"{worlds.JARGON_VERBS[sign]} {change} {total}" and 1 <= int(result) <= 60
-            )
+            assert begun == f"{worlds.JARGON_VERBS[sign]} {change} {total}"
+            assert 1 <= int(result) <= 60
             total = int(result)
         assert box == rf"\boxed{{{total}}}" and is_unfamiliar(lines[0])
         right += str(total) == problem.answer
@@ -145,10 +144,8 @@ def test_phrasings_vary_from_step_to_step_and_all_of_them_occur():
             dict(name="Ada", a=step[0], b=step[2], c=step[3]),
         )
         counts = Counter(write_solution(one, "phrased", rng).split("\n\n")[0] for _ in range(400))
-        assert (
-            set(counts) == {template.format(**numbers) for template in worlds.PHRASES[step[1]]}
-            and len(counts) == 10
-        )
+        assert set(counts) == {template.format(**numbers) for template in worlds.PHRASES[step[1]]}
+        assert len(counts) == 10
         assert 15 < min(counts.values()) and max(counts.values()) < 80
     solutions = [write_solution(p, "phrased", rng) for p in SAMPLES["phrasings"]]
     lines = [line for solution in solutions for line in solution.split("\n\n")[:-1]]
@@ -282,10 +279,8 @@ def test_tokens_are_cut_where_the_schedules_need_it_and_special_ones_cannot_be_t
         "}",
     ]
     assert tokenizer.end != tokenizer.pad and tokenizer.vocab_size == 512
-    assert (
-        tokenizer.end not in tokenizer.encode("<|end|>")
-        and tokenizer.decode([tokenizer.end, tokenizer.pad]) == ""
-    )
+    assert tokenizer.end not in tokenizer.encode("<|end|>")
+    assert tokenizer.decode([tokenizer.end, tokenizer.pad]) == ""
 
 
 def test_masks_cover_the_models_vocabulary(tokenizer):

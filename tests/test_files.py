@@ -106,9 +106,8 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one_whole(tmp_path, monkey
     with pytest.raises(OSError, match="No space"):
         write_torch({"new": 1}, tmp_path / "m.pt")
     monkeypatch.undo()
-    assert same(read_model(tmp_path / "m.pt"), tiny(0)) and [
-        path.name for path in tmp_path.iterdir()
-    ] == ["m.pt"]
+    assert same(read_model(tmp_path / "m.pt"), tiny(0))
+    assert [path.name for path in tmp_path.iterdir()] == ["m.pt"]
 
 
 class Payload:

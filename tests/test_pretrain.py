@@ -30,13 +30,11 @@ def test_solutions_are_learnt_and_prompts_and_padding_are_not(tokenizer):
     for row, problem in enumerate(first_problems("train", 8, 0)):
         learnt = targets[row] >= 0
         ids = targets[row][learnt].tolist()
-        assert ids[-1] == tokenizer.end and tokenizer.decode(ids).endswith(
-            rf"\boxed{{{problem.answer}}}"
-        )
+        assert ids[-1] == tokenizer.end
+        assert tokenizer.decode(ids).endswith(rf"\boxed{{{problem.answer}}}")
         prompt = tokenizer.prompt(problem.question)
-        assert (
-            inputs[row, : len(prompt)].tolist() == prompt and learnt.nonzero()[0] == len(prompt) - 1
-        )
+        assert inputs[row, : len(prompt)].tolist() == prompt
+        assert learnt.nonzero()[0] == len(prompt) - 1
         assert torch.equal(
             inputs[row, len(prompt) : len(prompt) + len(ids) - 1], targets[row][learnt][:-1]
         )
@@ -90,10 +88,8 @@ def test_the_pretrain_command_makes_a_pair_that_train_takes_and_keeps_what_was_m
         capsys.readouterr().out,
         [Path(f"base/{name}.pt") for name in ("senior", "junior")],
     )
-    assert (
-        printed.count("solo pass@1") == 2
-        and "python train.py --world jargon --senior base/senior.pt" in printed
-    )
+    assert printed.count("solo pass@1") == 2
+    assert "python train.py --world jargon --senior base/senior.pt" in printed
     short_run("--senior=base/senior.pt", "--junior=base/junior.pt")
     assert Path("run/eval.json").exists()
     made = [path.read_bytes() for path in pair]
@@ -112,9 +108,8 @@ def test_a_run_in_another_world_starts_from_its_own_pair_and_stays_in_it(
     """A senior that writes nothing but coarse steps: the run counts them, and so does what measures it again."""
     coarse = replace(TINY, early={"coarse": 1.0}, late={"coarse": 1.0}, steps=80)
     pretrained("work", {"senior": coarse, "junior": PLAIN_TINY})
-    assert (
-        "use the pair: python train.py --world work\n" in capsys.readouterr().out
-    )  # it looks there by itself
+    # it looks there by itself
+    assert "use the pair: python train.py --world work\n" in capsys.readouterr().out
     short_run("--world=work")
     junior, kept = (
         load_model(path).state_dict() for path in ("runs/base-work/junior.pt", "run/junior.pt")
@@ -137,10 +132,8 @@ def test_a_world_without_a_junior_is_self_paired(pretrained, capsys):
         model=replace(SIZE, max_seq_len=160), early={"phrased": 1.0}, late={"phrased": 1.0}, steps=2
     )
     pretrained("phrasings", {"senior": replace(TINY, **phrased)})
-    assert (
-        "jargon" not in capsys.readouterr().out
-        and not Path("runs/base-phrasings/junior.pt").exists()
-    )
+    assert "jargon" not in capsys.readouterr().out
+    assert not Path("runs/base-phrasings/junior.pt").exists()
     short_run("--world=phrasings", "--schedule=solo")
     first, junior = (
         load_model(path).state_dict() for path in ("runs/base-phrasings/senior.pt", "run/junior.pt")
@@ -165,9 +158,8 @@ def test_recipes_teach_the_worlds_languages_to_models_with_room_for_them(world):
     for recipe in recipes.values():
         assert recipe.model.max_seq_len >= numbers.max_prompt_tokens + numbers.max_new_tokens
         for shares in (recipe.early, recipe.late):
-            assert sum(shares.values()) == pytest.approx(1) and set(shares) <= set(
-                numbers.languages
-            )
+            assert sum(shares.values()) == pytest.approx(1)
+            assert set(shares) <= set(numbers.languages)
     taught = set(recipes["senior"].early)
     assert (
         taught == set(recipes["senior"].late) == set(numbers.languages) - {"mirrored", "parroted"}
@@ -217,9 +209,8 @@ def test_a_model_that_was_fine_tuned_is_a_directory_that_train_takes(tmp_path, m
     before, after = weights(SHIPPED / "junior.pt"), weights("tuned")
     pretrain.main([*FEW, *given[:-2], "--out", "exact"])
     exact = weights("exact")
-    assert all(
-        0 < (after[name] - exact[name]).abs().max() < 0.02 for name in before
-    )  # bfloat16 rounds
+    # bfloat16 rounds
+    assert all(0 < (after[name] - exact[name]).abs().max() < 0.02 for name in before)
     assert all(0 < (after[name] - before[name]).abs().max() < 0.02 for name in before)
     short_run("--senior=tuned", "--junior=self")
     for words, error in {
@@ -252,10 +243,8 @@ def test_a_fine_tuning_that_is_stopped_goes_on_to_the_same_weights(tmp_path, mon
     with pytest.raises(SystemExit) as end:
         pretrain.main([*given, "--out", "new/parts"])
     assert signal.getsignal(signal.SIGINT) == handler
-    assert (
-        end.value.code == 130
-        and "stopped after 2 steps, which are saved" in capsys.readouterr().out
-    )
+    assert end.value.code == 130
+    assert "stopped after 2 steps, which are saved" in capsys.readouterr().out
     monkeypatch.setattr(pretrain, "fit", fit)
     Path("new/parts.partial").mkdir()  # as if it was killed once more while it wrote the result
     Path("new/parts.partial/config.json").write_text("{")

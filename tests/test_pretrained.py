@@ -63,9 +63,10 @@ def assert_same(ours, model):
         assert logits.std() > 0.3 and not ours.training
         torch.testing.assert_close(ours(TOKENS), logits, atol=1e-4, rtol=1e-4)
         cache = KVCache(ours.config, 2, 64, like=ours.embedding.weight)
+        # (B, T, V)
         cached = torch.cat(
             [ours(part, cache) for part in TOKENS.split([30, 1, 1, 32], dim=1)], dim=1
-        )  # (B, T, V)
+        )
         torch.testing.assert_close(cached, logits, atol=1e-4, rtol=1e-4)
 
 
@@ -101,9 +102,8 @@ def test_a_directory_gives_the_logits_of_transformers_and_so_does_an_export(kind
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_any_precision_becomes_float32_and_no_file_stays_mapped(dtype, tmp_path):
     theirs("llama tied").to(dtype).save_pretrained(tmp_path)
-    model = theirs(
-        "llama tied"
-    )  # whose rotary frequencies are in float32, as in any dtype they should be
+    # whose rotary frequencies are in float32, as in any dtype they should be
+    model = theirs("llama tied")
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype).float()
     ours, _ = load_pretrained(tmp_path)
@@ -196,9 +196,8 @@ def write_gguf(path, model, kind="F32", more=None, leave_out=(), extra=None):
             gguf.GGMLQuantizationType[kind if tensor.dim() == 2 else "F32"],
         )
         packed = gguf.quants.quantize(values, qtype)
-        tensor.copy_(
-            torch.tensor(gguf.quants.dequantize(packed, qtype))
-        )  # rows are packed one by one
+        # rows are packed one by one
+        tensor.copy_(torch.tensor(gguf.quants.dequantize(packed, qtype)))
         if family == "llama" and ("q_proj" in name or "k_proj" in name):
             heads = c.num_attention_heads if "q_proj" in name else c.num_key_value_heads
             packed = gguf.quants.quantize(permuted(values, heads), qtype)
@@ -531,11 +530,9 @@ def test_models_with_vocabularies_padded_to_other_sizes_pair_and_no_other_id_wei
     ]
     training.main([*small.split(), *given, *paths])
     exported, kept = load_pretrained(tmp_path / "x")
-    assert (
-        exported.config.vocab_size == 450
-        and kept.prompt("1?") == tokenizer.prompt("1?")
-        and kept.end == [2, 0]
-    )
+    assert exported.config.vocab_size == 450
+    assert kept.prompt("1?") == tokenizer.prompt("1?")
+    assert kept.end == [2, 0]
 
 
 REMEDIES = {  # what people give, and what to do

@@ -94,10 +94,8 @@ def test_problems_to_measure_are_drawn_from_the_whole_file(tmp_path, tokenizer):
     path = written(tmp_path / "some.jsonl", *rows)
     drawn = [load(tokenizer, n, data=path, test_data=path)[1] for n in (10, 30, 30, 200)]
     assert drawn[0] == drawn[1][:10] == drawn[3][:10] and drawn[1] == drawn[2]
-    assert (
-        sum(int(p.answer) > 200 for p in drawn[1]) > 8
-        and len({p.question for p in drawn[3]}) == 200
-    )
+    assert sum(int(p.answer) > 200 for p in drawn[1]) > 8
+    assert len({p.question for p in drawn[3]}) == 200
 
 
 def test_a_file_is_split_by_its_questions_alone_into_what_is_trained_on_and_what_is_held_out(
@@ -114,11 +112,9 @@ def test_a_file_is_split_by_its_questions_alone_into_what_is_trained_on_and_what
     fewer, held_out, note = load(
         tokenizer, 1000, data=path, prompt_template="{question} 1", max_prompt_tokens=limit
     )
-    assert (
-        set(fewer) < set(train)
-        and set(held_out) <= set(test)
-        and f"{201 - len(fewer) - len(held_out)} left" in note
-    )
+    assert set(fewer) < set(train)
+    assert set(held_out) <= set(test)
+    assert f"{201 - len(fewer) - len(held_out)} left" in note
     other = written(
         tmp_path / "other.jsonl",
         {"question": "1 + 1?", "answer": 2},

@@ -49,9 +49,8 @@ def together(tmp_path: Path, work, *arguments, size: int = 2) -> tuple[list[int]
     ended when one fails.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["test_ranks", "torch._dynamo"]
-    )  # which the first optimizer would import
+    # which the first optimizer would import
+    context.set_forkserver_preload(["test_ranks", "torch._dynamo"])
     paths = [str(ROOT), str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
     logs, port = [tmp_path / f"rank{rank}.log" for rank in range(size)], free_port()
     started = [
@@ -61,9 +60,8 @@ def together(tmp_path: Path, work, *arguments, size: int = 2) -> tuple[list[int]
         for rank in range(size)
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(
-            "PYTHONPATH", os.pathsep.join(paths)
-        )  # the server finds what it is to import nowhere else
+        # the server finds what it is to import nowhere else
+        patch.setenv("PYTHONPATH", os.pathsep.join(paths))
         for process in started:
             process.start()
     deadline = time.monotonic() + 200
@@ -156,9 +154,8 @@ def pair(tmp_path_factory) -> Path:
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stdout + done.stderr
     for once in ("\nbefore\n", "\nafter\n", "problems: generated", "everything is in"):
         assert done.stdout.count(once) == 1
-    assert (
-        done.stderr.count("device: cpu") == 1 and done.stderr.count("evaluating after:   0%|") == 1
-    )
+    assert done.stderr.count("device: cpu") == 1
+    assert done.stderr.count("evaluating after:   0%|") == 1
     return out
 
 

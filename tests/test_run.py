@@ -177,14 +177,11 @@ def test_a_run_that_is_stopped_saves_says_how_to_go_on_and_is_the_same_run(whole
     wait_for(process, lambda: lines(out) >= 2)
     process.send_signal(signal.SIGINT)
     code, error = ended(process)
-    assert (
-        code == 130
-        and f"python train.py --resume {out} goes on" in error
-        and "Traceback" not in error
-    )
-    assert (
-        read_torch(out / "checkpoint.pt")["step"] == lines(out) < 8
-    )  # nothing is lost, though no save was due
+    assert code == 130
+    assert f"python train.py --resume {out} goes on" in error
+    assert "Traceback" not in error
+    # nothing is lost, though no save was due
+    assert read_torch(out / "checkpoint.pt")["step"] == lines(out) < 8
     assert main("--resume", out) == 0
     assert_same_run(out, whole)
 
@@ -231,9 +228,8 @@ train.main({[*SHORT, "--out", str(tmp_path / "run")]!r})"""
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 143 and done.stderr.endswith(
-        f"is of step 0: python train.py --resume {tmp_path}/run goes on\n"
-    )
+    assert done.returncode == 143
+    assert done.stderr.endswith(f"is of step 0: python train.py --resume {tmp_path}/run goes on\n")
 
 
 def test_stopped_while_measuring_along_the_way_it_stops_at_once_and_measures_again_once(
@@ -249,15 +245,18 @@ def test_stopped_while_measuring_along_the_way_it_stops_at_once_and_measures_aga
         return evaluate(*given)
 
     monkeypatch.setattr(train, "evaluate", stopped)
-    assert main(*SHORT, *ALONG, "--out", out) == 143 and labels == [
+    assert main(*SHORT, *ALONG, "--out", out) == 143
+    assert labels == [
         "at step 0",
         "at step 2",
         "at step 4",
     ]
-    assert read_torch(out / "checkpoint.pt")["step"] == 4 and measured_at(out) == [
+    assert read_torch(out / "checkpoint.pt")["step"] == 4
+    # saved before it was measured
+    assert measured_at(out) == [
         0,
         2,
-    ]  # saved before it was measured
+    ]
     monkeypatch.undo()
     assert main("--resume", out) == 0
     assert_same_run(out, along)
@@ -296,9 +295,8 @@ def test_a_second_interrupt_stops_at_once_and_leaves_the_checkpoint_good(
     at_step(monkeypatch, {4: lambda *_: interrupt()})
     monkeypatch.setattr(os, "fsync", lambda file: interrupt(file) if sent else fsync(file))
     assert main(*SHORT, "--out", out) == 130 and sent == ["in a step", "in the save"]
-    assert (
-        read_torch(out / "checkpoint.pt")["step"] == 3 and signal.getsignal(signal.SIGINT) == before
-    )
+    assert read_torch(out / "checkpoint.pt")["step"] == 3
+    assert signal.getsignal(signal.SIGINT) == before
     monkeypatch.undo()
     assert main("--resume", out) == 0
     assert_same_run(out, whole)
@@ -320,10 +318,8 @@ def test_a_run_can_grow_or_end_early_and_saving_more_often_changes_nothing(tmp_p
     at_step(monkeypatch, {3: lambda *_: signal.raise_signal(signal.SIGINT)})
     assert main("--resume", a, "--steps", 100, "--save-every", 2) == 130
     monkeypatch.undo()
-    assert (
-        read_torch(a / "checkpoint.pt")["step"] == 8
-        and json.loads((a / "config.json").read_text())["steps"] == 100
-    )
+    assert read_torch(a / "checkpoint.pt")["step"] == 8
+    assert json.loads((a / "config.json").read_text())["steps"] == 100
     assert main("--resume", a, "--steps", 7) == 2
     assert main("--resume", a, "--steps", 8) == 0
     assert main(*SHORT, "--save-every", 2, "--out", b) == 0
@@ -364,16 +360,13 @@ def test_at_every_instant_of_a_save_a_checkpoint_is_good(tmp_path, monkeypatch, 
     monkeypatch.setattr(Path, "replace", failing("replace", Path.replace))
     with pytest.raises(type(fault)) as raised:
         write_torch({"step": 2}, path)
-    assert (
-        raised.value is fault
-        and calls == ["open", "fsync", "replace"][: call + 1]
-        and read_torch(path) == {"step": 1}
-    )
+    assert raised.value is fault
+    assert calls == ["open", "fsync", "replace"][: call + 1]
+    assert read_torch(path) == {"step": 1}
     monkeypatch.undo()
     write_torch({"step": 3}, path)
-    assert read_torch(path) == {"step": 3} and [found.name for found in tmp_path.iterdir()] == [
-        "checkpoint.pt"
-    ]
+    assert read_torch(path) == {"step": 3}
+    assert [found.name for found in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
 def test_flipped_bytes_and_missing_ends_are_found(tmp_path):
@@ -419,9 +412,10 @@ def test_everything_a_checkpoint_stands_for_is_on_the_disk_before_it(tmp_path, m
     assert main(*SHORT, "--eval-every", 4, "--steps", 7, "--out", tmp_path / "run") == 0
     for log in ("metrics.jsonl", "evals.jsonl"):
         lengths = [length for name, length in saved if name == log]
-        assert (
-            len(lengths) == 5 and lengths == sorted(lengths) and lengths[0] < lengths[-1]
-        )  # of steps 0, 3, 4, 6, 7
+        assert len(lengths) == 5
+        assert lengths == sorted(lengths)
+        # of steps 0, 3, 4, 6, 7
+        assert lengths[0] < lengths[-1]
 
 
 def test_what_was_half_written_is_dropped(whole, tmp_path):
@@ -465,9 +459,8 @@ def test_runs_that_begin_at_once_get_a_directory_each(tmp_path, monkeypatch):
 def test_whatever_a_run_writes_is_never_overwritten(tmp_path, name, capsys):
     (tmp_path / name).write_text("precious")
     assert main(*SHORT, "--out", tmp_path) == 2 and "never overwritten" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == [name] and (
-        tmp_path / name
-    ).read_text() == "precious"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "precious"
     assert {
         "config.json",
         "metrics.jsonl",
@@ -488,10 +481,8 @@ def test_a_run_that_came_and_went_between_look_and_claim_is_not_overwritten(
         claim(self)
 
     monkeypatch.setattr(Run, "claim", other_was_faster)
-    assert (
-        main(*SHORT, "--out", tmp_path / "run") == 2
-        and "never overwritten" in capsys.readouterr().err
-    )
+    assert main(*SHORT, "--out", tmp_path / "run") == 2
+    assert "never overwritten" in capsys.readouterr().err
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == "another's"
 
 
@@ -502,19 +493,16 @@ def test_junior_self_is_a_frozen_copy(tokenizer, tmp_path):
     assert addresses[0].isdisjoint(addresses[1])
     with Run(train.Config(junior="self", out=str(tmp_path / "run"))) as begun:
         senior, junior, *_ = begun.load()
-    assert all(p.requires_grad for p in senior.parameters()) and not any(
-        p.requires_grad for p in junior.parameters()
-    )
+    assert all(p.requires_grad for p in senior.parameters())
+    assert not any(p.requires_grad for p in junior.parameters())
 
 
 def test_a_run_is_read_as_it_is_now_with_the_senior_that_it_began_with(whole):
     read = load_run(whole)
-    assert (
-        same(read.before, load_model(ROOT / "data" / "senior.pt")) and read.config.save_every == 3
-    )
-    assert same(read.senior, load_model(whole / "checkpoint.pt")) and not same(
-        read.senior, read.before
-    )
+    assert same(read.before, load_model(ROOT / "data" / "senior.pt"))
+    assert read.config.save_every == 3
+    assert same(read.senior, load_model(whole / "checkpoint.pt"))
+    assert not same(read.senior, read.before)
     assert same(read.junior, load_model(ROOT / "data" / "junior.pt"))
 
 
@@ -526,11 +514,9 @@ def test_a_full_disk_is_a_clear_end_and_the_last_checkpoint_stays_good(whole, tm
     done = subprocess.run(words, capture_output=True, text=True, check=False, preexec_fn=limit)
     error = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert done.returncode == 2 and "Traceback" not in done.stderr and len(error) == 1
-    assert (
-        "File too large" in error[0]
-        and "checkpoint.pt is of step 0" in error[0]
-        and f"--resume {out}" in error[0]
-    )
+    assert "File too large" in error[0]
+    assert "checkpoint.pt is of step 0" in error[0]
+    assert f"--resume {out}" in error[0]
     assert not (out / "checkpoint.pt.partial").exists()
     assert main("--resume", out) == 0
     assert_same_run(out, whole)
@@ -575,9 +561,8 @@ def test_a_bug_is_a_traceback(tmp_path, monkeypatch, error):
     with pytest.raises(type(error)):
         train.main([*SHORT, "--out", str(tmp_path / "run")])
     monkeypatch.undo()
-    assert (
-        main("--resume", tmp_path / "run", "--steps=2") == 0
-    )  # the lock is free, the checkpoint good
+    # the lock is free, the checkpoint good
+    assert main("--resume", tmp_path / "run", "--steps=2") == 0
 
 
 @pytest.mark.parametrize("where", ["senior's logits", "junior's logits", "gradient"])
@@ -609,10 +594,8 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, monkeypatch, caps
     )
     at_step(monkeypatch, {5: explode})
     assert main(*SHORT, "--out", tmp_path / "run") == 2
-    assert (
-        "the senior's weights are not finite" in (error := capsys.readouterr().err)
-        and "of step 3" in error
-    )
+    assert "the senior's weights are not finite" in (error := capsys.readouterr().err)
+    assert "of step 3" in error
 
 
 def test_a_gpu_without_memory_left_is_a_clear_end(tmp_path, monkeypatch, capsys):
@@ -624,21 +607,17 @@ def test_a_gpu_without_memory_left_is_a_clear_end(tmp_path, monkeypatch, capsys)
     )
     assert main(*SHORT, "--out", tmp_path / "run") == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert (
-        "--micro-batch-tokens" in error
-        and "--checkpoint-activations" in error
-        and "is of step 0" in error
-    )
+    assert "--micro-batch-tokens" in error
+    assert "--checkpoint-activations" in error
+    assert "is of step 0" in error
     monkeypatch.setattr(
         support.runs.run, "starting_pair", fail(torch.OutOfMemoryError("CUDA out of memory."))
     )
     assert main(*SHORT, "--out", tmp_path / "other") == 2
     error = capsys.readouterr().err
-    assert (
-        "the GPU has too little memory" in error
-        and "nothing was written" in error
-        and error.count("\n") == 1
-    )
+    assert "the GPU has too little memory" in error
+    assert "nothing was written" in error
+    assert error.count("\n") == 1
 
 
 def test_an_export_is_not_forgotten_by_a_run_that_grew_and_was_stopped(tmp_path, monkeypatch):
@@ -648,10 +627,8 @@ def test_an_export_is_not_forgotten_by_a_run_that_grew_and_was_stopped(tmp_path,
     assert main(*SHORT, "--steps=1", "--out", out) == 0
     with monkeypatch.context() as patch:
         at_step(patch, {0: lambda *_: signal.raise_signal(signal.SIGINT)})
-        assert (
-            main("--resume", out, "--steps=3", "--export", exported) == 130
-            and not exported.exists()
-        )
+        assert main("--resume", out, "--steps=3", "--export", exported) == 130
+        assert not exported.exists()
     assert main("--resume", out) == 0 and (exported / "model.safetensors").exists()
     assert main("--resume", out) == 0  # done, and not done again
 
