@@ -69,7 +69,7 @@ def test_a_problem_can_be_solved_from_its_question_alone(world):
 
 
 def read(line: str, total: int, name: str) -> tuple[int, int]:
-    """What a line of reasoning makes of the total so far: (operations, new total). Its arithmetic must be right."""
+    """The (operations, new total) of a line of reasoning. Its arithmetic must be right."""
     if found := re.fullmatch(r"(zub|kef) (\d+) (\d+) ~ (\d+);", line):
         sign = {"zub": "+", "kef": "-"}[found[1]]
         expression, result = f"{found[3]} {sign} {found[2]}", found[4]
@@ -233,7 +233,8 @@ def test_the_generator_is_seeded_and_endless_and_the_same_in_another_process():
     assert first_problems("test", 50, seed=3) != first_problems("test", 50, seed=4)
     stream = problems("train", 0)
     assert len({next(stream).question for _ in range(3000)}) > 2900
-    code = "from data.problems import first_problems; print([p.question for p in first_problems('test', 5, 7)])"
+    code = "from data.problems import first_problems\n"
+    code += "print([p.question for p in first_problems('test', 5, 7)])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == str([p.question for p in first_problems("test", 5, 7)])
 
@@ -309,7 +310,7 @@ def test_the_shipped_tokenizer_is_rebuilt_byte_for_byte(tmp_path, monkeypatch, c
 
 
 def test_merges_are_those_of_a_plain_recount():
-    """Against the same rule written without word counts: recount the pairs of the whole text at every merge."""
+    """Against the same rule without word counts: every merge recounts the whole text's pairs."""
     text = "low lower lowest newer wider new low low"
     ranks = train_bpe(text, 266)
     words = [[bytes([b]) for b in word.encode()] for word in re.findall(r" ?\w+", text)]

@@ -1,4 +1,4 @@
-"""What `support.models.memory` computes, against the peak that an allocator that counts has seen; and its command."""
+"""The memory that `support.models.memory` computes, against the peak that an allocator counts."""
 
 import copy
 import functools
@@ -69,7 +69,7 @@ class Counting(TorchDispatchMode):
 
 
 def measured(senior: GPT, junior: GPT, config: Config) -> dict[str, float]:
-    """GB at the peak of a second rollout and update, whose responses all are as long as they may be."""
+    """GB at the peak of a second rollout and update. All responses have the greatest length."""
     if config.precision == "bfloat16":
         for parameter in junior.parameters():  # as if they came so
             parameter.data.copy_(parameter.bfloat16())
@@ -152,7 +152,8 @@ def test_the_command_says_what_a_model_needs_before_it_is_loaded(tmp_path, capsy
         <= 76
     )
     assert found["card_gb"] == 80 and found["phases"]["rollout"]["senior"] == 4 * 4_022_468_096
-    others = "--data p.jsonl --max-prompt-tokens 1024 --max-new-tokens 3000 --precision bfloat16 --rollout-batch-size 43"
+    others = "--data p.jsonl --max-prompt-tokens 1024 --max-new-tokens 3000 --precision bfloat16"
+    others += " --rollout-batch-size 43"
     main([str(tmp_path / "config.json"), *others.split(), "--checkpoint-activations"])
     shown = capsys.readouterr().out
     assert "a card of 141 GB holds it" in shown

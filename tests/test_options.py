@@ -81,7 +81,10 @@ def test_a_wrong_option_is_named(words, said):
 
 
 def test_options_may_be_completed_from_a_file_where_anything_may_stand():
-    """The completing function sees the given ones alone, without defaults. Its values are parsed like words."""
+    """The completing function sees only the given ones, without defaults.
+
+    Its values are parsed like words.
+    """
     words = ["--steps=4", "--seed=7"]
     found = parse(
         Config, words, "", lambda given: {"steps": 2, "chunk": len(given), "clip": None} | given

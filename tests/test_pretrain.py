@@ -1,4 +1,4 @@
-"""Supervised training: what is learnt from a solution, the pair that the project ships, any model fine-tuned."""
+"""Supervised training: a batch of solutions, the shipped pair, and fine-tuning of any model."""
 
 import json
 import random
@@ -59,7 +59,10 @@ def test_supervised_training_learns_and_is_seeded(tokenizer):
 
 @pytest.fixture
 def pretrained(tmp_path, monkeypatch):
-    """Pretrains a world's pair by the command, with these recipes, in an empty folder. 20 problems are measured, not 500."""
+    """Pretrains a world's pair by the command, with these recipes, in an empty folder.
+
+    20 problems are measured, not 500.
+    """
     few = lambda model, tokenizer, asked, sampling: solo_accuracy(
         model, tokenizer, asked[:20], sampling
     )
@@ -105,7 +108,7 @@ def test_the_pretrain_command_makes_a_pair_that_train_takes_and_keeps_what_was_m
 def test_a_run_in_another_world_starts_from_its_own_pair_and_stays_in_it(
     pretrained, monkeypatch, capsys
 ):
-    """A senior that writes nothing but coarse steps: the run counts them, and so does what measures it again."""
+    """A senior only writes coarse steps. The run counts them, and so does a later measurement."""
     coarse = replace(TINY, early={"coarse": 1.0}, late={"coarse": 1.0}, steps=80)
     pretrained("work", {"senior": coarse, "junior": PLAIN_TINY})
     # it looks there by itself
@@ -165,9 +168,8 @@ def test_recipes_teach_the_worlds_languages_to_models_with_room_for_them(world):
         taught == set(recipes["senior"].late) == set(numbers.languages) - {"mirrored", "parroted"}
     )
     assert ("junior" in recipes) == (numbers.unfamiliar is not None)
-    if (
-        "junior" in recipes
-    ):  # it never sees what it is not to know, and the senior at last sees hardly anything else
+    # The junior never sees the other language. The late senior sees hardly anything else.
+    if "junior" in recipes:
         assert set(recipes["junior"].early) | set(recipes["junior"].late) == {"plain"}
         assert recipes["senior"].late["plain"] <= 0.15
 
@@ -177,7 +179,7 @@ def test_recipes_teach_the_worlds_languages_to_models_with_room_for_them(world):
     [("senior", (0.97, 1.0), (0.9, 1.0)), ("junior", (0.88, 0.94), (0, 0))],
 )
 def test_the_shipped_pair_is_as_described(tokenizer, name, accuracy, jargon):
-    """On 1,000 fresh problems of the validation split, seeded: a model is in its range, or it isn't."""
+    """On 1,000 fresh problems of the validation split, seeded: each model is in its range."""
     path = base_directory("jargon") / f"{name}.pt"
     assert path.stat().st_size < 2_000_000
     held_out = first_problems("validation", 1000, "shipped")
@@ -185,7 +187,7 @@ def test_the_shipped_pair_is_as_described(tokenizer, name, accuracy, jargon):
     assert accuracy[0] <= solved <= accuracy[1] and jargon[0] <= spoken <= jargon[1]
 
 
-# ---- Any model -------------------------------------------------------------------------------------------------------
+# ---- Any model ----
 
 FEW = "--steps 4 --batch-size 4 --save-every 2 --eval-problems 2 --learning-rate 1e-3".split()
 

@@ -1,4 +1,4 @@
-"""Nothing is lost: killed and stopped runs, faults of the machine and of the numbers, files, locks, names."""
+"""Nothing is lost: killed and stopped runs, a full disk, NaNs, damaged files, locks, names."""
 
 import contextlib
 import errno
@@ -36,8 +36,8 @@ from support.runs.pair import load_run, starting_pair
 from support.runs.run import Run, busy_hint
 
 ROOT = Path(__file__).parent.parent
-SHORT = """--steps 8 --prompts-per-step 4 --group-size 4 --save-every 3 --eval-problems 2 --eval-samples 1
---warmup-steps 2""".split()
+SHORT = """--steps 8 --prompts-per-step 4 --group-size 4 --save-every 3 --eval-problems 2
+--eval-samples 1 --warmup-steps 2""".split()
 ALONG = "--steps 6 --eval-every 2 --max-new-tokens 12".split()
 
 
@@ -62,7 +62,10 @@ def whole(tmp_path_factory) -> Path:
 
 
 def assert_same_run(a: Path, b: Path) -> None:
-    """To the bit: weights, optimizer, counts, metrics, measurements. Times aside, --out, --save-every and --device."""
+    """To the bit: weights, optimizer, counts, metrics, measurements.
+
+    Times may differ, and --out, --save-every and --device.
+    """
     states, results = [], []
     for directory in (a, b):
         result = json.loads((directory / "eval.json").read_text())
@@ -103,7 +106,10 @@ def wait_for(process: subprocess.Popen, condition) -> None:
 
 
 def at_step(monkeypatch, actions: dict, name: str = "update") -> None:
-    """Call actions[n] with the arguments of the n-th update (or other call) of train.py from now on, just before it."""
+    """Call actions[n] just before the n-th update of train.py, with its arguments.
+
+    `name` is another function than update. The count begins now.
+    """
     count, called = iter(range(10**6)), getattr(train, name)
 
     def disturbed(*words, **named):
@@ -131,7 +137,7 @@ def begin_or_resume(out: Path, *words) -> subprocess.Popen:
 def end_at(
     moment: str, process: subprocess.Popen, out: Path, rng: random.Random, number=signal.SIGKILL
 ) -> int:
-    """Send a signal while a step is taken, while a checkpoint is being written, or at any time; the exit code."""
+    """Send a signal in a step, while a checkpoint is written, or at any time. The exit code."""
     written = lines(out)
     if moment == "saving":
         wait_for(process, lambda: lines(out) > written and (out / "checkpoint.pt.partial").exists())
@@ -157,7 +163,7 @@ def test_a_run_that_is_killed_again_and_again_is_the_same_run(whole, tmp_path):
 
 @pytest.mark.slow
 def test_a_longer_run_that_is_ended_in_every_way_is_the_same_run(tmp_path):
-    """At least 20 kills and some SIGTERMs and SIGINTs, a few steps apart, at random moments and during saves."""
+    """At least 20 kills, some SIGTERMs and SIGINTs, a few steps apart: in saves and elsewhere."""
     longer = ["--steps", "150", "--save-every", "2", "--eval-every", "5"]
     whole, out, rng, codes = tmp_path / "whole", tmp_path / "run", random.Random(1), []
     assert ended(start(*SHORT, *longer, "--out", whole))[0] == 0
@@ -187,7 +193,7 @@ def test_a_run_that_is_stopped_saves_says_how_to_go_on_and_is_the_same_run(whole
 
 
 def test_stopped_between_two_steps_it_loses_none(whole, tmp_path, monkeypatch):
-    """Ctrl-C after step 2, of which nothing is saved yet: it ends after step 3, and step 3 is saved."""
+    """Ctrl-C after step 2, which isn't saved yet: the run ends after step 3, which is saved."""
     out, due = tmp_path / "run", train.Run.begin_evaluation_if_due
 
     def interrupted(run):
@@ -265,7 +271,7 @@ def test_stopped_while_measuring_along_the_way_it_stops_at_once_and_measures_aga
 def test_what_is_measured_along_the_way_is_neither_lost_nor_there_twice(
     along, tmp_path, monkeypatch
 ):
-    """Ended after measurements that no checkpoint stands for, and stopped by hand just after one."""
+    """Ended after measurements that no checkpoint counts, and stopped by hand just after one."""
     out, full = tmp_path / "run", fail(OSError(errno.ENOSPC, "No space"))
     interrupt = lambda *_: signal.raise_signal(signal.SIGINT)
     for updates, action, code in ((0, full, 2), (4, full, 2), (0, interrupt, 130), (0, full, 2)):
@@ -283,7 +289,7 @@ def test_what_is_measured_along_the_way_is_neither_lost_nor_there_twice(
 def test_a_second_interrupt_stops_at_once_and_leaves_the_checkpoint_good(
     whole, tmp_path, monkeypatch
 ):
-    """The first comes in a step, the second while its consequence is being saved. Handlers are put back."""
+    """The first comes in a step, the second while the step is saved. Handlers are put back."""
     out, fsync, sent, before = tmp_path / "run", os.fsync, [], signal.getsignal(signal.SIGINT)
 
     def interrupt(file=None):
@@ -342,7 +348,10 @@ def test_what_else_has_a_state_goes_on_too(tmp_path, options):
 )
 @pytest.mark.parametrize("call", range(3))
 def test_at_every_instant_of_a_save_a_checkpoint_is_good(tmp_path, monkeypatch, fault, call):
-    """A save that ends as its file is opened, at its flush, or at its rename: in this order, or a crash would lose it."""
+    """A save may end as its file is opened, at its flush, or at its rename.
+
+    In another order a crash would lose the checkpoint.
+    """
     path, calls = tmp_path / "checkpoint.pt", []
     write_torch({"step": 1}, path)
 
@@ -370,7 +379,10 @@ def test_at_every_instant_of_a_save_a_checkpoint_is_good(tmp_path, monkeypatch, 
 
 
 def test_flipped_bytes_and_missing_ends_are_found(tmp_path):
-    """Of tensors every byte; a flip in the zip's own tables may do no harm, but then the model is the same."""
+    """Every flip in a tensor is found. A flip in the zip's own tables may do no harm.
+
+    Then the model is the same.
+    """
     path, rng, sound = tmp_path / "model.pt", random.Random(0), tiny(0)
     write_model(sound, path)
     data = path.read_bytes()
@@ -449,9 +461,8 @@ def test_runs_that_begin_at_once_get_a_directory_each(tmp_path, monkeypatch):
         Path("runs/word-3"),
     ]
     (tmp_path / "gone").symlink_to(tmp_path / "unmounted" / "runs")
-    with pytest.raises(
-        UserError, match="can't be made"
-    ):  # rather than look for another name for ever
+    # It doesn't look for another name for ever.
+    with pytest.raises(UserError, match="can't be made"):
         new_directory(None, Path("gone") / "word")
 
 

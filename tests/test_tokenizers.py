@@ -1,4 +1,4 @@
-"""Tokenizers of other models against the tokenizers library and transformers, on small ones that those write here."""
+"""Tokenizers of other models against the tokenizers library and transformers, on small ones."""
 
 import importlib.util
 import json
@@ -25,7 +25,8 @@ STYLES = {
     "llama3": "llama-bpe",
     "qwen": "qwen2",
 }
-TURNS = """{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}
+TURNS = """{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' +
+message.content + '<|im_end|>\n' }}
 {%- endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"""
 CHATML = (
     r"""{%- if messages[0].role != 'system' %}
@@ -37,13 +38,22 @@ CHATML = (
 LLAMA_3 = r"""{{- bos_token }}{% set date = strftime_now('%d %b %Y') %}
 {{- '<|start_header_id|>system<|end_header_id|>\n\nToday Date: ' + date + '\n\n<|eot_id|>' }}
 {%- for message in messages %}{% if message.role == 'tool' %}{% continue %}{% endif %}
-    {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' }}
+    {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'
+        + message['content'] | trim + '<|eot_id|>' }}
 {%- endfor %}
-{%- if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"""
-GEMMA = r"""{{ bos_token }}{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}
-{%- for message in messages %}{{ '<|im_start|>' + message.role + '\n' + ('Be brief.\n\n' if loop.first else '') }}
+{%- if add_generation_prompt %}
+    {{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}
+{%- endif %}"""
+GEMMA = r"""{{ bos_token }}{% if messages[0].role == 'system' %}
+    {{- raise_exception('no system') }}
+{%- endif %}
+{%- for message in messages %}{{ '<|im_start|>' + message.role + '\n'
+    + ('Be brief.\n\n' if loop.first else '') }}
 {{- message['content'] | trim + '<|im_end|>\n' }}{% endfor %}"""
-PLAIN = r"{% for m in messages %}{{ '### ' + m.role + ':\n' + m.content + '\n\n' }}{% endfor %}### assistant:"
+PLAIN = (
+    r"{% for m in messages %}{{ '### ' + m.role + ':\n' + m.content + '\n\n' }}{% endfor %}"
+    "### assistant:"
+)
 TEMPLATES = {  # and what ends a response, beside <|endoftext|>
     "chatml": (TURNS, 2),
     "default system": (CHATML, 2),
@@ -53,14 +63,15 @@ TEMPLATES = {  # and what ends a response, beside <|endoftext|>
     "gemma": (GEMMA, 2),
     "no special tokens": (PLAIN, None),
 }
-SPECIAL = "<|endoftext|> <|im_start|> <|im_end|> <|begin_of_text|> <|start_header_id|> <|end_header_id|> <|eot_id|>".split()
+SPECIAL = """<|endoftext|> <|im_start|> <|im_end|> <|begin_of_text|> <|start_header_id|>
+<|end_header_id|> <|eot_id|>""".split()
 TEXT = [
     p.question + "\n\n" + write_solution(p, "plain")
     for p in first_problems("train", 200, "tokenizers")
 ]
-TEXT += [
-    "It's we'LL don't  HE'S 1234 + 789 = x²;\n\n\tnaïve café — “quotes” 漢字かな, привет, αβγ 🙂👍🏽\r\n  (a):\n   b"
-] * 3
+MIXED = "It's we'LL don't  HE'S 1234 + 789 = x²;\n\n\tnaïve café — “quotes” "
+MIXED += "漢字かな, привет, αβγ 🙂👍🏽\r\n  (a):\n   b"
+TEXT += [MIXED] * 3
 QUESTIONS = [
     TEXT[0],
     "",
@@ -72,7 +83,7 @@ QUESTIONS = [
 
 
 def train(style, full=True, size=450, begin=None):
-    """A small tokenizer of a style by the tokenizers library; without all byte tokens if not `full`."""
+    """A small tokenizer of a style by the tokenizers library. If not `full`, it lacks bytes."""
     t = pytest.importorskip("tokenizers", reason="compares with the tokenizers library")
     made, pre = t.Tokenizer(t.models.BPE(ignore_merges=style == "llama3")), t.pre_tokenizers
     letters = pre.ByteLevel(add_prefix_space=False, use_regex=style in ("gpt2", "smollm2"))
@@ -152,7 +163,7 @@ quick = settings(
 
 @pytest.mark.parametrize("style", [*STYLES, "own"])
 def test_a_text_is_encoded_as_the_tokenizers_library_does(style, tokenizer, tmp_path):
-    """By all of one tokenizer: read from a directory, saved, and from a GGUF file; and ours as it is exported."""
+    """A tokenizer read from a directory, saved, and read from a GGUF file; and ours, exported."""
     t, ours, all_of_it = (
         pytest.importorskip("tokenizers", reason="compares with the library"),
         tokenizer,
