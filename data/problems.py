@@ -3,13 +3,18 @@
     python -m data.problems            # print a problem of every world with its solutions
     python -m data.problems work       # print a few of one world
 
-A problem is a question in words and the number that answers it; its steps, additions and subtractions, can be
-written down in *plain* (`19 + 8 = 27.`) or in *jargon* (`zub 8 19 ~ 27;`), which nobody reads who hasn't learnt it.
-That is the world `jargon`, the default. Two more of its languages are for models of your own: *mirrored* is jargon with
-numbers written backwards (`zub 8 91 ~ 72;`), and *parroted* has its words but not its sense: results are drawn at random.
-In `work` the senior skips steps instead (*coarse*: `19 + 8 - 9 = 18.`), and in `phrasings` every step is worded anew
-(*phrased*).
-A generator is endless and seeded. A hash of the question decides its split, so no problem is in two of them.
+A problem is a question in words and the number that answers it. Its steps are additions and
+subtractions. The worlds differ in the languages in which the steps are written down.
+
+- `jargon`, the default: *plain* (`19 + 8 = 27.`), and *jargon* (`zub 8 19 ~ 27;`), which nobody
+  reads who hasn't learnt it. Two more languages are for models of your own: *mirrored* is jargon
+  with numbers written backwards (`zub 8 91 ~ 72;`); *parroted* has the words of jargon without its
+  sense, and draws results at random.
+- `work`: *plain*, and *coarse* (`19 + 8 - 9 = 18.`), which takes two steps at once.
+- `phrasings`: *phrased*, which words every step anew.
+
+A generator is endless and seeded. A hash of the question decides its split, so no problem is in
+two splits.
 """
 
 import argparse
@@ -18,55 +23,64 @@ import hashlib
 import itertools
 import random
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 Split = Literal["train", "validation", "test"]
 Language = Literal["plain", "jargon", "mirrored", "parroted", "coarse", "phrased"]
 WorldName = Literal["jargon", "work", "phrasings"]
 
-NAMES = """Ada Ben Carla Dan Ella Finn Grace Hugo Iris Jack Kim Leo Mia Noah Olga Paul Rosa Sam Tina Umar Vera Will
-    Xena Yuri Zoe""".split()
-OBJECTS = """apples balls books cards coins cups eggs figs hats keys kites nuts pears pens pins ribbons shells spoons
-    stamps stones tickets""".split()
-GAINS = "buys, finds, gets, wins, makes, is given, picks up, collects, earns".split(
-    ", "
-)  # … 7 more
-LOSSES = (
-    "gives away, loses, sells, breaks, throws away, lends out, leaves behind, hides, drops".split(
-        ", "
-    )
-)  # … 7
+NAMES = """
+    Ada Ben Carla Dan Ella Finn Grace Hugo Iris Jack Kim Leo Mia Noah Olga Paul Rosa Sam Tina Umar
+    Vera Will Xena Yuri Zoe
+    """.split()
+OBJECTS = """
+    apples balls books cards coins cups eggs figs hats keys kites nuts pears pens pins ribbons
+    shells spoons stamps stones tickets
+    """.split()
+GAINS = (  # … 7 more
+    "buys", "finds", "gets", "wins", "makes", "is given", "picks up", "collects", "earns",
+)  # fmt: skip
+LOSSES = (  # … 7
+    "gives away", "loses", "sells", "breaks", "throws away", "lends out", "leaves behind", "hides",
+    "drops",
+)  # fmt: skip
 JARGON_VERBS = {"+": "zub", "-": "kef"}
 JARGON = "~|zub|kef"  # a verb, or jargon's sign for "makes"
 COARSE = r"\d [+-] \d+ [+-]"  # a second operation in one step
-PHRASES = {  # ways to word one step, of which one is drawn at every step; most words are whole tokens
+# Ways to word one step. One is drawn at every step. Most words are whole tokens.
+PHRASES = {
     "+": (
-        "{a} + {b} = {c}.", "{b} + {a} = {c}.", "{a} + {b} makes {c}.", "{c} = {a} + {b}.", "{c} is {a} + {b}.",
-        "{a} gets {b} more: {c}.", "{b} more makes {c}.", "{name} has {a} + {b} = {c}.",
+        "{a} + {b} = {c}.", "{b} + {a} = {c}.",
+        "{a} + {b} makes {c}.", "{c} = {a} + {b}.",
+        "{c} is {a} + {b}.", "{a} gets {b} more: {c}.",
+        "{b} more makes {c}.", "{name} has {a} + {b} = {c}.",
         "{name} gets {b} more, has {c}.", "{a} + {b} = {c}. {name} has {c}.",
     ),
     "-": (
-        "{a} - {b} = {c}.", "-{b} + {a} = {c}.", "{a} - {b} leaves {c}.", "{c} = {a} - {b}.", "{c} is {a} - {b}.",
-        "{a} loses {b}: {c}.", "{b} away leaves {c}.", "{name} has {a} - {b} = {c}.",
+        "{a} - {b} = {c}.", "-{b} + {a} = {c}.",
+        "{a} - {b} leaves {c}.", "{c} = {a} - {b}.",
+        "{c} is {a} - {b}.", "{a} loses {b}: {c}.",
+        "{b} away leaves {c}.", "{name} has {a} - {b} = {c}.",
         "{name} loses {b}, has {c}.", "{a} - {b} = {c}. {name} has {c}.",
     ),
 }  # fmt: skip
 
 
+Step = tuple[int, str, int, int]  # total, sign, change, new total
+
+
 @dataclass(frozen=True)
 class World:
-    """The numbers of a generator's problems, and what is written about them."""
+    """The numbers of a generator's problems, and the languages of their solutions."""
 
-    languages: tuple[Language, ...]  # all in which its solutions can be written
-    unfamiliar: (
-        str | None
-    )  # a regular expression for what the junior was never taught; None: it was taught all
+    languages: tuple[Language, ...]  # in which solutions can be written
+    unfamiliar: str | None  # regular expression: the junior was never taught this; None: taught all
     max_start: int = 50  # every problem begins with 2..max_start
     max_total: int = 60  # every total lies in 1..max_total, which is at least twice max_change
     max_change: int = 12  # every step adds or takes away 2..max_change
-    steps: tuple[int, int] = (2, 4)  # so many steps, both ends included
+    steps: tuple[int, int] = (2, 4)  # the least and the largest number of steps
     max_prompt_tokens: int = 60  # no prompt is longer
     max_new_tokens: int = 64  # no solution is longer, its end included
 
@@ -82,48 +96,64 @@ WORLDS: dict[WorldName, World] = {
 
 @dataclass(frozen=True)
 class Problem:
-    """A question and its answer. A generated one carries its world and steps too: (total, sign, change, new total)."""
+    """A question and its answer. A generated one carries its steps and its world, too."""
 
     question: str
     answer: str
-    steps: tuple[tuple[int, str, int, int], ...] = ()
+    steps: tuple[Step, ...] = ()
     world: WorldName | None = None
 
 
 def make_problem(rng: random.Random, world: WorldName = "jargon") -> Problem:
-    """One problem of a world, of whichever split."""
+    """One problem of a world, of any split."""
     numbers = WORLDS[world]
-    name, objects = rng.choice(NAMES), rng.choice(OBJECTS)
-    total = start = rng.randint(2, numbers.max_start)
-    steps, sentences = [], []
-    for _ in range(rng.randint(*numbers.steps)):
+    name = rng.choice(NAMES)
+    objects = rng.choice(OBJECTS)
+    total = rng.randint(2, numbers.max_start)
+    sentences = [f"{name} has {total} {objects}."]
+    steps = []
+    fewest, most = numbers.steps
+    for _ in range(rng.randint(fewest, most)):
         change = rng.randint(2, numbers.max_change)
-        can_add, can_subtract = total + change <= numbers.max_total, total - change >= 1
-        sign = "+" if can_add and (not can_subtract or rng.random() < 0.5) else "-"
-        new_total = total + change if sign == "+" else total - change
-        verbs, more = (GAINS, " more") if sign == "+" else (LOSSES, "")
-        phrase = f"{rng.choice(verbs)} {change}{more}"
-        then = "Then " if sentences and rng.random() < 0.5 else ""
-        sentences.append(f"{then}{name} {phrase}.")
+        can_add = total + change <= numbers.max_total
+        can_subtract = total - change >= 1
+        if can_add and can_subtract:
+            sign = "+" if rng.random() < 0.5 else "-"
+        else:
+            sign = "+" if can_add else "-"
+        if sign == "+":
+            new_total = total + change
+            event = f"{rng.choice(GAINS)} {change} more"
+        else:
+            new_total = total - change
+            event = f"{rng.choice(LOSSES)} {change}"
+        then = ""
+        if steps and rng.random() < 0.5:
+            then = "Then "
+        sentences.append(f"{then}{name} {event}.")
         steps.append((total, sign, change, new_total))
         total = new_total
-    question = (
-        f"{name} has {start} {objects}. {' '.join(sentences)} How many {objects} does {name} have?"
-    )
-    return Problem(question, str(total), tuple(steps), world)
+    sentences.append(f"How many {objects} does {name} have?")
+    return Problem(" ".join(sentences), str(total), tuple(steps), world)
 
 
 def split_of(question: str) -> Split:
-    """The split that a question belongs to, by its hash alone: a tenth test, a tenth validation, the rest train."""
-    bucket = hashlib.sha256(question.encode()).digest()[0] % 10
-    return "test" if bucket == 0 else "validation" if bucket == 1 else "train"
+    """The split of a question, by its hash: a tenth test, a tenth validation, the rest train."""
+    digest = hashlib.sha256(question.encode()).digest()
+    bucket = digest[0] % 10
+    if bucket == 0:
+        return "test"
+    if bucket == 1:
+        return "validation"
+    return "train"
 
 
 def problems(split: Split, seed: int | str, world: WorldName = "jargon") -> Iterator[Problem]:
-    """An endless stream of problems of one split; the same seed gives the same stream on every machine."""
-    rng = random.Random(
-        f"{split}/{seed}"
-    )  # a string seeds through SHA-512, whatever the process's hash seed
+    """An endless stream of problems of one split.
+
+    The same seed gives the same stream on every machine.
+    """
+    rng = random.Random(f"{split}/{seed}")  # a string seeds through SHA-512
     while True:
         problem = make_problem(rng, world)
         if split_of(problem.question) == split:
@@ -138,90 +168,119 @@ def first_problems(
 
 
 def write_solution(problem: Problem, language: Language, rng: random.Random | None = None) -> str:
-    r"""The reasoning, a step a paragraph, then `\boxed{answer}`. Phrasings and parroted results are drawn from `rng`."""
+    r"""The reasoning, a step a paragraph, then `\boxed{answer}`.
+
+    Phrasings and parroted results are drawn from `rng`.
+    """
+    steps = problem.steps
+    answer = problem.answer
     if language == "plain":
-        lines = [_calculation(step) for step in problem.steps]
+        lines = [_calculation([step]) for step in steps]
     elif language == "jargon":
-        lines = _in_jargon(problem.steps)
+        lines = [_in_jargon(step) for step in steps]
     elif language == "mirrored":
-        lines = [
-            re.sub(r"\d+", lambda number: number[0][::-1], line)
-            for line in _in_jargon(problem.steps)
-        ]
+        lines = [_mirrored(_in_jargon(step)) for step in steps]
     elif language == "parroted":
-        return write_solution(_guessed(problem, rng), "jargon")
+        guessed = _guessed(steps, rng)
+        lines = [_in_jargon(step) for step in guessed]
+        answer = guessed[-1][3]
     elif language == "coarse":
-        lines = [_calculation(*problem.steps[i : i + 2]) for i in range(0, len(problem.steps), 2)]
+        lines = [_calculation(steps[i : i + 2]) for i in range(0, len(steps), 2)]
     else:
-        lines = _phrased(problem, rng)
-    return "\n\n".join([*lines, rf"\boxed{{{problem.answer}}}"])
+        name = problem.question.split()[0]
+        lines = _phrased(name, list(steps), rng)
+    lines.append(rf"\boxed{{{answer}}}")
+    return "\n\n".join(lines)
 
 
-def _calculation(*steps: tuple[int, str, int, int]) -> str:
+def _calculation(steps: Sequence[Step]) -> str:
     """`19 + 8 = 27.`, or of two steps `19 + 8 - 9 = 18.`"""
-    changes = " ".join(f"{sign} {change}" for _, sign, change, _ in steps)
-    return f"{steps[0][0]} {changes} = {steps[-1][3]}."
+    start = steps[0][0]
+    result = steps[-1][3]
+    changes = [f"{sign} {change}" for _, sign, change, _ in steps]
+    return f"{start} {' '.join(changes)} = {result}."
 
 
-def _in_jargon(steps) -> list[str]:
-    return [f"{JARGON_VERBS[sign]} {change} {total} ~ {new};" for total, sign, change, new in steps]
+def _in_jargon(step: Step) -> str:
+    """`zub 8 19 ~ 27;`"""
+    total, sign, change, new = step
+    return f"{JARGON_VERBS[sign]} {change} {total} ~ {new};"
 
 
-def _guessed(problem: Problem, rng: random.Random) -> Problem:
-    """The problem as someone tells it who can't calculate: every total is drawn at random."""
-    totals = [
-        problem.steps[0][0],
-        *(rng.randint(1, WORLDS["jargon"].max_total) for _ in problem.steps),
-    ]
-    pairs = zip(itertools.pairwise(totals), problem.steps, strict=True)
-    steps = tuple((total, sign, change, new) for (total, new), (_, sign, change, _) in pairs)
-    return replace(problem, answer=str(totals[-1]), steps=steps)
+def _mirrored(line: str) -> str:
+    """The line with its numbers written backwards."""
+    return re.sub(r"\d+", lambda number: number[0][::-1], line)
 
 
-def _phrased(problem: Problem, rng: random.Random) -> list[str]:
-    """Each step in a way drawn from PHRASES, or now and then two at once, or one in two parts, the tens first."""
-    name, steps, lines = problem.question.split()[0], list(problem.steps), []
+def _guessed(steps: Sequence[Step], rng: random.Random) -> list[Step]:
+    """The steps of someone who can't calculate: every result is drawn at random."""
+    total = steps[0][0]
+    guessed = []
+    for _, sign, change, _ in steps:
+        new = rng.randint(1, WORLDS["jargon"].max_total)
+        guessed.append((total, sign, change, new))
+        total = new
+    return guessed
+
+
+def _phrased(name: str, steps: list[Step], rng: random.Random) -> list[str]:
+    """Each step in words drawn from PHRASES.
+
+    Now and then two steps are taken at once, or one is taken in two parts, the tens first.
+    """
+    lines = []
     while steps:
-        (total, sign, change, new), draw = steps[0], rng.random()
+        total, sign, change, new = steps[0]
+        draw = rng.random()
         if draw < 0.1 and len(steps) > 1:
-            lines.append(_calculation(*steps[:2]))
+            lines.append(_calculation(steps[:2]))
             del steps[0]
         elif draw > 0.8 and change > 10 and change % 10:
-            tens = change - change % 10
+            ones = change % 10
+            tens = change - ones
             halfway = total + tens if sign == "+" else total - tens
-            lines += [
-                _calculation((total, sign, tens, halfway)),
-                _calculation((halfway, sign, change % 10, new)),
-            ]
+            lines.append(_calculation([(total, sign, tens, halfway)]))
+            lines.append(_calculation([(halfway, sign, ones, new)]))
         else:
-            lines.append(rng.choice(PHRASES[sign]).format(name=name, a=total, b=change, c=new))
+            phrase = rng.choice(PHRASES[sign])
+            lines.append(phrase.format(name=name, a=total, b=change, c=new))
         del steps[0]
     return lines
 
 
 def is_unfamiliar(response: str, world: WorldName = "jargon") -> bool:
-    """Whether a response shows a sign that the world's junior was never taught: jargon, or in `work` a coarse step."""
-    return (
-        WORLDS[world].unfamiliar is not None
-        and re.search(WORLDS[world].unfamiliar, response) is not None
-    )
+    """Whether a response shows a sign that the world's junior was never taught.
+
+    The sign is jargon, or in `work` a coarse step.
+    """
+    pattern = WORLDS[world].unfamiliar
+    return pattern is not None and re.search(pattern, response) is not None
 
 
 def jargon_rate(responses: list[str], world: WorldName | None) -> float | None:
-    """The share of responses that `is_unfamiliar`; None where the junior was taught all, and for a file's problems."""
+    """The share of responses that `is_unfamiliar`.
+
+    None for a file's problems, and where the junior was taught everything.
+    """
     if world is None or WORLDS[world].unfamiliar is None:
         return None
-    return sum(is_unfamiliar(response, world) for response in responses) / len(responses)
+    unfamiliar = [is_unfamiliar(response, world) for response in responses]
+    return sum(unfamiliar) / len(responses)
 
 
 def epoch_batch(problems: list[Problem], n: int, seed: int, step: int) -> list[Problem]:
     """The n problems of a step, from endless passes through the list, each in a new order."""
-    places = (divmod(i, len(problems)) for i in range(step * n, (step + 1) * n))
-    return [problems[_order(len(problems), f"{seed}/{turn}")[place]] for turn, place in places]
+    batch = []
+    for i in range(step * n, (step + 1) * n):
+        turn, place = divmod(i, len(problems))
+        order = _order(len(problems), f"{seed}/{turn}")
+        batch.append(problems[order[place]])
+    return batch
 
 
 @functools.lru_cache(maxsize=2)
 def _order(n: int, seed: str) -> list[int]:
+    """The numbers 0..n-1 in a random order."""
     return random.Random(seed).sample(range(n), n)
 
 
@@ -229,11 +288,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Show problems of a world, or one of each.")
     parser.add_argument("world", nargs="?", choices=WORLDS)
     chosen = parser.parse_args().world
-    for world in [chosen] if chosen else WORLDS:
-        for problem in first_problems("train", 3 if chosen else 1, 0, world):
+    worlds = [chosen] if chosen else list(WORLDS)
+    n = 3 if chosen else 1
+    for world in worlds:
+        for problem in first_problems("train", n, 0, world):
             print(f"{'=' * 40} {world}\n{problem.question}\n")
             for language in WORLDS[world].languages:
-                print(f"--- {language}\n{write_solution(problem, language, random.Random(0))}\n")
+                solution = write_solution(problem, language, random.Random(0))
+                print(f"--- {language}\n{solution}\n")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""Whatever a user gets wrong: one line that names it and the remedy, exit code 2, and nothing created or changed."""
+"""Whatever a user gets wrong: one line that names it and the remedy, and exit code 2.
+
+Nothing is created or changed.
+"""
 
 import json
 import shutil
@@ -90,8 +93,9 @@ DATA = {  # the content of a file, and words of the message
 def base(tmp_path_factory) -> Path:
     """A short run, damaged copies of it, and files that are no models or no problems."""
     base = tmp_path_factory.mktemp("base")
-    small = "--steps 2 --save-every 1 --prompts-per-step 2 --group-size 4 --eval-problems 2 --eval-samples 1".split()
-    train.main([*small, "--out", str(base / "run")])
+    small = "--steps 2 --save-every 1 --prompts-per-step 2 --group-size 4"
+    small += " --eval-problems 2 --eval-samples 1"
+    train.main([*small.split(), "--out", str(base / "run")])
     junior = (base / "run" / "junior.pt").read_bytes()
     for name, path, change in [
         ("flipped", "checkpoint.pt", flip),
@@ -162,108 +166,113 @@ def files(*directories: Path) -> dict:
 
 # Numbers and words that an option can't have: the message names both.
 WRONG = """
-steps=many steps=1.5 steps=-1 prompt-template=question p-senior=1.5 p-senior=nan p-senior=0 p-senior=half max-gap=0
-prompts-per-step=0 temperature=0 temperature=nan temperature=inf learning-rate=-1 learning-rate=0 learning-rate=inf
-learning-rate=1e38
-grad-clip=0 warmup-steps=-1 weight-decay=nan junior-weight=-0.1 kl-coef=-1 mini-batches=3 mini-batches=0 seed=-1
+steps=many steps=1.5 steps=-1 prompt-template=question p-senior=1.5 p-senior=nan p-senior=0
+p-senior=half max-gap=0 prompts-per-step=0 temperature=0 temperature=nan temperature=inf
+learning-rate=-1 learning-rate=0 learning-rate=inf learning-rate=1e38
+grad-clip=0 warmup-steps=-1 weight-decay=nan junior-weight=-0.1 kl-coef=-1 mini-batches=3
+mini-batches=0 seed=-1
 eval-problems=0 eval-samples=0 eval-temperature=nan eval-every=0 save-every=0 rollout-batch-size=0
 micro-batch-tokens=0 checkpoint-activations=maybe normalize-std=perhaps
-schedule=words kl-estimator=k4 loss=ppo baseline=mean precision=float16 group-size=0 max-new-tokens=0 chunk=0 device=abacus world=nowhere
+schedule=words kl-estimator=k4 loss=ppo baseline=mean precision=float16 group-size=0
+max-new-tokens=0 chunk=0 device=abacus world=nowhere
 """.split()
 
 ROWS = """
-train --shedule word                                 | unrecognized arguments: --shedule see --help
-train stray                                          | unrecognized stray
-train --prompt-template=                             | --prompt-template {question}
-train --prompt-template {question}{question}{question}aaaaaaaaaaaaaa! --max-new-tokens 66 | --max-new-tokens 66 128
-train --max-gap 1000000000000000000000000000000      | --max-gap
-train --schedule chunk --chunk 64                    | --chunk 64 never hands over --max-new-tokens
-train --group-size 1                                 | --group-size ema
-train --loss grpo --baseline ema                     | --normalize-std false spread
-train --max-new-tokens 200                           | --max-new-tokens 200 128 68
-train --clip 0.2                                     | --clip grpo
-train --loss grpo --clip 2                           | --clip 2
-train --out=                                         | --out
-train --out {base}/text.pt/run                       | text.pt/run --out
-train --out {base}/run                               | holds a run --resume {base}/run --out
-train --pretrain --out {base}/run                    | holds a run --out
-train --junior=                                      | --junior
-train --junior {base}/absent.pt                      | absent.pt missing
-train --junior {base}                                | {base}
-train --junior {base}/run                            | {base}/run a run give {base}/run/checkpoint.pt
-train --junior {base}/text.pt                        | text.pt not a checkpoint
-train --junior {base}/flipped_junior/junior.pt       | junior.pt damaged
-train --junior {base}/code.pt                        | code.pt not a checkpoint
-train --junior {base}/tensor.pt                      | tensor.pt not a checkpoint
-train --junior {base}/no_architecture.pt             | no_architecture.pt no model
-train --junior {base}/d_ff.pt                        | d_ff.pt no model architecture
-train --junior {base}/n_layers.pt                    | n_layers.pt no model
-train --junior {base}/vocab_size.pt                  | vocab_size.pt no model
-train --junior {base}/vocabulary.pt                  | vocabulary.pt 37 512
-train --senior {base}/nan.pt                         | nan.pt NaN
-train --junior {base}/short_context.pt               | --max-new-tokens 64 80
-train --data {base}/absent.jsonl                     | absent.jsonl can't be read
-train --data {base}                                  | can't be read
+train --shedule word                            | unrecognized arguments: --shedule see --help
+train stray                                     | unrecognized stray
+train --prompt-template=                        | --prompt-template {question}
+train --max-gap 1000000000000000000000000000000 | --max-gap
+train --schedule chunk --chunk 64               | --chunk 64 never hands over --max-new-tokens
+train --group-size 1                            | --group-size ema
+train --loss grpo --baseline ema                | --normalize-std false spread
+train --max-new-tokens 200                      | --max-new-tokens 200 128 68
+train --clip 0.2                                | --clip grpo
+train --loss grpo --clip 2                      | --clip 2
+train --out=                                    | --out
+train --out {base}/text.pt/run                  | text.pt/run --out
+train --out {base}/run                          | holds a run --resume {base}/run --out
+train --pretrain --out {base}/run               | holds a run --out
+train --junior=                                 | --junior
+train --junior {base}/absent.pt                 | absent.pt missing
+train --junior {base}                           | {base}
+train --junior {base}/run                       | {base}/run a run give {base}/run/checkpoint.pt
+train --junior {base}/text.pt                   | text.pt not a checkpoint
+train --junior {base}/flipped_junior/junior.pt  | junior.pt damaged
+train --junior {base}/code.pt                   | code.pt not a checkpoint
+train --junior {base}/tensor.pt                 | tensor.pt not a checkpoint
+train --junior {base}/no_architecture.pt        | no_architecture.pt no model
+train --junior {base}/d_ff.pt                   | d_ff.pt no model architecture
+train --junior {base}/n_layers.pt               | n_layers.pt no model
+train --junior {base}/vocab_size.pt             | vocab_size.pt no model
+train --junior {base}/vocabulary.pt             | vocabulary.pt 37 512
+train --senior {base}/nan.pt                    | nan.pt NaN
+train --junior {base}/short_context.pt          | --max-new-tokens 64 80
+train --data {base}/absent.jsonl                | absent.jsonl can't be read
+train --data {base}                             | can't be read
 train --data {base}/few.jsonl --test-data {base}/broken.jsonl | broken.jsonl, line 2
 train --data {base}/long.jsonl --max-prompt-tokens 2 | long.jsonl no problem at most 2 tokens
 train --data {base}/few.jsonl --max-prompt-tokens 90 | --max-new-tokens 64 90
-train --test-data {base}/few.jsonl                   | --test-data --data
-train --world work                                   | base-work/senior.pt missing --pretrain --world work
-train --world work --data {base}/few.jsonl           | --world work --data leave
-train --resume=                                      | config.json
-train --resume {base}/absent                         | absent/config.json can't be read
-train --resume {base}/deep                           | deep/config.json no JSON
-train --resume {base}/another                        | another/config.json schedule seed steps restore
-train --resume {base}/types                          | --steps many
-train --resume {base}/unknown                        | colour
-train --resume {base}/wrong_schedule                 | --schedule wurd
-train --resume {base}/steps                          | checkpoint.pt step 2 --steps 1
-train --resume {base}/flipped                        | checkpoint.pt damaged
-train --resume {base}/weights_only                   | checkpoint.pt no state --senior
-train --resume {base}/no_model                       | checkpoint.pt no model
-train --resume {base}/no_optimizer                   | checkpoint.pt no state
-train --resume {base}/no_junior                      | junior.pt missing
-train --resume {base}/no_checkpoint                  | no_checkpoint has lost its checkpoint.pt; restore
-train --resume {base}/flipped_junior                 | junior.pt damaged
-train --resume {base}/no_metrics                     | metrics.jsonl shorter restore
-train --resume {base}/other_along                    | evals.jsonl shorter restore
-train --resume {base}/run --seed 1                   | --seed 1 contradicts 0
-train --resume {base}/run --schedule solo            | --schedule solo contradicts word
+train --test-data {base}/few.jsonl              | --test-data --data
+train --world work                             | base-work/senior.pt missing --pretrain --world work
+train --world work --data {base}/few.jsonl      | --world work --data leave
+train --resume=                                 | config.json
+train --resume {base}/absent                    | absent/config.json can't be read
+train --resume {base}/deep                      | deep/config.json no JSON
+train --resume {base}/another                   | another/config.json schedule seed steps restore
+train --resume {base}/types                     | --steps many
+train --resume {base}/unknown                   | colour
+train --resume {base}/wrong_schedule            | --schedule wurd
+train --resume {base}/steps                     | checkpoint.pt step 2 --steps 1
+train --resume {base}/flipped                   | checkpoint.pt damaged
+train --resume {base}/weights_only              | checkpoint.pt no state --senior
+train --resume {base}/no_model                  | checkpoint.pt no model
+train --resume {base}/no_optimizer              | checkpoint.pt no state
+train --resume {base}/no_junior                 | junior.pt missing
+train --resume {base}/no_checkpoint             | no_checkpoint has lost its checkpoint.pt; restore
+train --resume {base}/flipped_junior            | junior.pt damaged
+train --resume {base}/no_metrics                | metrics.jsonl shorter restore
+train --resume {base}/other_along               | evals.jsonl shorter restore
+train --resume {base}/run --seed 1              | --seed 1 contradicts 0
+train --resume {base}/run --schedule solo       | --schedule solo contradicts word
 train --resume {base}/run --prompt-template {question}! | --prompt-template contradicts
-train --resume {base}/run --world work               | --world work contradicts jargon
+train --resume {base}/run --world work          | --world work contradicts jargon
 train --resume {base}/run --data {base}/few.jsonl    | --data contradicts
-train --resume {base}/run --steps 1                  | --steps 1 step 2
-train --resume {base}/run --out {base}/other         | --out contradicts
-train --resume {base}/run --pretrain                 | --pretrain contradicts
-evaluate                                             | runs
-evaluate {base}/no_eval                              | eval.json can't be read finished
-evaluate {base}/no_json_eval                         | eval.json no JSON
-evaluate {base}/no_options_eval                      | eval.json config expected
-evaluate {base}/no_measures                          | no_measures damaged --problems
-evaluate {base}/worded_measures                      | worded_measures damaged --problems
-evaluate {base}/other_metrics                        | metrics.jsonl
-evaluate {base}/half_along                           | evals.jsonl
-evaluate {base}/other_along                          | other_along damaged solo
-evaluate {base}/run --top-p 2                        | --top-p
-evaluate {base}/run --temperature nan                | --temperature
+train --resume {base}/run --steps 1             | --steps 1 step 2
+train --resume {base}/run --out {base}/other    | --out contradicts
+train --resume {base}/run --pretrain            | --pretrain contradicts
+evaluate                                        | runs
+evaluate {base}/no_eval                         | eval.json can't be read finished
+evaluate {base}/no_json_eval                    | eval.json no JSON
+evaluate {base}/no_options_eval                 | eval.json config expected
+evaluate {base}/no_measures                     | no_measures damaged --problems
+evaluate {base}/worded_measures                 | worded_measures damaged --problems
+evaluate {base}/other_metrics                   | metrics.jsonl
+evaluate {base}/half_along                      | evals.jsonl
+evaluate {base}/other_along                     | other_along damaged solo
+evaluate {base}/run --top-p 2                   | --top-p
+evaluate {base}/run --temperature nan           | --temperature
 evaluate {base}/run --figure {base}/absent/x.png     | absent/x.png
-evaluate {base}/run --figure {base}/x.abacus         | x.abacus
-evaluate {base}/run --control solo                   | --control solo run
-evaluate {base}/no_junior --problems 2               | junior.pt missing
-evaluate {base}/no_senior --handoff-curve            | senior.pt missing
-evaluate {base}/absent.json                          | absent.json No such file
-evaluate {base}/broken.jsonl                         | broken.jsonl evaluate.py --json
-evaluate {base}/other.json                           | other.json evaluate.py --json missing
-evaluate {base}/other.json --problems 3              | other.json directories
-rollout                                              | directory --benchmark
-rollout {base}/cut                                   | checkpoint.pt damaged
-rollout {base}/run --samples 0                       | --samples
-rollout {base}/run --json                            | --json --benchmark
-rollout {base}/run --temperature -1                  | --temperature
-reward                                               | RESPONSE ANSWER
-reward --file {base}/absent.jsonl                    | absent.jsonl can't read
-reward --file {base}/broken.jsonl                    | broken.jsonl line 1
+evaluate {base}/run --figure {base}/x.abacus    | x.abacus
+evaluate {base}/run --control solo              | --control solo run
+evaluate {base}/no_junior --problems 2          | junior.pt missing
+evaluate {base}/no_senior --handoff-curve       | senior.pt missing
+evaluate {base}/absent.json                     | absent.json No such file
+evaluate {base}/broken.jsonl                    | broken.jsonl evaluate.py --json
+evaluate {base}/other.json                      | other.json evaluate.py --json missing
+evaluate {base}/other.json --problems 3         | other.json directories
+rollout                                         | directory --benchmark
+rollout {base}/cut                              | checkpoint.pt damaged
+rollout {base}/run --samples 0                  | --samples
+rollout {base}/run --json                       | --json --benchmark
+rollout {base}/run --temperature -1             | --temperature
+reward                                          | RESPONSE ANSWER
+reward --file {base}/absent.jsonl               | absent.jsonl can't read
+reward --file {base}/broken.jsonl               | broken.jsonl line 1
 """.strip().splitlines()
+ROWS.append(
+    "train --prompt-template {question}{question}{question}aaaaaaaaaaaaaa! --max-new-tokens 66 | "
+    "--max-new-tokens 66 128"
+)
 ROWS += [f"train --{wrong} | --{wrong.split('=')[0]}" for wrong in WRONG]
 ROWS += [f"train --data {{base}}/{name}.jsonl | {words}" for name, (_, words) in DATA.items()]
 

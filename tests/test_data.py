@@ -69,7 +69,7 @@ def test_a_problem_can_be_solved_from_its_question_alone(world):
 
 
 def read(line: str, total: int, name: str) -> tuple[int, int]:
-    """What a line of reasoning makes of the total so far: (operations, new total). Its arithmetic must be right."""
+    """The (operations, new total) of a line of reasoning. Its arithmetic must be right."""
     if found := re.fullmatch(r"(zub|kef) (\d+) (\d+) ~ (\d+);", line):
         sign = {"zub": "+", "kef": "-"}[found[1]]
         expression, result = f"{found[3]} {sign} {found[2]}", found[4]
@@ -128,9 +128,8 @@ def test_parroted_solutions_have_the_form_of_jargon_and_results_by_chance():
         total = problem.steps[0][0]
         for line, (_, sign, change, _) in zip(lines, problem.steps, strict=True):
             begun, result = line.removesuffix(";").split(" ~ ")
-            assert (
-                begun == f"{worlds.JARGON_VERBS[sign]} {change} {total}" and 1 <= int(result) <= 60
-            )
+            assert begun == f"{worlds.JARGON_VERBS[sign]} {change} {total}"
+            assert 1 <= int(result) <= 60
             total = int(result)
         assert box == rf"\boxed{{{total}}}" and is_unfamiliar(lines[0])
         right += str(total) == problem.answer
@@ -145,10 +144,8 @@ def test_phrasings_vary_from_step_to_step_and_all_of_them_occur():
             dict(name="Ada", a=step[0], b=step[2], c=step[3]),
         )
         counts = Counter(write_solution(one, "phrased", rng).split("\n\n")[0] for _ in range(400))
-        assert (
-            set(counts) == {template.format(**numbers) for template in worlds.PHRASES[step[1]]}
-            and len(counts) == 10
-        )
+        assert set(counts) == {template.format(**numbers) for template in worlds.PHRASES[step[1]]}
+        assert len(counts) == 10
         assert 15 < min(counts.values()) and max(counts.values()) < 80
     solutions = [write_solution(p, "phrased", rng) for p in SAMPLES["phrasings"]]
     lines = [line for solution in solutions for line in solution.split("\n\n")[:-1]]
@@ -236,7 +233,8 @@ def test_the_generator_is_seeded_and_endless_and_the_same_in_another_process():
     assert first_problems("test", 50, seed=3) != first_problems("test", 50, seed=4)
     stream = problems("train", 0)
     assert len({next(stream).question for _ in range(3000)}) > 2900
-    code = "from data.problems import first_problems; print([p.question for p in first_problems('test', 5, 7)])"
+    code = "from data.problems import first_problems\n"
+    code += "print([p.question for p in first_problems('test', 5, 7)])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == str([p.question for p in first_problems("test", 5, 7)])
 
@@ -282,10 +280,8 @@ def test_tokens_are_cut_where_the_schedules_need_it_and_special_ones_cannot_be_t
         "}",
     ]
     assert tokenizer.end != tokenizer.pad and tokenizer.vocab_size == 512
-    assert (
-        tokenizer.end not in tokenizer.encode("<|end|>")
-        and tokenizer.decode([tokenizer.end, tokenizer.pad]) == ""
-    )
+    assert tokenizer.end not in tokenizer.encode("<|end|>")
+    assert tokenizer.decode([tokenizer.end, tokenizer.pad]) == ""
 
 
 def test_masks_cover_the_models_vocabulary(tokenizer):
@@ -314,7 +310,7 @@ def test_the_shipped_tokenizer_is_rebuilt_byte_for_byte(tmp_path, monkeypatch, c
 
 
 def test_merges_are_those_of_a_plain_recount():
-    """Against the same rule written without word counts: recount the pairs of the whole text at every merge."""
+    """Against the same rule without word counts: every merge recounts the whole text's pairs."""
     text = "low lower lowest newer wider new low low"
     ranks = train_bpe(text, 266)
     words = [[bytes([b]) for b in word.encode()] for word in re.findall(r" ?\w+", text)]

@@ -65,7 +65,10 @@ def test_a_model_is_made_of_the_given_weights_themselves_and_they_must_fit():
 
 
 def test_a_damaged_file_is_refused_wherever_the_damage_is(tmp_path):
-    """A flipped byte is found, or it is in a field that nobody reads. A new file each time: loaded ones are mapped."""
+    """A flipped byte is found, or it is in a field that nobody reads.
+
+    Each time it is a new file: loaded ones are mapped.
+    """
     model, rng = tiny(0, n_layers=1, d_model=8, vocab_size=11), random.Random(0)
     write_model(model, tmp_path / "m.pt")
     whole, refused = (tmp_path / "m.pt").read_bytes(), 0
@@ -75,9 +78,8 @@ def test_a_damaged_file_is_refused_wherever_the_damage_is(tmp_path):
         rng.randrange(directory, len(whole)) for _ in range(50)
     ]
     flips = [(place, rng.randrange(1, 256)) for place in places]
-    for found in re.finditer(
-        b"PK\x01\x02", whole[directory:]
-    ):  # an entry: a member that is stored as if compressed
+    # An entry of the directory: the member is stored as if it were compressed.
+    for found in re.finditer(b"PK\x01\x02", whole[directory:]):
         flips += [(directory + found.start() + 10, method) for method in (8, 12, 14)]
     for n, (place, bits) in enumerate(flips):
         damaged, path = bytearray(whole), tmp_path / f"{n}.pt"
@@ -106,9 +108,8 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one_whole(tmp_path, monkey
     with pytest.raises(OSError, match="No space"):
         write_torch({"new": 1}, tmp_path / "m.pt")
     monkeypatch.undo()
-    assert same(read_model(tmp_path / "m.pt"), tiny(0)) and [
-        path.name for path in tmp_path.iterdir()
-    ] == ["m.pt"]
+    assert same(read_model(tmp_path / "m.pt"), tiny(0))
+    assert [path.name for path in tmp_path.iterdir()] == ["m.pt"]
 
 
 class Payload:

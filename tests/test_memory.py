@@ -1,4 +1,4 @@
-"""What `support.models.memory` computes, against the peak that an allocator that counts has seen; and its command."""
+"""The memory that `support.models.memory` computes, against the peak that an allocator counts."""
 
 import copy
 import functools
@@ -37,7 +37,7 @@ QWEN |= dict(
 )
 QWEN |= dict(rope_theta=1e6, rms_norm_eps=1e-6, tie_word_embeddings=True, hidden_act="silu")
 
-main = command(functools.partial(memory.report, Config))
+main = command(functools.partial(memory.print_memory, Config))
 
 
 class Counting(TorchDispatchMode):
@@ -69,7 +69,7 @@ class Counting(TorchDispatchMode):
 
 
 def measured(senior: GPT, junior: GPT, config: Config) -> dict[str, float]:
-    """GB at the peak of a second rollout and update, whose responses all are as long as they may be."""
+    """GB at the peak of a second rollout and update. All responses have the greatest length."""
     if config.precision == "bfloat16":
         for parameter in junior.parameters():  # as if they came so
             parameter.data.copy_(parameter.bfloat16())
@@ -152,12 +152,12 @@ def test_the_command_says_what_a_model_needs_before_it_is_loaded(tmp_path, capsy
         <= 76
     )
     assert found["card_gb"] == 80 and found["phases"]["rollout"]["senior"] == 4 * 4_022_468_096
-    others = "--data p.jsonl --max-prompt-tokens 1024 --max-new-tokens 3000 --precision bfloat16 --rollout-batch-size 43"
+    others = "--data p.jsonl --max-prompt-tokens 1024 --max-new-tokens 3000 --precision bfloat16"
+    others += " --rollout-batch-size 43"
     main([str(tmp_path / "config.json"), *others.split(), "--checkpoint-activations"])
     shown = capsys.readouterr().out
-    assert (
-        "a card of 141 GB holds it" in shown and "--offload-optimizer true would save 32" in shown
-    )
+    assert "a card of 141 GB holds it" in shown
+    assert "--offload-optimizer true would save 32" in shown
     main([])
     assert "a card of 16 GB holds it" in capsys.readouterr().out
 
@@ -166,9 +166,8 @@ def test_another_worlds_pair_is_the_one_that_its_run_would_take(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit):
         main(["--world", "work"])
-    assert (
-        "runs/base-work/senior.pt" in (error := capsys.readouterr().err) and error.count("\n") == 1
-    )
+    assert "runs/base-work/senior.pt" in (error := capsys.readouterr().err)
+    assert error.count("\n") == 1
     (tmp_path / "runs" / "base-work").mkdir(parents=True)
     for name, layers in (("senior", 3), ("junior", 1)):
         save_model(tiny(0, n_layers=layers), tmp_path / "runs" / "base-work" / f"{name}.pt")
@@ -183,12 +182,10 @@ def test_a_model_that_says_no_shape_is_one_line(tmp_path, monkeypatch, capsys, m
     with pytest.raises(SystemExit) as stopped:
         main([model])
     error = capsys.readouterr().err
-    assert (
-        stopped.value.code == 2
-        and error.count("\n") == 1
-        and model in error
-        and "config.json" in error
-    )
+    assert stopped.value.code == 2
+    assert error.count("\n") == 1
+    assert model in error
+    assert "config.json" in error
 
 
 def test_moments_in_host_memory_take_the_same_steps_to_the_bit():
@@ -200,9 +197,8 @@ def test_moments_in_host_memory_take_the_same_steps_to_the_bit():
             model(torch.arange(6)[None] + step).logsumexp(dim=-1).sum().backward()
             optimizer.step()
             optimizer.zero_grad()
-        optimizers[1].load_state_dict(
-            copy.deepcopy(optimizers[step % 2].state_dict())
-        )  # either's is the other's
+        # either's is the other's
+        optimizers[1].load_state_dict(copy.deepcopy(optimizers[step % 2].state_dict()))
     assert all(
         torch.equal(a, b) for a, b in zip(*(model.parameters() for model in models), strict=True)
     )
@@ -230,7 +226,5 @@ def test_a_junior_that_came_in_bfloat16_is_one_tensor_less():
         for parameter in model.parameters():
             parameter.copy_(parameter.bfloat16())
     store_matrices(model, torch.bfloat16)
-    assert (
-        model.head.weight is model.embedding.weight
-        and model.embedding.weight.dtype == torch.bfloat16
-    )
+    assert model.head.weight is model.embedding.weight
+    assert model.embedding.weight.dtype == torch.bfloat16

@@ -81,7 +81,10 @@ def test_a_wrong_option_is_named(words, said):
 
 
 def test_options_may_be_completed_from_a_file_where_anything_may_stand():
-    """The completing function sees the given ones alone, without defaults. Its values are parsed like words."""
+    """The completing function sees only the given ones, without defaults.
+
+    Its values are parsed like words.
+    """
     words = ["--steps=4", "--seed=7"]
     found = parse(
         Config, words, "", lambda given: {"steps": 2, "chunk": len(given), "clip": None} | given
@@ -142,11 +145,9 @@ def test_a_users_mistake_is_one_line_and_code_2(capsys, error, code, said):
     with pytest.raises(SystemExit) as end:
         failing([])
     printed = capsys.readouterr()
-    assert (
-        end.value.code == code
-        and printed.err.startswith(said)
-        and printed.err.count("\n") == bool(said)
-    )
+    assert end.value.code == code
+    assert printed.err.startswith(said)
+    assert printed.err.count("\n") == bool(said)
     assert not printed.out
 
 
@@ -170,9 +171,8 @@ def test_streams_that_are_closed_narrow_or_end_early_are_no_traceback(tmp_path):
         f"{sys.executable} {ROOT / 'reward.py'} 4 4 {ends_early}": {0, 141},
     }
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    started = {
-        words: subprocess.Popen(["bash", "-c", words], **pipes) for words in cases
-    }  # all at once
+    # all at once
+    started = {words: subprocess.Popen(["bash", "-c", words], **pipes) for words in cases}
     for words, process in started.items():
         out, error = process.communicate(timeout=120)
         assert process.returncode in cases[words] and "Traceback" not in error, (words, out, error)

@@ -1,4 +1,4 @@
-"""Supervised training: what is learnt from a solution, the pair that the project ships, any model fine-tuned."""
+"""Supervised training: a batch of solutions, the shipped pair, and fine-tuning of any model."""
 
 import json
 import random
@@ -14,7 +14,7 @@ from data.problems import WORLDS, first_problems, problems
 from evaluate import Sampling, solo_accuracy
 from model import GPTConfig, load_model
 from support.models import fine_tune as pretrain
-from support.models.base_pairs import RECIPES, Recipe, solution_batch, train_base, written
+from support.models.base_pairs import RECIPES, Recipe, solution_batch, solved_problems, train_base
 from support.reports import compare, show
 from support.runs.files import read_lines
 from support.runs.pair import base_directory, load_any
@@ -24,19 +24,17 @@ SHIPPED = base_directory("jargon")
 
 def test_solutions_are_learnt_and_prompts_and_padding_are_not(tokenizer):
     stream = problems("train", 0)
-    pairs = written(stream, random.Random(0), 8, {"jargon": 0.5, "plain": 0.5})
+    pairs = solved_problems(stream, random.Random(0), 8, {"jargon": 0.5, "plain": 0.5})
     inputs, targets = solution_batch(pairs, tokenizer)
     assert inputs.shape == targets.shape
     for row, problem in enumerate(first_problems("train", 8, 0)):
         learnt = targets[row] >= 0
         ids = targets[row][learnt].tolist()
-        assert ids[-1] == tokenizer.end and tokenizer.decode(ids).endswith(
-            rf"\boxed{{{problem.answer}}}"
-        )
+        assert ids[-1] == tokenizer.end
+        assert tokenizer.decode(ids).endswith(rf"\boxed{{{problem.answer}}}")
         prompt = tokenizer.prompt(problem.question)
-        assert (
-            inputs[row, : len(prompt)].tolist() == prompt and learnt.nonzero()[0] == len(prompt) - 1
-        )
+        assert inputs[row, : len(prompt)].tolist() == prompt
+        assert learnt.nonzero()[0] == len(prompt) - 1
         assert torch.equal(
             inputs[row, len(prompt) : len(prompt) + len(ids) - 1], targets[row][learnt][:-1]
         )
@@ -52,7 +50,7 @@ def test_supervised_training_learns_and_is_seeded(tokenizer):
     assert all(
         torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True)
     )
-    pairs = written(problems("validation", 0), random.Random(0), 32, TINY.late)
+    pairs = solved_problems(problems("validation", 0), random.Random(0), 32, TINY.late)
     inputs, targets = solution_batch(pairs, tokenizer)
     with torch.no_grad():
         loss = torch.nn.functional.cross_entropy(first(inputs)[targets >= 0], targets[targets >= 0])
@@ -61,7 +59,10 @@ def test_supervised_training_learns_and_is_seeded(tokenizer):
 
 @pytest.fixture
 def pretrained(tmp_path, monkeypatch):
-    """Pretrains a world's pair by the command, with these recipes, in an empty folder. 20 problems are measured, not 500."""
+    """Pretrains a world's pair by the command, with these recipes, in an empty folder.
+
+    20 problems are measured, not 500.
+    """
     few = lambda model, tokenizer, asked, sampling: solo_accuracy(
         model, tokenizer, asked[:20], sampling
     )
@@ -90,10 +91,8 @@ def test_the_pretrain_command_makes_a_pair_that_train_takes_and_keeps_what_was_m
         capsys.readouterr().out,
         [Path(f"base/{name}.pt") for name in ("senior", "junior")],
     )
-    assert (
-        printed.count("solo pass@1") == 2
-        and "python train.py --world jargon --senior base/senior.pt" in printed
-    )
+    assert printed.count("solo pass@1") == 2
+    assert "python train.py --world jargon --senior base/senior.pt" in printed
     short_run("--senior=base/senior.pt", "--junior=base/junior.pt")
     assert Path("run/eval.json").exists()
     made = [path.read_bytes() for path in pair]
@@ -109,12 +108,11 @@ def test_the_pretrain_command_makes_a_pair_that_train_takes_and_keeps_what_was_m
 def test_a_run_in_another_world_starts_from_its_own_pair_and_stays_in_it(
     pretrained, monkeypatch, capsys
 ):
-    """A senior that writes nothing but coarse steps: the run counts them, and so does what measures it again."""
+    """A senior only writes coarse steps. The run counts them, and so does a later measurement."""
     coarse = replace(TINY, early={"coarse": 1.0}, late={"coarse": 1.0}, steps=80)
     pretrained("work", {"senior": coarse, "junior": PLAIN_TINY})
-    assert (
-        "use the pair: python train.py --world work\n" in capsys.readouterr().out
-    )  # it looks there by itself
+    # it looks there by itself
+    assert "use the pair: python train.py --world work\n" in capsys.readouterr().out
     short_run("--world=work")
     junior, kept = (
         load_model(path).state_dict() for path in ("runs/base-work/junior.pt", "run/junior.pt")
@@ -137,10 +135,8 @@ def test_a_world_without_a_junior_is_self_paired(pretrained, capsys):
         model=replace(SIZE, max_seq_len=160), early={"phrased": 1.0}, late={"phrased": 1.0}, steps=2
     )
     pretrained("phrasings", {"senior": replace(TINY, **phrased)})
-    assert (
-        "jargon" not in capsys.readouterr().out
-        and not Path("runs/base-phrasings/junior.pt").exists()
-    )
+    assert "jargon" not in capsys.readouterr().out
+    assert not Path("runs/base-phrasings/junior.pt").exists()
     short_run("--world=phrasings", "--schedule=solo")
     first, junior = (
         load_model(path).state_dict() for path in ("runs/base-phrasings/senior.pt", "run/junior.pt")
@@ -165,17 +161,15 @@ def test_recipes_teach_the_worlds_languages_to_models_with_room_for_them(world):
     for recipe in recipes.values():
         assert recipe.model.max_seq_len >= numbers.max_prompt_tokens + numbers.max_new_tokens
         for shares in (recipe.early, recipe.late):
-            assert sum(shares.values()) == pytest.approx(1) and set(shares) <= set(
-                numbers.languages
-            )
+            assert sum(shares.values()) == pytest.approx(1)
+            assert set(shares) <= set(numbers.languages)
     taught = set(recipes["senior"].early)
     assert (
         taught == set(recipes["senior"].late) == set(numbers.languages) - {"mirrored", "parroted"}
     )
     assert ("junior" in recipes) == (numbers.unfamiliar is not None)
-    if (
-        "junior" in recipes
-    ):  # it never sees what it is not to know, and the senior at last sees hardly anything else
+    # The junior never sees the other language. The late senior sees hardly anything else.
+    if "junior" in recipes:
         assert set(recipes["junior"].early) | set(recipes["junior"].late) == {"plain"}
         assert recipes["senior"].late["plain"] <= 0.15
 
@@ -185,7 +179,7 @@ def test_recipes_teach_the_worlds_languages_to_models_with_room_for_them(world):
     [("senior", (0.97, 1.0), (0.9, 1.0)), ("junior", (0.88, 0.94), (0, 0))],
 )
 def test_the_shipped_pair_is_as_described(tokenizer, name, accuracy, jargon):
-    """On 1,000 fresh problems of the validation split, seeded: a model is in its range, or it isn't."""
+    """On 1,000 fresh problems of the validation split, seeded: each model is in its range."""
     path = base_directory("jargon") / f"{name}.pt"
     assert path.stat().st_size < 2_000_000
     held_out = first_problems("validation", 1000, "shipped")
@@ -193,7 +187,7 @@ def test_the_shipped_pair_is_as_described(tokenizer, name, accuracy, jargon):
     assert accuracy[0] <= solved <= accuracy[1] and jargon[0] <= spoken <= jargon[1]
 
 
-# ---- Any model -------------------------------------------------------------------------------------------------------
+# ---- Any model ----
 
 FEW = "--steps 4 --batch-size 4 --save-every 2 --eval-problems 2 --learning-rate 1e-3".split()
 
@@ -217,9 +211,8 @@ def test_a_model_that_was_fine_tuned_is_a_directory_that_train_takes(tmp_path, m
     before, after = weights(SHIPPED / "junior.pt"), weights("tuned")
     pretrain.main([*FEW, *given[:-2], "--out", "exact"])
     exact = weights("exact")
-    assert all(
-        0 < (after[name] - exact[name]).abs().max() < 0.02 for name in before
-    )  # bfloat16 rounds
+    # bfloat16 rounds
+    assert all(0 < (after[name] - exact[name]).abs().max() < 0.02 for name in before)
     assert all(0 < (after[name] - before[name]).abs().max() < 0.02 for name in before)
     short_run("--senior=tuned", "--junior=self")
     for words, error in {
@@ -252,10 +245,8 @@ def test_a_fine_tuning_that_is_stopped_goes_on_to_the_same_weights(tmp_path, mon
     with pytest.raises(SystemExit) as end:
         pretrain.main([*given, "--out", "new/parts"])
     assert signal.getsignal(signal.SIGINT) == handler
-    assert (
-        end.value.code == 130
-        and "stopped after 2 steps, which are saved" in capsys.readouterr().out
-    )
+    assert end.value.code == 130
+    assert "stopped after 2 steps, which are saved" in capsys.readouterr().out
     monkeypatch.setattr(pretrain, "fit", fit)
     Path("new/parts.partial").mkdir()  # as if it was killed once more while it wrote the result
     Path("new/parts.partial/config.json").write_text("{")

@@ -1,4 +1,7 @@
-"""Models of other people against transformers, on small ones that it writes here, and SmolLM2 where it is installed."""
+"""Models of other people against transformers: small ones that it writes here.
+
+SmolLM2 too, where it is installed.
+"""
 
 import importlib.util
 import json
@@ -34,7 +37,10 @@ KINDS = {
 
 
 def theirs(kind, vocab_size=96):
-    """A random transformers model with ordinary weights, whose heads aren't d_model / n_heads wide in Qwen3's case."""
+    """A random transformers model with ordinary weights.
+
+    The heads of Qwen3 aren't d_model / n_heads wide.
+    """
     transformers = pytest.importorskip("transformers", reason="compares with transformers")
     pytest.importorskip("safetensors", reason="reads and writes .safetensors")
     family, more = KINDS[kind]
@@ -63,9 +69,10 @@ def assert_same(ours, model):
         assert logits.std() > 0.3 and not ours.training
         torch.testing.assert_close(ours(TOKENS), logits, atol=1e-4, rtol=1e-4)
         cache = KVCache(ours.config, 2, 64, like=ours.embedding.weight)
+        # (B, T, V)
         cached = torch.cat(
             [ours(part, cache) for part in TOKENS.split([30, 1, 1, 32], dim=1)], dim=1
-        )  # (B, T, V)
+        )
         torch.testing.assert_close(cached, logits, atol=1e-4, rtol=1e-4)
 
 
@@ -101,9 +108,8 @@ def test_a_directory_gives_the_logits_of_transformers_and_so_does_an_export(kind
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_any_precision_becomes_float32_and_no_file_stays_mapped(dtype, tmp_path):
     theirs("llama tied").to(dtype).save_pretrained(tmp_path)
-    model = theirs(
-        "llama tied"
-    )  # whose rotary frequencies are in float32, as in any dtype they should be
+    # whose rotary frequencies are in float32, as in any dtype they should be
+    model = theirs("llama tied")
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype).float()
     ours, _ = load_pretrained(tmp_path)
@@ -159,18 +165,21 @@ def permuted(weight, heads):
     )
 
 
-HUGGING_FACE = "self_attn.q_proj self_attn.k_proj self_attn.v_proj self_attn.o_proj self_attn.q_norm self_attn.k_norm"
-HUGGING_FACE += (
-    " mlp.gate_proj mlp.up_proj mlp.down_proj input_layernorm post_attention_layernorm model.layers"
-)
-HUGGING_FACE += " model.embed_tokens model.norm lm_head"
-LLAMA_CPP = "attn_q attn_k attn_v attn_output attn_q_norm attn_k_norm ffn_gate ffn_up ffn_down attn_norm ffn_norm blk"
-LLAMA_CPP += " token_embd output_norm output"
+HUGGING_FACE = """
+    self_attn.q_proj self_attn.k_proj self_attn.v_proj self_attn.o_proj self_attn.q_norm
+    self_attn.k_norm mlp.gate_proj mlp.up_proj mlp.down_proj input_layernorm
+    post_attention_layernorm model.layers model.embed_tokens model.norm lm_head
+    """
+LLAMA_CPP = """
+    attn_q attn_k attn_v attn_output attn_q_norm
+    attn_k_norm ffn_gate ffn_up ffn_down attn_norm
+    ffn_norm blk token_embd output_norm output
+    """
 GGUF_NAMES = dict(zip(HUGGING_FACE.split(), LLAMA_CPP.split(), strict=True))
 
 
 def write_gguf(path, model, kind="F32", more=None, leave_out=(), extra=None):
-    """A transformers model as a GGUF file; `model` itself gets the weights that the file then holds."""
+    """A transformers model as a GGUF file. `model` itself gets the weights that the file holds."""
     gguf = pytest.importorskip("gguf", reason="reads GGUF files")
     c, family = model.config, model.config.model_type
     head_dim = getattr(c, "head_dim", None) or c.hidden_size // c.num_attention_heads
@@ -196,9 +205,8 @@ def write_gguf(path, model, kind="F32", more=None, leave_out=(), extra=None):
             gguf.GGMLQuantizationType[kind if tensor.dim() == 2 else "F32"],
         )
         packed = gguf.quants.quantize(values, qtype)
-        tensor.copy_(
-            torch.tensor(gguf.quants.dequantize(packed, qtype))
-        )  # rows are packed one by one
+        # rows are packed one by one
+        tensor.copy_(torch.tensor(gguf.quants.dequantize(packed, qtype)))
         if family == "llama" and ("q_proj" in name or "k_proj" in name):
             heads = c.num_attention_heads if "q_proj" in name else c.num_key_value_heads
             packed = gguf.quants.quantize(permuted(values, heads), qtype)
@@ -444,7 +452,10 @@ def test_a_gguf_file_brings_its_tokenizer(tmp_path):
 
 
 def test_a_run_on_another_model_keeps_its_tokenizer_and_is_exported(tmp_path, capsys):
-    """Train, evaluate, show and resume with a model directory that is gone by then; the export is the senior."""
+    """Train, then evaluate, show and resume after the model's directory is gone.
+
+    The export is the senior.
+    """
     given = dict(
         chat_template=CHATML,
         generation={"eos_token_id": [6, 0], "temperature": 0.6, "do_sample": True},
@@ -452,7 +463,8 @@ def test_a_run_on_another_model_keeps_its_tokenizer_and_is_exported(tmp_path, ca
     tokenizer = directory_tokenizer(written(train("qwen"), tmp_path / "model", **given))
     sizes = dict(vocab_size=tokenizer.vocab_size, max_seq_len=256)
     save_pretrained(tiny(0, **sizes), tokenizer, tmp_path / "senior")
-    small = "--prompts-per-step 2 --group-size 2 --max-new-tokens 8 --eval-problems 2 --eval-samples 1".split()
+    small = """--prompts-per-step 2 --group-size 2 --max-new-tokens 8 --eval-problems 2
+    --eval-samples 1""".split()
     run, senior, out = (
         str(tmp_path / "run"),
         ["--senior", str(tmp_path / "senior")],
@@ -497,7 +509,10 @@ def test_a_run_on_another_model_keeps_its_tokenizer_and_is_exported(tmp_path, ca
 
 
 def test_models_with_vocabularies_padded_to_other_sizes_pair_and_no_other_id_weighs(tmp_path):
-    """Qwen2.5 has one tokenizer, and rows for 151,936 or 152,064 ids. The log-probs are those of its own ids alone."""
+    """Qwen2.5 has one tokenizer, and rows for 151,936 or 152,064 ids.
+
+    Only the tokenizer's ids have log-probs.
+    """
     made, pair, models = train("qwen"), [], []
     for name, size in {"senior": 460, "junior": 470}.items():
         models.append(theirs("qwen2", vocab_size=size))
@@ -514,7 +529,8 @@ def test_models_with_vocabularies_padded_to_other_sizes_pair_and_no_other_id_wei
             torch.testing.assert_close(
                 ours(TOKENS), model(TOKENS).logits[..., :450], atol=1e-4, rtol=1e-4
             )
-    small = "--prompts-per-step 2 --group-size 2 --max-new-tokens 8 --eval-problems 2 --eval-samples 1 --steps 2"
+    small = "--prompts-per-step 2 --group-size 2 --max-new-tokens 8 --eval-problems 2"
+    small += " --eval-samples 1 --steps 2"
     given = ["--max-prompt-tokens", "50", "--data", str(tmp_path / "rows.jsonl")]
     (tmp_path / "rows.jsonl").write_text(
         "".join(json.dumps({"question": f"{i}?", "answer": i}) + "\n" for i in range(40))
@@ -531,11 +547,9 @@ def test_models_with_vocabularies_padded_to_other_sizes_pair_and_no_other_id_wei
     ]
     training.main([*small.split(), *given, *paths])
     exported, kept = load_pretrained(tmp_path / "x")
-    assert (
-        exported.config.vocab_size == 450
-        and kept.prompt("1?") == tokenizer.prompt("1?")
-        and kept.end == [2, 0]
-    )
+    assert exported.config.vocab_size == 450
+    assert kept.prompt("1?") == tokenizer.prompt("1?")
+    assert kept.end == [2, 0]
 
 
 REMEDIES = {  # what people give, and what to do
@@ -611,7 +625,8 @@ def test_smollm2_writes_what_transformers_writes(smollm2, tmp_path):
 @pytest.mark.slow
 def test_smollm2_writes_with_itself(smollm2, tmp_path):
     """A few real steps: the senior's share near p, the first update's ratio 1, a reward."""
-    small = "--steps 2 --prompts-per-step 2 --group-size 4 --max-new-tokens 48 --eval-problems 1 --eval-samples 1".split()
+    small = """--steps 2 --prompts-per-step 2 --group-size 4 --max-new-tokens 48 --eval-problems 1
+    --eval-samples 1""".split()
     training.main(
         [*small, "--senior", "smollm2", "--junior", "self", "--out", str(tmp_path / "run")]
     )

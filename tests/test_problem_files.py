@@ -49,6 +49,7 @@ def test_problems_of_a_file_are_read_as_they_stand(tmp_path, tokenizer):
         read_problems(tmp_path / "absent", tokenizer, "{question}", 1000)
 
 
+SENTENCE = "a sentence, which no response"
 MISTAKES = {
     "[1]": "expected an object",
     '{"question": "1?"}': "expected an object",
@@ -59,8 +60,8 @@ MISTAKES = {
     '{"question": "1?", "answer": NaN}': "verifier can't read",
     '{"question": "1?", "answer": ""}': "verifier can't read",
     '{"question": "1?", "answer": "\\\\boxed{"}': "verifier can't read",
-    '{"question": "1?", "answer": "It grows without bound as n goes to infinity."}': "a sentence, which no response",
-    '{"question": "1?", "answer": "The area is 5 if and only if the angle is right."}': "a sentence, which no response",
+    '{"question": "1?", "answer": "It grows without bound as n goes to infinity."}': SENTENCE,
+    '{"question": "1?", "answer": "The area is 5 if and only if the angle is right."}': SENTENCE,
     '{"question": "\\ud800?", "answer": 1}': "surrogates",
     "{": "Expecting property name",
     "[" * 100_000: "recursion",
@@ -89,15 +90,16 @@ def test_a_long_mistake_is_shown_in_part(tmp_path, tokenizer):
 
 
 def test_problems_to_measure_are_drawn_from_the_whole_file(tmp_path, tokenizer):
-    """Files are often sorted, by difficulty or source. A smaller draw is a part of a larger one, the same for all runs."""
+    """Files are often sorted, by difficulty or source. All runs draw the same problems.
+
+    A smaller draw is a part of a larger one.
+    """
     rows = [{"question": f"What is {i} + {i}?", "answer": 2 * i} for i in range(200)]
     path = written(tmp_path / "some.jsonl", *rows)
     drawn = [load(tokenizer, n, data=path, test_data=path)[1] for n in (10, 30, 30, 200)]
     assert drawn[0] == drawn[1][:10] == drawn[3][:10] and drawn[1] == drawn[2]
-    assert (
-        sum(int(p.answer) > 200 for p in drawn[1]) > 8
-        and len({p.question for p in drawn[3]}) == 200
-    )
+    assert sum(int(p.answer) > 200 for p in drawn[1]) > 8
+    assert len({p.question for p in drawn[3]}) == 200
 
 
 def test_a_file_is_split_by_its_questions_alone_into_what_is_trained_on_and_what_is_held_out(
@@ -114,11 +116,9 @@ def test_a_file_is_split_by_its_questions_alone_into_what_is_trained_on_and_what
     fewer, held_out, note = load(
         tokenizer, 1000, data=path, prompt_template="{question} 1", max_prompt_tokens=limit
     )
-    assert (
-        set(fewer) < set(train)
-        and set(held_out) <= set(test)
-        and f"{201 - len(fewer) - len(held_out)} left" in note
-    )
+    assert set(fewer) < set(train)
+    assert set(held_out) <= set(test)
+    assert f"{201 - len(fewer) - len(held_out)} left" in note
     other = written(
         tmp_path / "other.jsonl",
         {"question": "1 + 1?", "answer": 2},

@@ -1,4 +1,7 @@
-"""Several processes compute what one does: the same batch, gradient and files; they stop together, and one alone speaks."""
+"""Several processes compute the same batch, gradient and files as one process.
+
+They stop together, and only one speaks.
+"""
 
 import json
 import multiprocessing
@@ -24,8 +27,9 @@ from support.runs.options import UserError
 from tandem import Uniforms
 
 ROOT = Path(__file__).parent.parent
-SHORT = """--prompts-per-step 4 --group-size 4 --loss grpo --micro-batch-tokens 200 --learning-rate 1e-5 --warmup-steps 2
---save-every 9 --eval-problems 3 --eval-samples 1 --device cpu""".split()
+SHORT = """--prompts-per-step 4 --group-size 4 --loss grpo --micro-batch-tokens 200
+--learning-rate 1e-5 --warmup-steps 2 --save-every 9 --eval-problems 3 --eval-samples 1
+--device cpu""".split()
 
 
 def free_port() -> str:
@@ -43,15 +47,14 @@ def begin(work, rank: int, size: int, port: str, log: Path, arguments: tuple) ->
 
 
 def together(tmp_path: Path, work, *arguments, size: int = 2) -> tuple[list[int], list[str]]:
-    """work(rank, *arguments) in processes as torchrun starts them, their exit codes and words.
+    """Call work(rank, *arguments) in processes as torchrun starts them. Their exit codes and words.
 
-    They are forks of one that has imported all there is, which takes longer than the work. As under torchrun, all are
-    ended when one fails.
+    They are forks of one that has imported everything, which takes longer than the work. As under
+    torchrun, all are ended when one fails.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(
-        ["test_ranks", "torch._dynamo"]
-    )  # which the first optimizer would import
+    # which the first optimizer would import
+    context.set_forkserver_preload(["test_ranks", "torch._dynamo"])
     paths = [str(ROOT), str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
     logs, port = [tmp_path / f"rank{rank}.log" for rank in range(size)], free_port()
     started = [
@@ -61,9 +64,8 @@ def together(tmp_path: Path, work, *arguments, size: int = 2) -> tuple[list[int]
         for rank in range(size)
     ]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(
-            "PYTHONPATH", os.pathsep.join(paths)
-        )  # the server finds what it is to import nowhere else
+        # the server finds what it is to import nowhere else
+        patch.setenv("PYTHONPATH", os.pathsep.join(paths))
         for process in started:
             process.start()
     deadline = time.monotonic() + 200
@@ -156,9 +158,8 @@ def pair(tmp_path_factory) -> Path:
     assert done.returncode == 0 and "Traceback" not in done.stderr, done.stdout + done.stderr
     for once in ("\nbefore\n", "\nafter\n", "problems: generated", "everything is in"):
         assert done.stdout.count(once) == 1
-    assert (
-        done.stderr.count("device: cpu") == 1 and done.stderr.count("evaluating after:   0%|") == 1
-    )
+    assert done.stderr.count("device: cpu") == 1
+    assert done.stderr.count("evaluating after:   0%|") == 1
     return out
 
 
@@ -183,7 +184,10 @@ def test_two_ranks_have_the_metrics_and_the_weights_of_one_process(pair, tmp_pat
 
 @pytest.mark.parametrize("how", [(16, 2), (16, 1, 0.1), (1, 1)])
 def test_an_update_of_two_ranks_has_the_gradient_of_one_process(tmp_path, how):
-    """Up to rounding, and the same on both. Where a single row has an advantage, the second rank has nothing to read."""
+    """Up to rounding, and the same on both.
+
+    Where a single row has an advantage, the second rank has nothing to read.
+    """
     expected = updated(*how)
     assert together(tmp_path, save_updated, tmp_path, *how)[0] == [0, 0]
     first, second = (torch.load(tmp_path / f"{rank}.pt") for rank in range(2))

@@ -1,4 +1,4 @@
-"""Nothing is lost: killed and stopped runs, faults of the machine and of the numbers, files, locks, names."""
+"""Nothing is lost: killed and stopped runs, a full disk, NaNs, damaged files, locks, names."""
 
 import contextlib
 import errno
@@ -33,11 +33,11 @@ from support.runs.files import (
 )
 from support.runs.options import UserError
 from support.runs.pair import load_run, starting_pair
-from support.runs.run import Run, crowded
+from support.runs.run import Run, busy_hint
 
 ROOT = Path(__file__).parent.parent
-SHORT = """--steps 8 --prompts-per-step 4 --group-size 4 --save-every 3 --eval-problems 2 --eval-samples 1
---warmup-steps 2""".split()
+SHORT = """--steps 8 --prompts-per-step 4 --group-size 4 --save-every 3 --eval-problems 2
+--eval-samples 1 --warmup-steps 2""".split()
 ALONG = "--steps 6 --eval-every 2 --max-new-tokens 12".split()
 
 
@@ -62,7 +62,10 @@ def whole(tmp_path_factory) -> Path:
 
 
 def assert_same_run(a: Path, b: Path) -> None:
-    """To the bit: weights, optimizer, counts, metrics, measurements. Times aside, --out, --save-every and --device."""
+    """To the bit: weights, optimizer, counts, metrics, measurements.
+
+    Times may differ, and --out, --save-every and --device.
+    """
     states, results = [], []
     for directory in (a, b):
         result = json.loads((directory / "eval.json").read_text())
@@ -103,7 +106,10 @@ def wait_for(process: subprocess.Popen, condition) -> None:
 
 
 def at_step(monkeypatch, actions: dict, name: str = "update") -> None:
-    """Call actions[n] with the arguments of the n-th update (or other call) of train.py from now on, just before it."""
+    """Call actions[n] just before the n-th update of train.py, with its arguments.
+
+    `name` is another function than update. The count begins now.
+    """
     count, called = iter(range(10**6)), getattr(train, name)
 
     def disturbed(*words, **named):
@@ -131,7 +137,7 @@ def begin_or_resume(out: Path, *words) -> subprocess.Popen:
 def end_at(
     moment: str, process: subprocess.Popen, out: Path, rng: random.Random, number=signal.SIGKILL
 ) -> int:
-    """Send a signal while a step is taken, while a checkpoint is being written, or at any time; the exit code."""
+    """Send a signal in a step, while a checkpoint is written, or at any time. The exit code."""
     written = lines(out)
     if moment == "saving":
         wait_for(process, lambda: lines(out) > written and (out / "checkpoint.pt.partial").exists())
@@ -157,7 +163,7 @@ def test_a_run_that_is_killed_again_and_again_is_the_same_run(whole, tmp_path):
 
 @pytest.mark.slow
 def test_a_longer_run_that_is_ended_in_every_way_is_the_same_run(tmp_path):
-    """At least 20 kills and some SIGTERMs and SIGINTs, a few steps apart, at random moments and during saves."""
+    """At least 20 kills, some SIGTERMs and SIGINTs, a few steps apart: in saves and elsewhere."""
     longer = ["--steps", "150", "--save-every", "2", "--eval-every", "5"]
     whole, out, rng, codes = tmp_path / "whole", tmp_path / "run", random.Random(1), []
     assert ended(start(*SHORT, *longer, "--out", whole))[0] == 0
@@ -177,20 +183,17 @@ def test_a_run_that_is_stopped_saves_says_how_to_go_on_and_is_the_same_run(whole
     wait_for(process, lambda: lines(out) >= 2)
     process.send_signal(signal.SIGINT)
     code, error = ended(process)
-    assert (
-        code == 130
-        and f"python train.py --resume {out} goes on" in error
-        and "Traceback" not in error
-    )
-    assert (
-        read_torch(out / "checkpoint.pt")["step"] == lines(out) < 8
-    )  # nothing is lost, though no save was due
+    assert code == 130
+    assert f"python train.py --resume {out} goes on" in error
+    assert "Traceback" not in error
+    # nothing is lost, though no save was due
+    assert read_torch(out / "checkpoint.pt")["step"] == lines(out) < 8
     assert main("--resume", out) == 0
     assert_same_run(out, whole)
 
 
 def test_stopped_between_two_steps_it_loses_none(whole, tmp_path, monkeypatch):
-    """Ctrl-C after step 2, of which nothing is saved yet: it ends after step 3, and step 3 is saved."""
+    """Ctrl-C after step 2, which isn't saved yet: the run ends after step 3, which is saved."""
     out, due = tmp_path / "run", train.Run.begin_evaluation_if_due
 
     def interrupted(run):
@@ -231,9 +234,8 @@ train.main({[*SHORT, "--out", str(tmp_path / "run")]!r})"""
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 143 and done.stderr.endswith(
-        f"is of step 0: python train.py --resume {tmp_path}/run goes on\n"
-    )
+    assert done.returncode == 143
+    assert done.stderr.endswith(f"is of step 0: python train.py --resume {tmp_path}/run goes on\n")
 
 
 def test_stopped_while_measuring_along_the_way_it_stops_at_once_and_measures_again_once(
@@ -249,15 +251,18 @@ def test_stopped_while_measuring_along_the_way_it_stops_at_once_and_measures_aga
         return evaluate(*given)
 
     monkeypatch.setattr(train, "evaluate", stopped)
-    assert main(*SHORT, *ALONG, "--out", out) == 143 and labels == [
+    assert main(*SHORT, *ALONG, "--out", out) == 143
+    assert labels == [
         "at step 0",
         "at step 2",
         "at step 4",
     ]
-    assert read_torch(out / "checkpoint.pt")["step"] == 4 and measured_at(out) == [
+    assert read_torch(out / "checkpoint.pt")["step"] == 4
+    # saved before it was measured
+    assert measured_at(out) == [
         0,
         2,
-    ]  # saved before it was measured
+    ]
     monkeypatch.undo()
     assert main("--resume", out) == 0
     assert_same_run(out, along)
@@ -266,7 +271,7 @@ def test_stopped_while_measuring_along_the_way_it_stops_at_once_and_measures_aga
 def test_what_is_measured_along_the_way_is_neither_lost_nor_there_twice(
     along, tmp_path, monkeypatch
 ):
-    """Ended after measurements that no checkpoint stands for, and stopped by hand just after one."""
+    """Ended after measurements that no checkpoint counts, and stopped by hand just after one."""
     out, full = tmp_path / "run", fail(OSError(errno.ENOSPC, "No space"))
     interrupt = lambda *_: signal.raise_signal(signal.SIGINT)
     for updates, action, code in ((0, full, 2), (4, full, 2), (0, interrupt, 130), (0, full, 2)):
@@ -284,7 +289,7 @@ def test_what_is_measured_along_the_way_is_neither_lost_nor_there_twice(
 def test_a_second_interrupt_stops_at_once_and_leaves_the_checkpoint_good(
     whole, tmp_path, monkeypatch
 ):
-    """The first comes in a step, the second while its consequence is being saved. Handlers are put back."""
+    """The first comes in a step, the second while the step is saved. Handlers are put back."""
     out, fsync, sent, before = tmp_path / "run", os.fsync, [], signal.getsignal(signal.SIGINT)
 
     def interrupt(file=None):
@@ -296,9 +301,8 @@ def test_a_second_interrupt_stops_at_once_and_leaves_the_checkpoint_good(
     at_step(monkeypatch, {4: lambda *_: interrupt()})
     monkeypatch.setattr(os, "fsync", lambda file: interrupt(file) if sent else fsync(file))
     assert main(*SHORT, "--out", out) == 130 and sent == ["in a step", "in the save"]
-    assert (
-        read_torch(out / "checkpoint.pt")["step"] == 3 and signal.getsignal(signal.SIGINT) == before
-    )
+    assert read_torch(out / "checkpoint.pt")["step"] == 3
+    assert signal.getsignal(signal.SIGINT) == before
     monkeypatch.undo()
     assert main("--resume", out) == 0
     assert_same_run(out, whole)
@@ -320,10 +324,8 @@ def test_a_run_can_grow_or_end_early_and_saving_more_often_changes_nothing(tmp_p
     at_step(monkeypatch, {3: lambda *_: signal.raise_signal(signal.SIGINT)})
     assert main("--resume", a, "--steps", 100, "--save-every", 2) == 130
     monkeypatch.undo()
-    assert (
-        read_torch(a / "checkpoint.pt")["step"] == 8
-        and json.loads((a / "config.json").read_text())["steps"] == 100
-    )
+    assert read_torch(a / "checkpoint.pt")["step"] == 8
+    assert json.loads((a / "config.json").read_text())["steps"] == 100
     assert main("--resume", a, "--steps", 7) == 2
     assert main("--resume", a, "--steps", 8) == 0
     assert main(*SHORT, "--save-every", 2, "--out", b) == 0
@@ -346,7 +348,10 @@ def test_what_else_has_a_state_goes_on_too(tmp_path, options):
 )
 @pytest.mark.parametrize("call", range(3))
 def test_at_every_instant_of_a_save_a_checkpoint_is_good(tmp_path, monkeypatch, fault, call):
-    """A save that ends as its file is opened, at its flush, or at its rename: in this order, or a crash would lose it."""
+    """A save may end as its file is opened, at its flush, or at its rename.
+
+    In another order a crash would lose the checkpoint.
+    """
     path, calls = tmp_path / "checkpoint.pt", []
     write_torch({"step": 1}, path)
 
@@ -364,20 +369,20 @@ def test_at_every_instant_of_a_save_a_checkpoint_is_good(tmp_path, monkeypatch, 
     monkeypatch.setattr(Path, "replace", failing("replace", Path.replace))
     with pytest.raises(type(fault)) as raised:
         write_torch({"step": 2}, path)
-    assert (
-        raised.value is fault
-        and calls == ["open", "fsync", "replace"][: call + 1]
-        and read_torch(path) == {"step": 1}
-    )
+    assert raised.value is fault
+    assert calls == ["open", "fsync", "replace"][: call + 1]
+    assert read_torch(path) == {"step": 1}
     monkeypatch.undo()
     write_torch({"step": 3}, path)
-    assert read_torch(path) == {"step": 3} and [found.name for found in tmp_path.iterdir()] == [
-        "checkpoint.pt"
-    ]
+    assert read_torch(path) == {"step": 3}
+    assert [found.name for found in tmp_path.iterdir()] == ["checkpoint.pt"]
 
 
 def test_flipped_bytes_and_missing_ends_are_found(tmp_path):
-    """Of tensors every byte; a flip in the zip's own tables may do no harm, but then the model is the same."""
+    """Every flip in a tensor is found. A flip in the zip's own tables may do no harm.
+
+    Then the model is the same.
+    """
     path, rng, sound = tmp_path / "model.pt", random.Random(0), tiny(0)
     write_model(sound, path)
     data = path.read_bytes()
@@ -419,9 +424,10 @@ def test_everything_a_checkpoint_stands_for_is_on_the_disk_before_it(tmp_path, m
     assert main(*SHORT, "--eval-every", 4, "--steps", 7, "--out", tmp_path / "run") == 0
     for log in ("metrics.jsonl", "evals.jsonl"):
         lengths = [length for name, length in saved if name == log]
-        assert (
-            len(lengths) == 5 and lengths == sorted(lengths) and lengths[0] < lengths[-1]
-        )  # of steps 0, 3, 4, 6, 7
+        assert len(lengths) == 5
+        assert lengths == sorted(lengths)
+        # of steps 0, 3, 4, 6, 7
+        assert lengths[0] < lengths[-1]
 
 
 def test_what_was_half_written_is_dropped(whole, tmp_path):
@@ -455,9 +461,8 @@ def test_runs_that_begin_at_once_get_a_directory_each(tmp_path, monkeypatch):
         Path("runs/word-3"),
     ]
     (tmp_path / "gone").symlink_to(tmp_path / "unmounted" / "runs")
-    with pytest.raises(
-        UserError, match="can't be made"
-    ):  # rather than look for another name for ever
+    # It doesn't look for another name for ever.
+    with pytest.raises(UserError, match="can't be made"):
         new_directory(None, Path("gone") / "word")
 
 
@@ -465,9 +470,8 @@ def test_runs_that_begin_at_once_get_a_directory_each(tmp_path, monkeypatch):
 def test_whatever_a_run_writes_is_never_overwritten(tmp_path, name, capsys):
     (tmp_path / name).write_text("precious")
     assert main(*SHORT, "--out", tmp_path) == 2 and "never overwritten" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == [name] and (
-        tmp_path / name
-    ).read_text() == "precious"
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "precious"
     assert {
         "config.json",
         "metrics.jsonl",
@@ -488,10 +492,8 @@ def test_a_run_that_came_and_went_between_look_and_claim_is_not_overwritten(
         claim(self)
 
     monkeypatch.setattr(Run, "claim", other_was_faster)
-    assert (
-        main(*SHORT, "--out", tmp_path / "run") == 2
-        and "never overwritten" in capsys.readouterr().err
-    )
+    assert main(*SHORT, "--out", tmp_path / "run") == 2
+    assert "never overwritten" in capsys.readouterr().err
     assert (tmp_path / "run" / "metrics.jsonl").read_text() == "another's"
 
 
@@ -502,19 +504,16 @@ def test_junior_self_is_a_frozen_copy(tokenizer, tmp_path):
     assert addresses[0].isdisjoint(addresses[1])
     with Run(train.Config(junior="self", out=str(tmp_path / "run"))) as begun:
         senior, junior, *_ = begun.load()
-    assert all(p.requires_grad for p in senior.parameters()) and not any(
-        p.requires_grad for p in junior.parameters()
-    )
+    assert all(p.requires_grad for p in senior.parameters())
+    assert not any(p.requires_grad for p in junior.parameters())
 
 
 def test_a_run_is_read_as_it_is_now_with_the_senior_that_it_began_with(whole):
     read = load_run(whole)
-    assert (
-        same(read.before, load_model(ROOT / "data" / "senior.pt")) and read.config.save_every == 3
-    )
-    assert same(read.senior, load_model(whole / "checkpoint.pt")) and not same(
-        read.senior, read.before
-    )
+    assert same(read.before, load_model(ROOT / "data" / "senior.pt"))
+    assert read.config.save_every == 3
+    assert same(read.senior, load_model(whole / "checkpoint.pt"))
+    assert not same(read.senior, read.before)
     assert same(read.junior, load_model(ROOT / "data" / "junior.pt"))
 
 
@@ -526,11 +525,9 @@ def test_a_full_disk_is_a_clear_end_and_the_last_checkpoint_stays_good(whole, tm
     done = subprocess.run(words, capture_output=True, text=True, check=False, preexec_fn=limit)
     error = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert done.returncode == 2 and "Traceback" not in done.stderr and len(error) == 1
-    assert (
-        "File too large" in error[0]
-        and "checkpoint.pt is of step 0" in error[0]
-        and f"--resume {out}" in error[0]
-    )
+    assert "File too large" in error[0]
+    assert "checkpoint.pt is of step 0" in error[0]
+    assert f"--resume {out}" in error[0]
     assert not (out / "checkpoint.pt.partial").exists()
     assert main("--resume", out) == 0
     assert_same_run(out, whole)
@@ -575,9 +572,8 @@ def test_a_bug_is_a_traceback(tmp_path, monkeypatch, error):
     with pytest.raises(type(error)):
         train.main([*SHORT, "--out", str(tmp_path / "run")])
     monkeypatch.undo()
-    assert (
-        main("--resume", tmp_path / "run", "--steps=2") == 0
-    )  # the lock is free, the checkpoint good
+    # the lock is free, the checkpoint good
+    assert main("--resume", tmp_path / "run", "--steps=2") == 0
 
 
 @pytest.mark.parametrize("where", ["senior's logits", "junior's logits", "gradient"])
@@ -609,10 +605,8 @@ def test_weights_that_are_not_finite_are_never_saved(tmp_path, monkeypatch, caps
     )
     at_step(monkeypatch, {5: explode})
     assert main(*SHORT, "--out", tmp_path / "run") == 2
-    assert (
-        "the senior's weights are not finite" in (error := capsys.readouterr().err)
-        and "of step 3" in error
-    )
+    assert "the senior's weights are not finite" in (error := capsys.readouterr().err)
+    assert "of step 3" in error
 
 
 def test_a_gpu_without_memory_left_is_a_clear_end(tmp_path, monkeypatch, capsys):
@@ -624,21 +618,17 @@ def test_a_gpu_without_memory_left_is_a_clear_end(tmp_path, monkeypatch, capsys)
     )
     assert main(*SHORT, "--out", tmp_path / "run") == 2
     error = capsys.readouterr().err.splitlines()[-1]
-    assert (
-        "--micro-batch-tokens" in error
-        and "--checkpoint-activations" in error
-        and "is of step 0" in error
-    )
+    assert "--micro-batch-tokens" in error
+    assert "--checkpoint-activations" in error
+    assert "is of step 0" in error
     monkeypatch.setattr(
         support.runs.run, "starting_pair", fail(torch.OutOfMemoryError("CUDA out of memory."))
     )
     assert main(*SHORT, "--out", tmp_path / "other") == 2
     error = capsys.readouterr().err
-    assert (
-        "the GPU has too little memory" in error
-        and "nothing was written" in error
-        and error.count("\n") == 1
-    )
+    assert "the GPU has too little memory" in error
+    assert "nothing was written" in error
+    assert error.count("\n") == 1
 
 
 def test_an_export_is_not_forgotten_by_a_run_that_grew_and_was_stopped(tmp_path, monkeypatch):
@@ -648,10 +638,8 @@ def test_an_export_is_not_forgotten_by_a_run_that_grew_and_was_stopped(tmp_path,
     assert main(*SHORT, "--steps=1", "--out", out) == 0
     with monkeypatch.context() as patch:
         at_step(patch, {0: lambda *_: signal.raise_signal(signal.SIGINT)})
-        assert (
-            main("--resume", out, "--steps=3", "--export", exported) == 130
-            and not exported.exists()
-        )
+        assert main("--resume", out, "--steps=3", "--export", exported) == 130
+        assert not exported.exists()
     assert main("--resume", out) == 0 and (exported / "model.safetensors").exists()
     assert main("--resume", out) == 0  # done, and not done again
 
@@ -663,6 +651,6 @@ def test_a_run_on_a_busy_machine_says_what_to_do(load, threads, said, monkeypatc
     monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
-    assert ("OMP_NUM_THREADS=1" in crowded()) == said
+    assert ("OMP_NUM_THREADS=1" in busy_hint()) == said
     monkeypatch.delattr(os, "getloadavg")
-    assert crowded() == ""
+    assert busy_hint() == ""

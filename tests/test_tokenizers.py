@@ -1,4 +1,4 @@
-"""Tokenizers of other models against the tokenizers library and transformers, on small ones that those write here."""
+"""Tokenizers of other models against the tokenizers library and transformers, on small ones."""
 
 import importlib.util
 import json
@@ -18,13 +18,15 @@ from support.models.tokenizers import (
     save_tokenizer,
 )
 
+# as llama.cpp calls them
 STYLES = {
     "gpt2": "gpt-2",
     "smollm2": "smollm",
     "llama3": "llama-bpe",
     "qwen": "qwen2",
-}  # as llama.cpp calls them
-TURNS = """{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}
+}
+TURNS = """{% for message in messages %}{{ '<|im_start|>' + message.role + '\n' +
+message.content + '<|im_end|>\n' }}
 {%- endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"""
 CHATML = (
     r"""{%- if messages[0].role != 'system' %}
@@ -36,13 +38,22 @@ CHATML = (
 LLAMA_3 = r"""{{- bos_token }}{% set date = strftime_now('%d %b %Y') %}
 {{- '<|start_header_id|>system<|end_header_id|>\n\nToday Date: ' + date + '\n\n<|eot_id|>' }}
 {%- for message in messages %}{% if message.role == 'tool' %}{% continue %}{% endif %}
-    {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' }}
+    {{- '<|start_header_id|>' + message['role'] + '<|end_header_id|>\n\n'
+        + message['content'] | trim + '<|eot_id|>' }}
 {%- endfor %}
-{%- if add_generation_prompt %}{{ '<|start_header_id|>assistant<|end_header_id|>\n\n' }}{% endif %}"""
-GEMMA = r"""{{ bos_token }}{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}
-{%- for message in messages %}{{ '<|im_start|>' + message.role + '\n' + ('Be brief.\n\n' if loop.first else '') }}
+{%- if add_generation_prompt %}
+    {{- '<|start_header_id|>assistant<|end_header_id|>\n\n' }}
+{%- endif %}"""
+GEMMA = r"""{{ bos_token }}{% if messages[0].role == 'system' %}
+    {{- raise_exception('no system') }}
+{%- endif %}
+{%- for message in messages %}{{ '<|im_start|>' + message.role + '\n'
+    + ('Be brief.\n\n' if loop.first else '') }}
 {{- message['content'] | trim + '<|im_end|>\n' }}{% endfor %}"""
-PLAIN = r"{% for m in messages %}{{ '### ' + m.role + ':\n' + m.content + '\n\n' }}{% endfor %}### assistant:"
+PLAIN = (
+    r"{% for m in messages %}{{ '### ' + m.role + ':\n' + m.content + '\n\n' }}{% endfor %}"
+    "### assistant:"
+)
 TEMPLATES = {  # and what ends a response, beside <|endoftext|>
     "chatml": (TURNS, 2),
     "default system": (CHATML, 2),
@@ -52,14 +63,15 @@ TEMPLATES = {  # and what ends a response, beside <|endoftext|>
     "gemma": (GEMMA, 2),
     "no special tokens": (PLAIN, None),
 }
-SPECIAL = "<|endoftext|> <|im_start|> <|im_end|> <|begin_of_text|> <|start_header_id|> <|end_header_id|> <|eot_id|>".split()
+SPECIAL = """<|endoftext|> <|im_start|> <|im_end|> <|begin_of_text|> <|start_header_id|>
+<|end_header_id|> <|eot_id|>""".split()
 TEXT = [
     p.question + "\n\n" + write_solution(p, "plain")
     for p in first_problems("train", 200, "tokenizers")
 ]
-TEXT += [
-    "It's we'LL don't  HE'S 1234 + 789 = x²;\n\n\tnaïve café — “quotes” 漢字かな, привет, αβγ 🙂👍🏽\r\n  (a):\n   b"
-] * 3
+MIXED = "It's we'LL don't  HE'S 1234 + 789 = x²;\n\n\tnaïve café — “quotes” "
+MIXED += "漢字かな, привет, αβγ 🙂👍🏽\r\n  (a):\n   b"
+TEXT += [MIXED] * 3
 QUESTIONS = [
     TEXT[0],
     "",
@@ -71,7 +83,7 @@ QUESTIONS = [
 
 
 def train(style, full=True, size=450, begin=None):
-    """A small tokenizer of a style by the tokenizers library; without all byte tokens if not `full`."""
+    """A small tokenizer of a style by the tokenizers library. If not `full`, it lacks bytes."""
     t = pytest.importorskip("tokenizers", reason="compares with the tokenizers library")
     made, pre = t.Tokenizer(t.models.BPE(ignore_merges=style == "llama3")), t.pre_tokenizers
     letters = pre.ByteLevel(add_prefix_space=False, use_regex=style in ("gpt2", "smollm2"))
@@ -151,7 +163,7 @@ quick = settings(
 
 @pytest.mark.parametrize("style", [*STYLES, "own"])
 def test_a_text_is_encoded_as_the_tokenizers_library_does(style, tokenizer, tmp_path):
-    """By all of one tokenizer: read from a directory, saved, and from a GGUF file; and ours as it is exported."""
+    """A tokenizer read from a directory, saved, and read from a GGUF file; and ours, exported."""
     t, ours, all_of_it = (
         pytest.importorskip("tokenizers", reason="compares with the library"),
         tokenizer,
@@ -184,10 +196,8 @@ def test_a_text_is_encoded_as_the_tokenizers_library_does(style, tokenizer, tmp_
     @given(text_of)
     def check(text):
         ids = ours.encode(text)
-        assert (
-            all(one.encode(text) == ids for one in (*all_of_it, ours))
-            and reference.encode(text).ids == ids
-        )
+        assert all(one.encode(text) == ids for one in (*all_of_it, ours))
+        assert reference.encode(text).ids == ids
         assert style == "qwen" or ours.decode(ids) == text  # which normalizes
 
     check()
@@ -212,12 +222,11 @@ def test_no_text_is_a_special_token(template, tmp_path):
     specials = lambda ids: [i for i in ids if i in ours.special.values()]
     for name, i in ours.special.items():
         ids, asked = ours.encode(f"so {name} it is"), ours.prompt(name, "x {question}" + name)
-        assert (
-            not specials(ids) and ours.decode(ids) == f"so {name} it is" and ours.decode([i]) == ""
-        )
-        assert specials(asked) == specials(ours.prompt("1")) and f"x {name}{name}" in ours.decode(
-            asked
-        )
+        assert not specials(ids)
+        assert ours.decode(ids) == f"so {name} it is"
+        assert ours.decode([i]) == ""
+        assert specials(asked) == specials(ours.prompt("1"))
+        assert f"x {name}{name}" in ours.decode(asked)
 
 
 @pytest.mark.parametrize("source", ["directory", "gguf"])
@@ -236,20 +245,19 @@ def test_a_prompt_and_its_ends_are_the_models_own_and_so_are_an_exports(case, so
     for fast in (theirs(directory), theirs(tmp_path / "b")):
         for question in QUESTIONS:
             assert ours.prompt(question) == again.prompt(question) == ids_of_chat(fast, question)
-    assert (
-        ours.end == again.end == [0] + [end] * (end is not None)
-        and ours.pad == again.pad not in ours.end
-    )
+    assert ours.end == again.end == [0] + [end] * (end is not None)
+    assert ours.pad == again.pad not in ours.end
     assert ours.closing == again.closing == (0 if end is None else end)
     assert ours.tokens[made.token_to_id("<think>")] == b"<think>"
 
 
 @pytest.mark.parametrize("source", ["directory", "gguf", "silent gguf"])
 def test_without_a_template_the_begin_token_is_added_where_it_is_told(source, tmp_path):
+    # which says nothing of adding one
     begin, fields = (
         SPECIAL[3],
         gguf_fields(train("llama3"), "llama-bpe"),
-    )  # which says nothing of adding one
+    )
     fields["tokenizer.chat_template"] = None
     fields |= {"tokenizer.ggml.add_bos_token": False} if source == "silent gguf" else {}
     ours = gguf_tokenizer(tmp_path, fields, 453)
@@ -286,10 +294,8 @@ def test_without_its_chat_template_a_model_is_asked_in_plain_text(template, tmp_
         gguf_tokenizer(tmp_path, fields, 450, "none"),
     ):
         again = directory_tokenizer(saved(ours, tmp_path / f"b{len(list(tmp_path.iterdir()))}"))
-        assert (
-            ours.prompt(" 1 + 1?") == again.prompt(" 1 + 1?") == ours.encode(" 1 + 1?\n\n")
-            and ours.closing == 0
-        )
+        assert ours.prompt(" 1 + 1?") == again.prompt(" 1 + 1?") == ours.encode(" 1 + 1?\n\n")
+        assert ours.closing == 0
 
 
 ENDS = [  # generation_config.json, config.json, tokenizer_config.json, template: ends, pad

@@ -1,12 +1,15 @@
 """How much memory a run takes, before anything is loaded.
 
 python -m support.models.memory                            # the default run
-python -m support.models.memory MODEL --precision bfloat16 # a Hugging Face directory or its config.json alone, as the senior
-python -m support.models.memory MODEL --json               # for programs; all of train.py's options apply
+python -m support.models.memory MODEL --precision bfloat16 # a senior of other people's
+python -m support.models.memory MODEL --json               # for programs
 
-Computed from the shapes of all tensors, at the longest: every response has --max-new-tokens, and every prompt
---max-prompt-tokens, or what the world's have, or 256. A GPU needs some 0.6 GB more for CUDA itself, and some room
-between tensors.
+MODEL is a Hugging Face directory, or its config.json alone. All of train.py's options apply.
+
+Computed from the shapes of all tensors, at the longest: every response has --max-new-tokens, and
+every prompt has --max-prompt-tokens. If that isn't given, prompts are as long as the world's may
+be, or 256 for a file's. A GPU needs some 0.6 GB more for CUDA itself, and some room between the
+tensors.
 """
 
 import dataclasses
@@ -23,227 +26,306 @@ from support.runs.files import read_model
 from support.runs.options import UserError, command, option, parse
 from support.runs.pair import base_directory
 
-CARDS = (16, 24, 40, 48, 80, 141)  # GB of GPUs that are usual
+CARDS = (16, 24, 40, 48, 80, 141)  # GB of usual GPUs
 CUDA = 0.6e9  # bytes
 SAVINGS = {  # options that need less, with a value to try
     "precision": lambda config: "bfloat16",
     "checkpoint_activations": lambda config: True,
     "offload_optimizer": lambda config: True,
     "micro_batch_tokens": lambda config: max(1, config.micro_batch_tokens // 2),
-    "rollout_batch_size": lambda config: max(1, min(config.rollout_batch_size, rows(config)) // 2),
+    "rollout_batch_size": lambda config: max(1, rows_at_a_time(config) // 2),
 }
+FLOAT32 = 4  # bytes
 
 
 def phases(senior: GPTConfig, junior: GPTConfig, config) -> dict[str, dict[str, float]]:
-    """Bytes of each part in every phase of a run: rollout, update, step (of the optimizer), evaluate."""
-    prompt = config.max_prompt_tokens or (
-        256 if config.data else WORLDS[config.world].max_prompt_tokens
-    )
+    """Bytes of each part in every phase of a run: rollout, update, step, evaluate.
+
+    `step` is the optimizer's.
+    """
+    weights = parameters(senior)
     low = config.precision == "bfloat16"
-    always = {"senior": 4 * parameters(senior), "junior": (2 if low else 4) * parameters(junior)}
-    if low and config.senior is None:  # its embedding was never in bfloat16
-        always["junior"] += 4 * junior.vocab_size * junior.d_model
-    moments = {"moments": 0 if config.offload_optimizer else 8 * parameters(senior)}
-    gradients = {"gradients": 4 * parameters(senior)}
-    copies = {"copies": 2 * parameters(senior) if low else 0}  # autocast's, in bfloat16
-    largest = {
-        "moments": 8 * max(senior.vocab_size, 2 * senior.d_ff) * senior.d_model
-    }  # one at a time
-    writers = [senior] if config.schedule == "solo" else [senior, junior]
-    both, N = [senior, junior], config.prompts_per_step * config.group_size
-    measured = config.eval_problems * config.eval_samples
+    always = {
+        "senior": FLOAT32 * weights,
+        "junior": bytes_a_number(config) * parameters(junior),
+    }
+    if low and config.senior is None:
+        # The embedding of a junior of ours was never in bfloat16.
+        always["junior"] += FLOAT32 * junior.vocab_size * junior.d_model
+    moments = 2 * FLOAT32 * weights
+    copies = 2 * weights if low else 0  # autocast's, in bfloat16
+    waiting = 0 if config.offload_optimizer else moments
+    between_steps = always | {"moments": waiting, "copies": copies}
+    stepping = moments
+    if config.offload_optimizer:  # the moments of one matrix at a time
+        largest = max(senior.vocab_size, 2 * senior.d_ff) * senior.d_model
+        stepping = 2 * FLOAT32 * largest
     return {
-        "rollout": always
-        | moments
-        | copies
-        | writing(writers, N, config.group_size, prompt, config),
-        "update": always | moments | copies | reading(senior, prompt, config),
-        "step": always | gradients | (largest if config.offload_optimizer else moments),
-        "evaluate": always
-        | moments
-        | copies
-        | comparing(both, measured, config.eval_samples, prompt, config),
+        "rollout": between_steps | rollout_memory(senior, junior, config),
+        "update": between_steps | update_memory(senior, config),
+        "step": always | {"gradients": FLOAT32 * weights, "moments": stepping},
+        "evaluate": between_steps | evaluation_memory(senior, junior, config),
     }
 
 
 def parameters(c: GPTConfig) -> int:
-    heads = (c.n_heads + 2 * c.n_kv_heads) * c.head_dim
-    layer = (heads + c.n_heads * c.head_dim + 3 * c.d_ff + 2) * c.d_model
-    layer += (heads if c.qkv_bias else 0) + (2 * c.head_dim if c.qk_norm else 0)
-    return (
-        c.n_layers * layer + c.d_model + (1 if c.tie_embeddings else 2) * c.vocab_size * c.d_model
-    )
+    """The number of a model's weights."""
+    q = c.n_heads * c.head_dim
+    kv = c.n_kv_heads * c.head_dim
+    qkv = q + 2 * kv
+    mlp = 3 * c.d_ff
+    norms = 2
+    layer = (qkv + q + mlp + norms) * c.d_model
+    if c.qkv_bias:
+        layer += qkv
+    if c.qk_norm:
+        layer += 2 * c.head_dim
+    embedding = c.vocab_size * c.d_model
+    matrices = 1 if c.tie_embeddings else 2  # the embedding and the head
+    return c.n_layers * layer + c.d_model + matrices * embedding
 
 
-def rows(config) -> int:
-    """Most responses of a step or a measurement."""
-    return max(
-        config.prompts_per_step * config.group_size, config.eval_problems * config.eval_samples
-    )
+def prompt_tokens(config) -> int:
+    """The tokens of the longest prompt."""
+    if config.max_prompt_tokens:
+        return config.max_prompt_tokens
+    return 256 if config.data else WORLDS[config.world].max_prompt_tokens
 
 
-def writing(models: list[GPTConfig], N: int, group: int, prompt: int, config) -> dict[str, float]:
-    """Of N responses, `group` to a prompt: the caches when they are full, and what a token's logits become."""
-    width, new = width_of(config), config.max_new_tokens
+def rows_at_a_time(config) -> int:
+    """The most responses that a step or a measurement writes at a time."""
+    of_step = config.prompts_per_step * config.group_size
+    measured = config.eval_problems * config.eval_samples
+    return min(config.rollout_batch_size, max(of_step, measured))
+
+
+def bytes_a_number(config) -> int:
+    """In the precision of matrix products and attention."""
+    return 2 if config.precision == "bfloat16" else FLOAT32
+
+
+def rollout_memory(senior: GPTConfig, junior: GPTConfig, config) -> dict[str, float]:
+    """Bytes while a step's responses are written."""
+    models = [senior] if config.schedule == "solo" else [senior, junior]
+    N = config.prompts_per_step * config.group_size
+    return writing_memory(models, N, config.group_size, config)
+
+
+def writing_memory(models: list[GPTConfig], N: int, group: int, config) -> dict[str, float]:
+    """Bytes while N responses are written, `group` to a prompt: the full caches, and the logits."""
+    width = bytes_a_number(config)
+    prompt = prompt_tokens(config)
+    new = config.max_new_tokens
     B = min(N, config.rollout_batch_size)
-    group = next(n for n in (4, 2, 1) if group % n == 0)  # as `prefill` does it
-    if new <= max(prompt, GROWTH // group):  # `KVCache.read`: later each has slots of its own
-        slots = B // group * (prompt + group * new)
+    texts = next(n for n in (4, 2, 1) if group % n == 0)  # of a cache's row: see `prefill`
+    if new <= max(prompt, GROWTH // texts):
+        slots = B // texts * (prompt + texts * new)
+    else:  # by now each text has a row of its own (`KVCache.read`)
+        texts = 1
+        slots = B * (prompt + new)
+    caches = 0
+    for c in models:
+        keys_and_values = 2 * c.n_layers * c.n_kv_heads * c.head_dim
+        mask = texts * c.n_heads // c.n_kv_heads
+        caches += (keys_and_values + mask) * width * slots
+    # A token's logits and their logs of each model; probabilities, their sums and their order.
+    bytes_a_logit = len(models) * (width + FLOAT32) + 3 * FLOAT32
+    logits = B * models[0].vocab_size * bytes_a_logit
+    return {"caches": caches, "logits": logits}
+
+
+def update_memory(c: GPTConfig, config) -> dict[str, float]:
+    """Bytes while a micro-batch is read.
+
+    `activations` are kept for the gradient. `logits` is the most that is needed beside them.
+    """
+    width = bytes_a_number(config)
+    prompt = prompt_tokens(config)
+    new = config.max_new_tokens
+    D, n = largest_micro_batch(prompt, config)  # prompts, responses
+    M = D * prompt + n * new  # tokens
+    layer = kept_in_a_layer(c, D, n, M, prompt, config)
+    queries_a_key = c.n_heads // c.n_kv_heads
+    of_prompts = D * prompt**2
+    of_responses = n * new * (prompt + new)
+    masks = queries_a_key * width * (of_prompts + of_responses)
+    trained = n * new * (1 if config.schedule == "solo" else config.p_senior)  # tokens
+    # The trained tokens' logits, their logs and their gradient.
+    logits = 3 * FLOAT32 * min(trained * c.vocab_size, MAX_LOGITS)
+    head = FLOAT32 * c.vocab_size * c.d_model + logits / 3  # the gradient of the head's weight
+    last = within_a_layer(c, width) * M
+
+    found = {}
+    responses = config.prompts_per_step // config.mini_batches * config.group_size
+    earlier = n < responses  # there were micro-batches before
+    found["gradients"] = FLOAT32 * parameters(c) if earlier else 0
+    if config.checkpoint_activations:  # the states between layers, and one layer again
+        states = FLOAT32 * c.d_model * M * c.n_layers
+        found["activations"] = states + masks
+        found["logits"] = max(logits, head, layer + last / 2)
     else:
-        slots, group = B * (prompt + new), 1
-    caches = sum(2 * c.n_layers * c.n_kv_heads * c.head_dim * width * slots for c in models)
-    masks = sum(group * c.n_heads // c.n_kv_heads * width * slots for c in models)
-    logits = (
-        B * models[0].vocab_size * (len(models) * (width + 4) + 12)
-    )  # with their logs, probabilities and sums
-    return {"caches": caches + masks, "logits": logits}
+        found["activations"] = layer * c.n_layers + masks
+        found["logits"] = max(logits, head, last)
+    return found
 
 
-def reading(c: GPTConfig, prompt: int, config) -> dict[str, float]:
-    """Of a micro-batch: what is kept for the gradient, what the last layers' needs beside it, and those before it."""
-    width, new, G = width_of(config), config.max_new_tokens, config.group_size
+def largest_micro_batch(prompt: int, config) -> tuple[int, int]:
+    """The numbers of prompts and of responses in it: whole groups, then as many rows as fit."""
+    G = config.group_size
+    new = config.max_new_tokens
     whole = prompt + G * new  # tokens of a group
     most = config.prompts_per_step // config.mini_batches
-    D = min(most, config.micro_batch_tokens // whole)  # whole groups, then as many rows as fit
-    more = 0
-    if D < most:
-        more = max(config.micro_batch_tokens - D * whole - prompt, 0) // new
-        more = max(more, 1) if D == 0 else more
-    n, D = D * G + more, D + (more > 0)
-    M, trained = (
-        D * prompt + n * new,
-        n * new * (1 if config.schedule == "solo" else config.p_senior),
-    )
-    H, KV, C, hd = c.n_heads, c.n_kv_heads, c.d_model, c.head_dim
-    heads = 3 * H * hd * width  # queries, and what attention gives, twice
+    groups = min(most, config.micro_batch_tokens // whole)
+    if groups == most:
+        return groups, groups * G
+    room = config.micro_batch_tokens - groups * whole
+    rows = max(room - prompt, 0) // new
+    if groups == 0:
+        rows = max(rows, 1)
+    prompts = groups + 1 if rows > 0 else groups
+    return prompts, groups * G + rows
+
+
+def kept_in_a_layer(c: GPTConfig, D: int, n: int, M: int, prompt: int, config) -> int:
+    """Bytes that one layer keeps for the gradient of M tokens, of D prompts and n responses."""
+    width = bytes_a_number(config)
+    H = c.n_heads
+    KV = c.n_kv_heads
+    hd = c.head_dim
+    C = c.d_model
+    states_and_norms = 4 * FLOAT32 * C + 2 * C * width  # two states and their norms
+    queries = 3 * H * hd * width  # and what attention gives, twice
     if c.qk_norm:
-        heads += (H + KV) * hd * 8 + (KV * hd * 4 if width == 4 else 0)
-    layer = M * (
-        16 * C + 2 * C * width + heads + 4 * c.d_ff * width
-    )  # 16: two states and their norms
-    layer += (
-        2 * KV * hd * width * (n * (prompt + new) + D * prompt)
-    )  # keys and values; a response has its prompt's
-    masks = H // KV * width * (D * prompt**2 + n * new * (prompt + new))
-    logits = 12 * min(trained * c.vocab_size, MAX_LOGITS)  # with their logs and gradient
-    head = 4 * c.vocab_size * C + logits / 3  # the gradient of its weight
-    last = passing(c, width) * M
-    earlier = {"gradients": 4 * parameters(c) if n < most * G else 0}  # of the micro-batches before
-    if config.checkpoint_activations:  # the states between layers, and one layer again
-        return earlier | {
-            "activations": 4 * C * M * c.n_layers + masks,
-            "logits": max(logits, head, layer + last / 2),
-        }
-    return earlier | {"activations": layer * c.n_layers + masks, "logits": max(logits, head, last)}
+        queries += (H + KV) * hd * 2 * FLOAT32
+        if width == FLOAT32:
+            queries += KV * hd * FLOAT32
+    mlp = 4 * c.d_ff * width
+    # A response has a copy of its prompt's keys and values.
+    slots = n * (prompt + config.max_new_tokens) + D * prompt
+    keys_and_values = 2 * KV * hd * width * slots
+    return M * (states_and_norms + queries + mlp) + keys_and_values
 
 
-def comparing(models: list[GPTConfig], N: int, group: int, prompt: int, config) -> dict[str, float]:
-    """Of a measurement, the larger: responses being written, or the two models' logits on them."""
-    written, width = writing(models, N, group, prompt, config), width_of(config)
-    B, new, V = min(N, config.rollout_batch_size), config.max_new_tokens, models[0].vocab_size
-    states = sum(4 * c.d_model for c in models) * B * new
-    passes = max(passing(c, width) for c in models) * B * (prompt / group + new)
-    compared = states + max(passes, 4 * 8 * min(B * new * V, MAX_LOGITS))
-    return (
-        written
-        if sum(written.values()) > compared
-        else {"states": states, "logits": compared - states}
-    )
+def evaluation_memory(senior: GPTConfig, junior: GPTConfig, config) -> dict[str, float]:
+    """Bytes of a measurement: while responses are written, or while both models read them.
+
+    The larger of the two counts.
+    """
+    models = [senior, junior]
+    samples = config.eval_samples
+    N = config.eval_problems * samples
+    writing = writing_memory(models, N, samples, config)
+    width = bytes_a_number(config)
+    B = min(N, config.rollout_batch_size)
+    new = config.max_new_tokens
+    states = sum(FLOAT32 * c.d_model for c in models) * B * new
+    a_token = max(within_a_layer(c, width) for c in models)
+    passes = a_token * B * (prompt_tokens(config) / samples + new)
+    logits = 8 * FLOAT32 * min(B * new * senior.vocab_size, MAX_LOGITS)
+    comparing = states + max(passes, logits)
+    if sum(writing.values()) > comparing:
+        return writing
+    return {"states": states, "logits": comparing - states}
 
 
-def passing(c: GPTConfig, width: int) -> int:
-    """Bytes a token of what is alive within a layer, and gone behind it."""
-    return 12 * c.d_model + 4 * c.d_ff * width
-
-
-def width_of(config) -> int:
-    return 2 if config.precision == "bfloat16" else 4
+def within_a_layer(c: GPTConfig, width: int) -> int:
+    """Bytes a token of the tensors that are alive within a layer, and gone behind it."""
+    return 3 * FLOAT32 * c.d_model + 4 * c.d_ff * width
 
 
 def totals(senior: GPTConfig, junior: GPTConfig, config) -> dict[str, float]:
     """GB of each phase and of the largest."""
-    found = {
-        name: sum(parts.values()) / 1e9 for name, parts in phases(senior, junior, config).items()
-    }
+    found = {}
+    for name, parts in phases(senior, junior, config).items():
+        found[name] = sum(parts.values()) / 1e9
     found["update"] = max(found["update"], found.pop("step"))
-    return {f"{name}_gb": value for name, value in found.items()} | {"peak_gb": max(found.values())}
+    named = {f"{name}_gb": gb for name, gb in found.items()}
+    return named | {"peak_gb": max(found.values())}
 
 
 def card(gb: float) -> int | None:
-    """The smallest usual card that holds so many GB and CUDA itself."""
+    """The smallest usual card with room for `gb` GB and CUDA itself."""
     return next((size for size in CARDS if gb + CUDA / 1e9 <= size), None)
 
 
 def best_saving(senior: GPTConfig, junior: GPTConfig, config) -> tuple[str, float]:
     """The option that lowers the peak the most, with its value, and the GB that it saves."""
-    now, found = totals(senior, junior, config)["peak_gb"], []
-    for name, value in SAVINGS.items():
-        other = dataclasses.replace(config, **{name: value(config)})
-        found.append(
-            (
-                now - totals(senior, junior, other)["peak_gb"],
-                f"{option(name)} {value(config)}".lower(),
-            )
-        )
+    now = totals(senior, junior, config)["peak_gb"]
+    found = []
+    for name, value_of in SAVINGS.items():
+        value = value_of(config)
+        other = dataclasses.replace(config, **{name: value})
+        saved = now - totals(senior, junior, other)["peak_gb"]
+        found.append((saved, f"{option(name)} {value}".lower()))
     saved, name = max(found)
     return name, saved
 
 
-def summary(senior: GPTConfig, junior: GPTConfig, config) -> str:
-    """One line: every phase, the card, and what would save most."""
+def memory_line(senior: GPTConfig, junior: GPTConfig, config) -> str:
+    """One line: every phase, the card, and the option that would save most."""
     found = totals(senior, junior, config)
-    parts = ", ".join(f"{name.removesuffix('_gb')} {gb:.1f}" for name, gb in found.items())
-    size, (name, saved) = card(found["peak_gb"]), best_saving(senior, junior, config)
+    parts = [f"{name.removesuffix('_gb')} {gb:.1f}" for name, gb in found.items()]
+    size = card(found["peak_gb"])
     fits = f"a card of {size} GB holds it" if size else "no usual card holds it"
-    return f"memory, computed, in GB: {parts}; {fits}; {name} would save {saved:.1f}"
+    name, saved = best_saving(senior, junior, config)
+    return f"memory, computed, in GB: {', '.join(parts)}; {fits}; {name} would save {saved:.1f}"
 
 
 def configs(config) -> tuple[GPTConfig, GPTConfig]:
-    """The architectures of a run's senior and junior. Only configuration files are read, and our small checkpoints."""
+    """The architectures of a run's senior and junior.
 
-    def one(path: str | Path) -> GPTConfig:
-        path = Path(path)
-        if path.suffix == ".pt":
-            return read_model(path).config
-        if path.suffix == ".json" or path.is_dir():
-            return directory_config(path if path.suffix == ".json" else path / "config.json")
-        raise UserError(
-            f"{path} says nothing of its shape; give a Hugging Face directory or its config.json alone"
-        )
-
+    Only configuration files are read, and our small checkpoints.
+    """
     base = base_directory(config.world)
-    senior = one(config.senior or base / "senior.pt")
-    alone = config.senior or WORLDS[config.world].unfamiliar is None  # without a junior of its own
-    if config.junior == "self" or (config.junior is None and alone):
+    senior = architecture(config.senior or base / "senior.pt")
+    junior = config.junior
+    has_none = config.senior or WORLDS[config.world].unfamiliar is None  # no junior of its own
+    if junior is None:
+        junior = "self" if has_none else base / "junior.pt"
+    if junior == "self":
         return senior, senior
-    return senior, one(config.junior or base / "junior.pt")
+    return senior, architecture(junior)
 
 
-def report(config_class: type, argv: list[str]) -> None:
-    """The command. The options are those of train.py's Config, which comes from there: support is below train."""
+def architecture(path: str | Path) -> GPTConfig:
+    """The architecture of a model, a Hugging Face directory or its config.json."""
+    path = Path(path)
+    if path.suffix == ".pt":
+        return read_model(path).config
+    if path.suffix == ".json":
+        return directory_config(path)
+    if path.is_dir():
+        return directory_config(path / "config.json")
+    raise UserError(
+        f"{path} says nothing of its shape; give a Hugging Face directory or its config.json alone"
+    )
+
+
+def print_memory(config_class: type, argv: list[str]) -> None:
+    """The command. `config_class` is train.py's Config: support is below train."""
     if argv and not argv[0].startswith("-"):
         argv = ["--senior", *argv]
-    as_json, argv = "--json" in argv, [word for word in argv if word != "--json"]
+    as_json = "--json" in argv
+    argv = [word for word in argv if word != "--json"]
     config = parse(config_class, argv, __doc__)
     senior, junior = configs(config)
-    found, parts = totals(senior, junior, config), phases(senior, junior, config)
+    parts = phases(senior, junior, config)
     if as_json:
+        found = totals(senior, junior, config)
         name, saved = best_saving(senior, junior, config)
-        found |= {
-            "card_gb": card(found["peak_gb"]),
-            "saving_option": name,
-            "saving_gb": saved,
-            "phases": parts,
-        }
+        found["card_gb"] = card(found["peak_gb"])
+        found["saving_option"] = name
+        found["saving_gb"] = saved
+        found["phases"] = parts
         print(json.dumps(found, indent=2))
         return
     for phase, sizes in parts.items():
-        said = ", ".join(f"{part} {size / 1e9:.2f}" for part, size in sizes.items())
-        print(f"{phase:9} {sum(sizes.values()) / 1e9:7.2f} GB: {said}")
-    print(summary(senior, junior, config))
+        shown = ", ".join(f"{part} {size / 1e9:.2f}" for part, size in sizes.items())
+        print(f"{phase:9} {sum(sizes.values()) / 1e9:7.2f} GB: {shown}")
+    print(memory_line(senior, junior, config))
 
 
 if __name__ == "__main__":
     from train import Config
 
-    command(functools.partial(report, Config))()
+    command(functools.partial(print_memory, Config))()

@@ -1,4 +1,4 @@
-"""What train.py's options may be, which go together, and where a world's models lie."""
+"""The bounds of train.py's options, and which of them go together."""
 
 from support.runs import ranks
 from support.runs.options import option
@@ -8,13 +8,13 @@ AT_LEAST = {
     0: "steps warmup_steps weight_decay junior_weight kl_coef eval_temperature seed",
     1e-30: "learning_rate grad_clip p_senior",
     0.01: "temperature",
-    1: "max_gap chunk max_prompt_tokens prompts_per_step group_size max_new_tokens mini_batches micro_batch_tokens "
-    "rollout_batch_size eval_problems eval_samples eval_every save_every",
+    1: "max_gap chunk max_prompt_tokens prompts_per_step group_size max_new_tokens mini_batches "
+    "micro_batch_tokens rollout_batch_size eval_problems eval_samples eval_every save_every",
 }
 
 
 def check_config(config) -> None:
-    """ValueError that names the option, and what to do, if something in a `Config` can't be."""
+    """ValueError if something in a `Config` can't be. It names the option and the remedy."""
     if config.clip is not None and config.loss != "grpo":
         raise ValueError("--clip belongs to --loss grpo; reinforce has no ratio to clip")
     for least, names in AT_LEAST.items():
@@ -30,7 +30,8 @@ def check_config(config) -> None:
         raise ValueError(f"--clip is {config.clip}; it must be between 0 and 1")
     if config.prompts_per_step % (config.mini_batches * ranks.size()):
         raise ValueError(
-            "--prompts-per-step must be a multiple of --mini-batches (times the processes of torchrun)"
+            "--prompts-per-step must be a multiple of --mini-batches "
+            "(times the processes of torchrun)"
         )
     if config.group_size == 1 and (config.baseline in ("group", "rloo") or config.normalize_std):
         raise ValueError(
@@ -38,12 +39,13 @@ def check_config(config) -> None:
         )
     if config.normalize_std and config.baseline in ("ema", "none"):
         raise ValueError(
-            f"--normalize-std divides by a group's spread, and --baseline {config.baseline} leaves something to divide "
-            "where that is 0: use --normalize-std false, or --baseline group"
+            f"--normalize-std divides by a group's spread, and --baseline {config.baseline} leaves "
+            "something to divide where that is 0: use --normalize-std false, or --baseline group"
         )
     if config.schedule == "chunk" and config.chunk >= config.max_new_tokens:
         raise ValueError(
-            f"--chunk {config.chunk} never hands over within --max-new-tokens {config.max_new_tokens}"
+            f"--chunk {config.chunk} never hands over within "
+            f"--max-new-tokens {config.max_new_tokens}"
         )
     if "{question}" not in config.prompt_template:
         raise ValueError(

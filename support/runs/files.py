@@ -14,23 +14,20 @@ from support.runs.options import UserError
 
 LOGS = ("metrics.jsonl", "evals.jsonl")
 DATA = ("data.jsonl", "test_data.jsonl")
-FILES = (
-    "config.json",
-    "checkpoint.pt",
-    "senior.pt",
-    "junior.pt",
-    "eval.json",
-    "tokenizer",
-    *LOGS,
-    *DATA,
-)
+FILES = ("config.json", "checkpoint.pt", "senior.pt", "junior.pt", "eval.json", "tokenizer")
+FILES += LOGS + DATA
 
 
 def new_directory(given: str | Path | None, default: Path, keep: tuple[str, ...] = ()) -> Path:
-    """Create and return `given`, or the first free one of default, default-2, …"""
-    path, n = Path(given or default), 2
+    """Create and return `given`, or the first free one of default, default-2, …
+
+    A run's files in it are refused, except those to `keep`.
+    """
+    path = Path(given or default)
+    n = 2
     while given is None and os.path.lexists(path):
-        path, n = default.with_name(f"{default.name}-{n}"), n + 1
+        path = default.with_name(f"{default.name}-{n}")
+        n += 1
     refuse_a_run(path, keep)
     try:
         path.mkdir(parents=True, exist_ok=given is not None)
@@ -40,33 +37,33 @@ def new_directory(given: str | Path | None, default: Path, keep: tuple[str, ...]
 
 
 def refuse_a_run(path: Path, keep: tuple[str, ...] = ()) -> None:
-    """A run is never overwritten: UserError if the directory holds a file that a run writes."""
+    """UserError if the directory holds a file that a run writes: no run is ever overwritten."""
     for name in FILES:
         if name not in keep and (path / name).exists():
             raise UserError(
-                f"{path} holds a run's {name}, never overwritten; give --resume {path}, or another --out"
+                f"{path} holds a run's {name}, never overwritten; "
+                f"give --resume {path}, or another --out"
             )
 
 
-def own_data(options: dict, directory: Path) -> dict[str, str]:
+def data_copies(options: dict, directory: Path) -> dict[str, str]:
     """The run's copies of the files of --data and --test-data, if it has these options."""
-    return {
-        name: str(directory / f"{name}.jsonl")
-        for name in ("data", "test_data")
-        if options[name] is not None
-    }
+    given = [name for name in ("data", "test_data") if options[name] is not None]
+    return {name: str(directory / f"{name}.jsonl") for name in given}
 
 
 def write_torch(content: dict, path: str | Path) -> None:
-    """Write plain values and tensors to a torch file. At every instant the old file or the new one is there, whole."""
+    """Write plain values and tensors to a torch file.
+
+    At every instant the old file or the new one is there, whole.
+    """
     partial = Path(f"{path}.partial")
     try:
         with open(partial, "wb") as file:
             try:
                 torch.save(content, file)
-            except (
-                RuntimeError
-            ):  # torch's word for a full disk; writing on brings up the system's own
+            except RuntimeError:
+                # torch says this of a full disk. Writing more brings up the system's own error.
                 file.write(bytes(2**20))
                 raise
             file.flush()
@@ -78,19 +75,21 @@ def write_torch(content: dict, path: str | Path) -> None:
 
 
 def read_torch(path: str | Path) -> dict:
-    """Read a torch file of plain values and tensors: mapped, not copied, into memory. Nothing in the file is run.
+    """Read a torch file of plain values and tensors. Nothing in the file is run.
 
-    torch accepts most flipped bytes, so the sums that the file holds are checked. UserError if anything is wrong.
+    The tensors are mapped into memory, not copied. torch accepts most flipped bytes, so the sums
+    that the file holds are checked. UserError if anything is wrong.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            if damaged := archive.testzip():
+            damaged = archive.testzip()
+            if damaged:
                 raise zipfile.BadZipFile(f"{damaged} is not what was written")
         return dict(torch.load(path, map_location="cpu", mmap=True, weights_only=True))
     except Exception as error:  # noqa: BLE001 (anything may stand in a file)
-        what = str(error).partition("\n")[0]
+        reason = str(error).partition("\n")[0]
         raise UserError(
-            f"{path} is missing, damaged, or not a checkpoint of this project ({what})"
+            f"{path} is missing, damaged, or not a checkpoint of this project ({reason})"
         ) from None
 
 
@@ -102,7 +101,7 @@ def write_model(model: GPT, path: str | Path, **more) -> None:
 def read_model(path: str | Path, content: dict | None = None) -> GPT:
     """The model in one of our checkpoints, in eval mode, on the CPU. UserError if there is none.
 
-    `content` is that of the file, if it was loaded already.
+    `content` is the content of the file, if it was read already.
     """
     content = content or read_torch(path)
     try:
@@ -114,25 +113,30 @@ def read_model(path: str | Path, content: dict | None = None) -> GPT:
 
 
 def read_json(path: Path, *keys: str) -> dict:
-    """A JSON file of a run that has these keys."""
-    return read_lines(path, *keys, whole=True)[0]
+    """The dictionary in a JSON file of a run. It has these keys, or UserError."""
+    return read_rows(path, keys, lambda text: [text])[0]
 
 
-def read_lines(path: Path, *keys: str, whole: bool = False) -> list[dict]:
-    """A log of a run: a dictionary a line, or one that is the whole file, all with these keys."""
+def read_lines(path: Path, *keys: str) -> list[dict]:
+    """A log of a run: a dictionary a line, with these keys, or UserError."""
+    return read_rows(path, keys, str.splitlines)
+
+
+def read_rows(path: Path, keys: tuple[str, ...], cut) -> list[dict]:
+    """The dictionaries in a file, whose text `cut` takes apart."""
     try:
         text = path.read_text(encoding="utf-8")
-        rows = [json.loads(part) for part in ([text] if whole else text.splitlines())]
+        rows = [json.loads(part) for part in cut(text)]
     except OSError as error:
         raise UserError(
             f"{path} can't be read ({error.strerror}); is {path.parent} a finished run?"
         ) from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no JSON ({error}); restore it, or begin a new run") from None
-    if not all(isinstance(row, dict) and row.keys() >= set(keys) for row in rows):
-        raise UserError(
-            f"{path} is not what train.py writes ({', '.join(keys)} expected); restore it"
-        )
+    for row in rows:
+        if not isinstance(row, dict) or not row.keys() >= set(keys):
+            expected = ", ".join(keys)
+            raise UserError(f"{path} is not what train.py writes ({expected} expected); restore it")
     return rows
 
 

@@ -4,9 +4,10 @@ import torch
 
 
 class HostAdamW(torch.optim.AdamW):
-    """AdamW whose moments wait in host memory and come to the weights' device one parameter at a time.
+    """AdamW whose moments wait in host memory.
 
-    The same steps, to the bit, and checkpoints. Each step copies 8 bytes a parameter to the device, and back.
+    They come to the weights' device one parameter at a time. Steps and checkpoints are the same as
+    AdamW's, to the bit. Each step copies 8 bytes a parameter to the device, and back.
     """
 
     def step(self) -> None:
@@ -27,4 +28,5 @@ class HostAdamW(torch.optim.AdamW):
     def move(self, parameter: torch.Tensor, device: torch.device | str) -> None:
         """Bring a parameter's moments and count of steps there."""
         state = self.state[parameter]
-        state.update({name: value.to(device) for name, value in state.items()})
+        for name, value in state.items():
+            state[name] = value.to(device)

@@ -1,4 +1,4 @@
-"""Command lines from dataclasses: every field is an option, and the string under the field is its help."""
+"""Command lines from dataclasses: a field is an option, and the string under it is its help."""
 
 import argparse
 import ast
@@ -17,10 +17,14 @@ class UserError(ValueError):
 
 
 def command(main):
-    """Decorate `main(argv)`. A user's mistake becomes one line on stderr and exit code 2; a bug stays a traceback."""
+    """Decorate `main(argv)`. A user's mistake becomes one line on stderr and exit code 2.
+
+    A bug stays a traceback.
+    """
 
     def wrapped(argv: list[str] | None = None) -> None:
-        sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115 (None if the shell closed it)
+        # The shell may have closed them: then they are None.
+        sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
         sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack ⟦ or ↑
         try:
@@ -33,57 +37,40 @@ def command(main):
             raise SystemExit(2) from None
         except KeyboardInterrupt:
             raise SystemExit(130) from None
-        except (
-            BrokenPipeError
-        ):  # `| head` has read enough; the rest of the buffer has nowhere to go
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:
+            # `| head` has read enough. The rest of the buffer has nowhere to go.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
             raise SystemExit(141) from None
 
     return wrapped
 
 
-class Parser(argparse.ArgumentParser):
+class OptionParser(argparse.ArgumentParser):
+    """Says a mistake as a UserError."""
+
     def error(self, message: str) -> typing.NoReturn:
         raise UserError(f"{message}; see --help")
 
 
 def parse(cls: type, argv: list[str], description: str, complete=lambda given: given):
-    """An instance of `cls` from argv. Fields without a default are positional; `complete(given)` may add options."""
-    parser = Parser(
+    """An instance of `cls` from argv. A field without a default is a positional argument.
+
+    `complete(given)` returns the options given, and may add some.
+    """
+    parser = OptionParser(
         description=description,
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    hints, docs = typing.get_type_hints(cls), field_docs(cls)
-    for field in dataclasses.fields(cls):
-        kind, arms = hints[field.name], typing.get_args(hints[field.name])
-        optional = type(None) in arms  # X | None
-        kind = arms[0] if optional else kind
-        help_text = docs[field.name].replace("%", "%%")
-        if field.default is dataclasses.MISSING:
-            nargs = "+" if typing.get_origin(kind) is list else "?" if optional else None
-            parser.add_argument(field.name, nargs=nargs, help=help_text)
-            continue
-        if field.default is not None:
-            help_text += f" (default {field.default})"
-        options = {"type": boolean if kind is bool else kind, "metavar": kind.__name__.upper()}
-        if typing.get_origin(kind) is typing.Literal:
-            options = {"choices": typing.get_args(kind)}
-        parser.add_argument(
-            option(field.name), default=argparse.SUPPRESS, help=help_text, **options
-        )
-    flags = {option(name) for name, hint in hints.items() if bool in (hint, *typing.get_args(hint))}
-    words = list(spelled_out(map(str, argv), flags))
+    add_arguments(parser, cls)
+    words = list(spelled_out(map(str, argv), flags_of(cls)))
     given = vars(parser.parse_intermixed_args(words))
-    added = {
-        name: value
-        for name, value in complete(given).items()
-        if name not in given and value is not None
-    }
-    words = [
-        f"{option(name)}={value}" for name, value in added.items()
-    ] + words  # anything may stand in a file
-    values = vars(parser.parse_intermixed_args(words))
+    added = []
+    for name, value in complete(given).items():
+        if name not in given and value is not None:
+            added.append(f"{option(name)}={value}")  # checked like the others
+    values = vars(parser.parse_intermixed_args(added + words))
     try:
         options = cls(**values)
     except ValueError as error:
@@ -94,18 +81,60 @@ def parse(cls: type, argv: list[str], description: str, complete=lambda given: g
     return options
 
 
+def add_arguments(parser: argparse.ArgumentParser, cls: type) -> None:
+    """Add an option, or a positional argument, for each field of `cls`."""
+    hints = typing.get_type_hints(cls)
+    docs = field_docs(cls)
+    for field in dataclasses.fields(cls):
+        kind = hints[field.name]
+        members = typing.get_args(kind)
+        optional = type(None) in members  # X | None
+        if optional:
+            kind = members[0]
+        is_list = typing.get_origin(kind) is list
+        help_text = docs[field.name].replace("%", "%%")
+        if field.default is dataclasses.MISSING:
+            nargs = "?" if optional else None
+            if is_list:
+                nargs = "+"
+            parser.add_argument(field.name, nargs=nargs, help=help_text)
+            continue
+        if field.default is not None:
+            help_text += f" (default {field.default})"
+        argument = {"help": help_text, "default": argparse.SUPPRESS}
+        if typing.get_origin(kind) is typing.Literal:
+            argument["choices"] = typing.get_args(kind)
+        else:
+            argument["type"] = boolean if kind is bool else kind
+            argument["metavar"] = kind.__name__.upper()
+        parser.add_argument(option(field.name), **argument)
+
+
+def flags_of(cls: type) -> set[str]:
+    """The options that need no value: true is meant."""
+    hints = typing.get_type_hints(cls)
+    return {option(name) for name, hint in hints.items() if bool in (hint, *typing.get_args(hint))}
+
+
 def option(name: str) -> str:
     """A field's name as it is typed: max_gap is --max-gap."""
     return "--" + name.replace("_", "-")
 
 
 def spelled_out(argv: typing.Iterable[str], flags: set[str]) -> typing.Iterator[str]:
-    """The words with hyphens for underscores in the options' names, and `--flag=true` for a bare `--flag`."""
+    """The words of a command line, with options spelled in one way.
+
+    Names have hyphens, not underscores. A bare `--flag` becomes `--flag=true`.
+    """
     for word, following in itertools.pairwise([*argv, ""]):
         name, equals, value = word.partition("=")
-        name = option(name[2:]) if name.startswith("--") else name
-        bare = name in flags and not equals and following.lower() not in ("true", "false")
-        yield f"{name}=true" if bare else name + equals + value
+        if name.startswith("--"):
+            name = option(name[2:])
+        bare = not equals and following.lower() not in ("true", "false")
+        if name in flags and bare:
+            yield f"{name}=true"
+        else:
+            yield name + equals + value
 
 
 def boolean(text: str) -> bool:
@@ -117,28 +146,29 @@ def boolean(text: str) -> bool:
 def field_docs(cls: type) -> dict[str, str]:
     """The string literal under each field of a dataclass, read from its source."""
     docs = {}
-    for field, text in itertools.pairwise(ast.parse(inspect.getsource(cls)).body[0].body):
+    body = ast.parse(inspect.getsource(cls)).body[0].body
+    for field, text in itertools.pairwise(body):
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
-            docs[field.target.id] = " ".join(ast.literal_eval(text.value).split())
+            words = ast.literal_eval(text.value).split()
+            docs[field.target.id] = " ".join(words)
     return docs
 
 
 def pick_device(name: str) -> torch.device:
-    """`auto` takes CUDA, then Apple's MPS, then the CPU. On CUDA it also sets what a rollout there needs."""
+    """`auto` takes CUDA, then Apple's MPS, then the CPU.
+
+    Settings for rollouts on CUDA are made here too.
+    """
     if name == "auto":
-        name = (
-            "cuda"
-            if torch.cuda.is_available()
-            else "mps"
-            if torch.backends.mps.is_available()
-            else "cpu"
-        )
-    torch.backends.cuda.enable_cudnn_sdp(
-        False
-    )  # it plans anew for each shape, and a cache has another at every token
-    torch.backends.cuda.matmul.allow_tf32 = (
-        True  # products in float32 are many times slower without
-    )
+        name = "cpu"
+        if torch.backends.mps.is_available():
+            name = "mps"
+        if torch.cuda.is_available():
+            name = "cuda"
+    # cuDNN's attention plans anew for each shape, and a cache has another shape at every token.
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    # Products in float32 are many times slower without TF32.
+    torch.backends.cuda.matmul.allow_tf32 = True
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError):

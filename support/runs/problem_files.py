@@ -11,32 +11,34 @@ from reward import extract, verify
 from support.runs.options import UserError
 from support.verifier.latex import is_sentence
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 ARRAY = "it is a JSON array; write an object a line instead: jq -c '.[]' FILE > FILE.jsonl"
 
 
 def load_problems(
     config, tokenizer, context: int, n: int, split: str = "test"
 ) -> tuple[list | None, list, str]:
-    """(problems to train on, n problems to measure on, a line about both); context is the smaller model's.
+    """(problems to train on, n problems to measure on, a line about both).
 
-    A generated world is endless: None to train on, `split` to measure on. Without --test-data a tenth of --data is held
-    out, by the hash of the question. UserError if prompts and responses don't fit the context.
+    A generated world is endless: None to train on, `split` to measure on. Without --test-data a
+    tenth of --data is held out, by the hash of the question. `context` is the smaller model's.
+    UserError if prompts and responses don't fit it.
     """
     room = context - config.max_new_tokens
     overhead = len(tokenizer.prompt("", config.prompt_template))
-    longest = config.max_prompt_tokens or (
-        1 if config.data else WORLDS[config.world].max_prompt_tokens + overhead - 1
-    )
+    if config.max_prompt_tokens:
+        longest = config.max_prompt_tokens
+    elif config.data:
+        longest = 1  # problems with longer prompts are left out
+    else:
+        longest = WORLDS[config.world].max_prompt_tokens + overhead - 1
     if longest > room:
         needed = f"--max-new-tokens {config.max_new_tokens} and a prompt of up to {longest} tokens"
         remedy = f"give at most --max-new-tokens {context - longest}"
         raise UserError(f"{needed} exceed the context of {context}; {remedy}")
     if config.data is None:
-        return (
-            None,
-            first_problems(split, n, "evaluation", config.world),
-            "problems: generated, new ones at every step",
-        )
+        test = first_problems(split, n, "evaluation", config.world)
+        return None, test, "problems: generated, new ones at every step"
     limit = config.max_prompt_tokens or room
     train, left_out = read_problems(config.data, tokenizer, config.prompt_template, limit)
     if config.test_data:
@@ -49,28 +51,26 @@ def load_problems(
         raise UserError(
             f"{config.data} has too few problems to hold a tenth out; give more, or --test-data"
         )
-    test = random.Random("evaluation").sample(
-        test, len(test)
-    )  # a file is often sorted; the same for every run
+    # A file is often sorted. Every run draws the same problems.
+    test = random.Random("evaluation").sample(test, len(test))
     note = f"problems: {len(train)} to train on, {min(n, len(test))} of {len(test)} to measure on"
     note += f"; {left_out} left out, whose prompts have more than {limit} tokens"
-    return (
-        train,
-        test[:n],
-        note + ("" if n >= len(test) else "; drawn at random, the same ones for every run"),
-    )
+    if n < len(test):
+        note += "; drawn at random, the same ones for every run"
+    return train, test[:n], note
 
 
 def read_json_lines(path: str | Path, read: Callable) -> list:
-    """read(value) of each line that isn't blank. UserError names the file, and a line that is no JSON or a ValueError."""
+    """read(value) of each line that isn't blank.
+
+    UserError names the file, and the line that is no JSON or where `read` raised a ValueError.
+    """
     try:
-        lines = (
-            Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n")
-        )  # a byte-order mark
+        content = Path(path).read_bytes().removeprefix(BYTE_ORDER_MARK)
     except OSError as error:
         raise UserError(f"{path} can't be read ({error.strerror}); check the path") from None
     found = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(content.split(b"\n"), 1):
         try:
             if number == 1 and re.match(rb"\s*\[\s*(\{|$)", line):
                 raise ValueError(ARRAY)
@@ -89,25 +89,27 @@ def read_json_lines(path: str | Path, read: Callable) -> list:
 def read_problems(
     path: str | Path, tokenizer, template: str, max_prompt_tokens: int
 ) -> tuple[list[Problem], int]:
-    """The problems of a JSON Lines file, and the number left out because their prompts are longer than that."""
+    """The problems of a JSON Lines file, and the number of those with longer prompts, left out."""
 
     def read(row) -> tuple[Problem, int]:
         problem = read_problem(row)
         return problem, len(tokenizer.prompt(problem.question, template))
 
     found = read_json_lines(path, read)
-    short = [problem for problem, length in found if length <= max_prompt_tokens]
-    if not short:
+    kept = [problem for problem, length in found if length <= max_prompt_tokens]
+    if not kept:
         raise UserError(
-            f"{path} has no problem whose prompt has at most {max_prompt_tokens} tokens; give one that has"
+            f"{path} has no problem whose prompt has at most {max_prompt_tokens} tokens; "
+            "give one that has"
         )
-    return short, len(found) - len(short)
+    return kept, len(found) - len(kept)
 
 
 def read_problem(row) -> Problem:
-    """An object with `question` (text) and `answer` (text or a number). ValueError names a mistake.
+    """The Problem of an object with `question` (text) and `answer` (text or a number).
 
-    If the answer holds a `\\boxed{}` or GSM8K's `####`, the marked part is taken. A sentence is a mistake.
+    If the answer holds a `\\boxed{}` or GSM8K's `####`, the marked part is taken. ValueError names
+    a mistake. An answer that is a sentence is a mistake.
     """
     if not isinstance(row, dict) or not {"question", "answer"} <= row.keys():
         raise ValueError('expected an object, {"question": …, "answer": …}')
@@ -122,14 +124,17 @@ def read_problem(row) -> Problem:
     answer = extract(given) or ("" if marked else given.strip())
     if answer in ("nan", "inf", "-inf") or not verify(rf"\boxed{{{answer}}}", answer):
         raise ValueError(
-            f'"answer" is {short(repr(given))}, which the verifier can\'t read; give the final answer alone, or boxed'
+            f'"answer" is {short(repr(given))}, which the verifier can\'t read; '
+            "give the final answer alone, or boxed"
         )
     if is_sentence(answer):
         raise ValueError(
-            f'"answer" is {short(repr(given))}, a sentence, which no response would equal; give the final answer alone'
+            f'"answer" is {short(repr(given))}, a sentence, which no response would equal; '
+            "give the final answer alone"
         )
     return Problem(question, answer)
 
 
 def short(text: str) -> str:
+    """At most 200 characters of a text."""
     return text if len(text) <= 200 else text[:200] + " …"

@@ -1,7 +1,8 @@
-"""Several processes for one run: `torchrun --nproc_per_node=2 train.py …`. In a single one nothing here does anything.
+"""Several processes for one run: `torchrun --nproc_per_node=2 train.py …`.
 
-Every rank (process) runs the same `train` on its share of each step's problems, whole groups. Ranks add up one count of
-tokens, their gradients and their metrics, so all take the same step. The first alone measures, writes and speaks.
+Every rank (process) runs the same `train` on its share of each step's problems, whole groups. The
+ranks add up one count of tokens, their gradients and their metrics, so all take the same step. Only
+the first rank measures, writes and speaks. In a single process nothing here does anything.
 """
 
 import functools
@@ -16,12 +17,14 @@ from support.runs.options import UserError, pick_device
 
 
 def join() -> None:
-    """Join the others that torchrun started, if it did. From here on only the first rank is heard."""
+    """Join the other processes, if torchrun started this one."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return
     backends = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    try:  # the others wait while the first measures; torchrun ends all when one dies
-        dist.init_process_group(backends, timeout=timedelta(days=1))
+    # The others wait while the first rank measures. torchrun ends all ranks when one dies.
+    patience = timedelta(days=1)
+    try:
+        dist.init_process_group(backends, timeout=patience)
     except (ValueError, RuntimeError) as error:
         why = str(error).splitlines()[0]
         raise UserError(
@@ -45,17 +48,22 @@ def rank() -> int:
 def device(name: str) -> torch.device:
     """pick_device, with a GPU for every rank of this machine."""
     if size() > 1 and torch.cuda.is_available() and name in ("auto", "cuda"):
-        here, gpus = int(os.environ.get("LOCAL_WORLD_SIZE", size())), torch.cuda.device_count()
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", size()))  # processes on this machine
+        gpus = torch.cuda.device_count()
         if here > gpus:
             raise UserError(
-                f"every process needs a GPU, and there are {gpus}; give torchrun --nproc_per_node={gpus}"
+                f"every process needs a GPU, and there are {gpus}; "
+                f"give torchrun --nproc_per_node={gpus}"
             )
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     return pick_device(name)
 
 
 def share(items):
-    """This rank's part of a list or of a tensor's rows: every size-th, so that mini-batches are shared evenly too."""
+    """This rank's part of a list, or of a tensor's rows.
+
+    It is every size-th one, so that mini-batches are shared evenly too.
+    """
     return items[rank() :: size()]
 
 
@@ -72,7 +80,7 @@ max = functools.partial(reduced, dist.ReduceOp.MAX)
 
 
 def sum_gradients(model: torch.nn.Module) -> None:
-    """Each gradient becomes the sum of all ranks', whose losses have one denominator. (DDP would take the mean.)"""
+    """Add up the ranks' gradients, whose losses have one denominator. DDP would take their mean."""
     if size() > 1:
         for parameter in model.parameters():
             if parameter.grad is None:  # this rank had no row to read

@@ -1,11 +1,13 @@
-"""A run's directory, and how nothing in it is lost: claimed by one process, files written whole, logs cut to the step.
+"""A run's directory: one process claims it, files are written whole, logs are cut to the step.
 
-It holds all that evaluating, showing or resuming the run needs, here or elsewhere: config.json, metrics.jsonl (a line a
-step), evals.jsonl (a line a measurement), senior.pt and junior.pt (the pair before training), checkpoint.pt, eval.json,
-and where the run brought them tokenizer/, data.jsonl and test_data.jsonl.
+The directory holds everything that evaluating, showing or resuming the run needs, here or
+elsewhere: config.json, metrics.jsonl (a line a step), evals.jsonl (a line a measurement), senior.pt
+and junior.pt (the pair before training), checkpoint.pt, eval.json. A run that brought its own
+tokenizer or problems keeps them too, in tokenizer/, data.jsonl and test_data.jsonl.
 
-Every random number comes from (seed, step, purpose), so a checkpoint needs no random state. It holds the weights, the
-optimizer, a few counts, and the lengths of the logs, which grow beyond it until the next one.
+Every random number comes from (seed, step, purpose), so a checkpoint needs no random state. It
+holds the weights, the optimizer, a few counts, and the lengths of the logs. The logs grow beyond
+these lengths until the next checkpoint.
 """
 
 import contextlib
@@ -33,8 +35,8 @@ from support.reports.display import legend, render, show_answers
 from support.runs import ranks
 from support.runs.files import (
     LOGS,
+    data_copies,
     new_directory,
-    own_data,
     read_json,
     read_lines,
     read_torch,
@@ -46,14 +48,11 @@ from support.runs.options import UserError, option
 from support.runs.pair import load_pair, starting_pair
 from support.runs.problem_files import load_problems
 
-FREE = ("steps", "save_every", "eval_every", "device", "export")  # may change on --resume
-FREE += (
-    "checkpoint_activations",
-    "offload_optimizer",
-    "rollout_batch_size",
-    "micro_batch_tokens",
-)  # for memory
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)  # a full or failing disk
+# Options that may change on --resume. The second line changes only the memory that a run takes.
+FREE = ("steps", "save_every", "eval_every", "device", "export")
+FREE += ("checkpoint_activations", "offload_optimizer", "rollout_batch_size", "micro_batch_tokens")
+# A full or failing disk.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 LESS_MEMORY = {  # options that need less, by phase
     "loading": "--precision bfloat16, or smaller models",
     "rollout": "a smaller --rollout-batch-size, --offload-optimizer",
@@ -61,65 +60,87 @@ LESS_MEMORY = {  # options that need less, by phase
     "evaluation": "a smaller --rollout-batch-size, --offload-optimizer",
 }
 NEXT_PHASE = {"rollout": "reward", "reward": "update", "update": "evaluation"}
-CUT_OFF = """warning: in 5 steps more than 9 in 10 responses were cut off, at --max-new-tokens {}. Is that too few, or has
-the model no end that it uses? Its generation_config.json, or else its config.json, says which ids end a response."""
-NO_SIGNAL = """warning: no learning signal: in 5 steps every group was all right or all wrong (mean reward {:.2f}).
-Try easier or harder problems, a better senior, a larger --group-size, a higher --temperature, more --max-new-tokens"""
+CUT_OFF = (
+    "warning: in 5 steps more than 9 in 10 responses were cut off, at --max-new-tokens {}. "
+    "Is that too few, or has\nthe model no end that it uses? Its generation_config.json, "
+    "or else its config.json, says which ids end a response."
+)
+NO_SIGNAL = (
+    "warning: no learning signal: in 5 steps every group was all right or all wrong "
+    "(mean reward {:.2f}).\nTry easier or harder problems, a better senior, "
+    "a larger --group-size, a higher --temperature, more --max-new-tokens"
+)
 
 
 class Run:
-    """One run in its directory: `with Run(config) as run`. On ranks other than the first it writes and says nothing."""
+    """One run in its directory: `with Run(config) as run`.
+
+    Only the first rank writes and speaks.
+    """
 
     def __init__(self, config):
-        self.config, self.first = config, ranks.rank() == 0
+        self.config = config
+        self.first = ranks.rank() == 0
         self.directory = Path(config.resume) if config.resume else None
-        self.step, self.saved, self.stopped, self.in_step, self.phase = 0, None, 0, False, "loading"
-        self.before = self.after = None  # measures
+        self.checkpoint = None  # the content of the file to resume from
+        self.step = 0  # steps taken
+        self.saved = None  # the step of the last checkpoint
+        self.stopped = 0  # the number of the signal that asked to stop
+        self.in_step = False  # Ctrl-C lets a step end first
+        self.phase = "loading"
+        self.before = None  # the first measurement
+        self.after = None  # the last measurement
         self.state = {"running_mean": None, "senior_tokens": 0, "junior_tokens": 0}
-        self.logs, self.seconds, self.color = {}, {}, sys.stdout.isatty()
-        self.held = (
-            contextlib.ExitStack()
-        )  # log files, the lock, and the handlers that were there before
+        self.logs = {}  # open files by name
+        self.seconds = {}  # of each phase of a step
+        self.color = sys.stdout.isatty()
+        self.to_close = contextlib.ExitStack()  # log files, the lock, earlier signal handlers
 
     def __enter__(self):
         tqdm.get_lock()  # a signal while tqdm makes its lock would end in tqdm
-        on_signals(self.held, self.stop)
+        on_signals(self.to_close, self.stop)
         return self
 
     def __exit__(self, kind, error, trace) -> None:
         """Whatever ends the run early, say how to go on."""
-        self.held.close()
-        no_memory = isinstance(error, torch.OutOfMemoryError)
+        self.to_close.close()
         if isinstance(error, SystemExit | KeyboardInterrupt):
             self.say(f"\nstopped; {self.how_to_go_on()}", sys.stderr)
-        elif (
-            no_memory
-            or isinstance(error, FloatingPointError)
-            or getattr(error, "errno", None) in DISK
-        ):
-            fault = error
-            if no_memory:
-                fault = f"the GPU has too little memory for the {self.phase}; try {LESS_MEMORY[self.phase]}"
-            if (
-                not self.first
-            ):  # the others' mistakes are the first's too, but a fault may be one's alone
-                print(f"stopped: rank {ranks.rank()}: {fault}", file=sys.stderr)
-            raise UserError(f"stopped: {fault}; {self.how_to_go_on()}") from None
+            return
+        fault = self.known_fault(error)
+        if fault is None:  # no error, or a bug, which stays a traceback
+            return
+        # A user's mistake is every rank's, but such a fault may be only this one's.
+        if not self.first:
+            print(f"stopped: rank {ranks.rank()}: {fault}", file=sys.stderr)
+        raise UserError(f"stopped: {fault}; {self.how_to_go_on()}") from None
+
+    def known_fault(self, error):
+        """The fault to tell if memory, the disk or the numbers ended the run, else None."""
+        if isinstance(error, torch.OutOfMemoryError):
+            remedy = LESS_MEMORY[self.phase]
+            return f"the GPU has too little memory for the {self.phase}; try {remedy}"
+        on_disk = getattr(error, "errno", None) in DISK_ERRORS
+        if on_disk or isinstance(error, FloatingPointError):
+            return error
+        return None
 
     def stop(self, number: int, frame) -> None:
-        """The first Ctrl-C or SIGTERM lets a step end and be saved; the second, or where nothing is unsaved, stops at once."""
+        """The first Ctrl-C or SIGTERM lets a step end and saves it. The second stops at once.
+
+        Between steps, where nothing is unsaved, the first one stops at once too.
+        """
         if not self.in_step or self.stopped:
-            sys.unraisablehook = lambda _: (
-                None
-            )  # a progress bar that is just being made has nothing to say of its end
+            # A progress bar that is just being made complains when it is deleted.
+            sys.unraisablehook = lambda _: None
             raise SystemExit(128 + number)
         self.stopped = number
         if self.first:
-            os.write(
-                2, b"\nstopping after this step; once more stops at once\n"
-            )  # print may be what was interrupted
+            # The signal may have interrupted a print, so this isn't one.
+            os.write(2, b"\nstopping after this step; once more stops at once\n")
 
     def how_to_go_on(self) -> str:
+        """The command that goes on, and from which step."""
         if self.directory is None:
             return "nothing was written"
         command = f"python train.py --resume {self.directory}"
@@ -128,127 +149,154 @@ class Run:
         return f"{self.directory / 'checkpoint.pt'} is of step {self.saved}: {command} goes on"
 
     def say(self, text: str, file=None) -> None:
+        """Print above the progress bar, on the first rank only."""
         if self.first:
             tqdm.write(text, file=file or sys.stdout)
 
     def load(self) -> tuple[GPT, GPT, Tokenizer, list | None, list]:
-        """(senior, frozen junior, tokenizer, problems to train on or None if generated, problems to measure on)."""
-        config, self.checkpoint = self.config, None
-        if config.resume and self.first:
-            self.claim()
-        saved = config.resume and (self.directory / "checkpoint.pt").exists()
-        logs = [self.directory / name for name in LOGS] if config.resume else []
-        if not saved and any(log.exists() and log.stat().st_size for log in logs):
-            raise UserError(
-                f"{self.directory} has lost its checkpoint.pt; restore it, or begin a new run"
-            )
-        if saved:  # otherwise the run ended before its first step, and begins again
-            path = self.directory / "checkpoint.pt"
-            self.checkpoint = read_checkpoint(path, config.steps)
-            senior, junior, tokenizer = load_pair(
-                path, self.directory / "junior.pt", content=self.checkpoint
-            )
-            config = replace(config, **own_data(vars(config), self.directory))
-        else:
-            senior, junior, tokenizer = starting_pair(config)
+        """(senior, frozen junior, tokenizer, problems to train on, problems to measure on).
+
+        The problems to train on are None if they are generated.
+        """
+        config = self.config
+        senior, junior, tokenizer = self.load_models()
+        if self.checkpoint is not None:
+            config = replace(config, **data_copies(vars(config), self.directory))
         context = min(senior.config.max_seq_len, junior.config.max_seq_len)
         train_problems, test_problems, note = load_problems(
             config, tokenizer, context, config.eval_problems
         )
-        self.tokenizer, self.problems = tokenizer, len(test_problems)
+        self.tokenizer = tokenizer
+        self.problems = len(test_problems)
         if config.export:
             check_export(senior, config.export)
         device = ranks.device(config.device)
         if self.first:
-            self.write_own_files(senior, junior)
-        self.say(f"device: {device}, {torch.get_num_threads()} CPU threads{crowded()}", sys.stderr)
+            self.write_inputs(senior, junior)
+        threads = torch.get_num_threads()
+        self.say(f"device: {device}, {threads} CPU threads{busy_hint()}", sys.stderr)
         if device.type == "cuda":
-            self.say(memory.summary(senior.config, junior.config, config), sys.stderr)
+            self.say(memory.memory_line(senior.config, junior.config, config), sys.stderr)
         self.say(f"{note}\n{legend(self.color)}; ¶ is a blank line")
         if config.precision == "bfloat16":
             store_matrices(junior, torch.bfloat16)
         senior.checkpoint_activations = config.checkpoint_activations
-        return (
-            senior.to(device),
-            junior.to(device).requires_grad_(False),
-            tokenizer,
-            train_problems,
-            test_problems,
-        )
+        senior = senior.to(device)
+        junior = junior.to(device).requires_grad_(False)
+        return senior, junior, tokenizer, train_problems, test_problems
 
-    def write_own_files(self, senior: GPT, junior: GPT) -> None:
-        """Make a new run's directory, now that all else is known to be good, and write what the run needs into it."""
+    def load_models(self) -> tuple[GPT, GPT, Tokenizer]:
+        """The pair and its tokenizer, from the checkpoint of a run to resume, or as it began."""
+        if not self.config.resume:
+            return starting_pair(self.config)
+        if self.first:
+            self.claim()
+        path = self.directory / "checkpoint.pt"
+        if path.exists():
+            self.checkpoint = read_checkpoint(path, self.config.steps)
+            return load_pair(path, self.directory / "junior.pt", content=self.checkpoint)
+        logs = [self.directory / name for name in LOGS]
+        if any(log.exists() and log.stat().st_size for log in logs):
+            raise UserError(
+                f"{self.directory} has lost its checkpoint.pt; restore it, or begin a new run"
+            )
+        # The run ended before its first step, and begins again.
+        return starting_pair(self.config)
+
+    def write_inputs(self, senior: GPT, junior: GPT) -> None:
+        """Write what the run begins from into its directory, and make the directory of a new run.
+
+        By now everything else is known to be good.
+        """
         if self.directory is None:
             self.directory = new_directory(self.config.out, Path("runs") / self.config.schedule)
             self.claim()
             refuse_a_run(self.directory)  # another process may have begun and ended one meanwhile
-        write_json(self.directory / "config.json", asdict(self.config) | {"resume": None})
-        if self.checkpoint is None:
-            for name, own in own_data(vars(self.config), self.directory).items():
-                Path(own).write_bytes(Path(getattr(self.config, name)).read_bytes())
-            if not self.tokenizer.same_as(load_tokenizer()):
-                (self.directory / "tokenizer").mkdir(exist_ok=True)
-                save_tokenizer(self.tokenizer, self.directory / "tokenizer")
-            write_model(senior, self.directory / "senior.pt")
-            write_model(junior, self.directory / "junior.pt")
+        write_json(self.directory / "config.json", self.saved_config())
+        if self.checkpoint is not None:
+            return
+        for name, copy in data_copies(vars(self.config), self.directory).items():
+            original = Path(getattr(self.config, name))
+            Path(copy).write_bytes(original.read_bytes())
+        if not self.tokenizer.same_as(load_tokenizer()):
+            directory = self.directory / "tokenizer"
+            directory.mkdir(exist_ok=True)
+            save_tokenizer(self.tokenizer, directory)
+        write_model(senior, self.directory / "senior.pt")
+        write_model(junior, self.directory / "junior.pt")
+
+    def saved_config(self) -> dict:
+        """The options as files keep them. A run's name for itself, --resume, isn't one of them."""
+        return asdict(self.config) | {"resume": None}
 
     def claim(self) -> None:
-        """The directory is this process's alone. The system frees the lock when the process ends, however it ends."""
+        """Take the directory for this process.
+
+        The system frees the lock when the process ends, however it ends.
+        """
+        lock = FileLock(self.directory / ".lock", timeout=0)
         try:
-            self.held.enter_context(FileLock(self.directory / ".lock", timeout=0))
+            self.to_close.enter_context(lock)
         except OSError as error:
-            why = (
-                "it is in use by another process" if isinstance(error, Timeout) else error.strerror
-            )
+            why = error.strerror
+            if isinstance(error, Timeout):
+                why = "it is in use by another process"
             raise UserError(
                 f"{self.directory} can't be written to ({why}); wait, or give another --out"
             ) from None
 
     def restore(self, senior: GPT, optimizer: torch.optim.Optimizer) -> None:
-        """Go on from the checkpoint, or begin with one: what the logs hold beyond it is dropped."""
+        """Go on from the checkpoint, or save one of a new run. Cut the logs to its lengths."""
         lengths = dict.fromkeys(LOGS, 0)
         if self.checkpoint is not None:
             optimizer.load_state_dict(self.checkpoint["optimizer"])
-            self.step = self.saved = self.checkpoint["step"]
-            self.state, lengths = self.checkpoint["state"], self.checkpoint["lengths"]
+            self.step = self.checkpoint["step"]
+            self.saved = self.step
+            self.state = self.checkpoint["state"]
+            lengths = self.checkpoint["lengths"]
         if self.first:
             for name, length in lengths.items():
-                self.logs[name] = self.held.enter_context(open(self.directory / name, "a"))  # noqa: SIM115
-                self.logs[name].truncate(length)
-                self.logs[name].seek(length)  # truncating leaves tell() behind the end
+                log = open(self.directory / name, "a")  # noqa: SIM115
+                self.logs[name] = self.to_close.enter_context(log)
+                log.truncate(length)
+                log.seek(length)  # truncating leaves tell() behind the end
             if lengths["evals.jsonl"] > 0:
                 self.before = read_lines(self.directory / "evals.jsonl", "step")[0]
                 del self.before["step"]
-        del self.checkpoint
-        self.save_or_stop(senior, optimizer)  # a new run begins with one
+        del self.checkpoint  # its memory
+        self.save_or_stop(senior, optimizer)  # a new run begins with a checkpoint
         self.phase = "evaluation"
 
     def steps(self) -> tqdm:
-        """The numbers of the steps that are left, under a progress bar."""
-        name, steps = (
-            "solo RL" if self.config.schedule == "solo" else "tandem RL",
-            self.config.steps,
-        )
-        left = range(self.step, steps)
+        """The numbers of the remaining steps, under a progress bar."""
+        name = "solo RL" if self.config.schedule == "solo" else "tandem RL"
+        total = self.config.steps
+        remaining = range(self.step, total)
         self.bar = tqdm(
-            left, name, initial=self.step, total=steps, unit="step", disable=not self.first
+            remaining, name, initial=self.step, total=total, unit="step", disable=not self.first
         )
         return self.bar
 
     def begin_step(self) -> None:
-        """From here to `checkpoint`, Ctrl-C waits for the step to end."""
-        self.in_step, self.phase, self.lapped = True, "rollout", time.perf_counter()
+        """From here to `save_or_stop`, Ctrl-C waits for the step to end."""
+        self.in_step = True
+        self.phase = "rollout"
+        self.lap_began = time.perf_counter()
 
     def lap(self, name: str) -> None:
-        """The seconds since the last lap were this part's."""
+        """The seconds since the last lap were this phase's."""
         now = time.perf_counter()
-        self.seconds[name], self.lapped, self.phase = now - self.lapped, now, NEXT_PHASE[name]
+        self.seconds[name] = now - self.lap_began
+        self.lap_began = now
+        self.phase = NEXT_PHASE[name]
 
     def log_step(self, metrics: dict) -> None:
+        """Count the step. Write its line of metrics, and warn after five steps of no use."""
         self.step += 1
         if not self.first:
             return
-        metrics |= {f"seconds_{name}": seconds for name, seconds in self.seconds.items()}
+        for name, seconds in self.seconds.items():
+            metrics[f"seconds_{name}"] = seconds
         metrics["tokens_per_second"] = metrics.pop("tokens") / self.seconds["rollout"]
         print(json.dumps(metrics), file=self.logs["metrics.jsonl"], flush=True)
         shown = ("reward", "jargon_rate", "senior_fraction")
@@ -261,107 +309,129 @@ class Run:
                 self.say(CUT_OFF.format(self.config.max_new_tokens))
 
     def show_step(self, rollout: Rollout, rewards: torch.Tensor) -> None:
-        """Print the first response, coloured by author, after the first step and at every saved one."""
-        if self.first and (
-            self.step % self.config.save_every == 0 or self.step in (1, self.config.steps)
-        ):
-            text = render(rollout, 0, self.tokenizer, self.color).replace("\n\n", " ¶ ")
-            self.say(f"after {self.step:>3} steps  {'right' if rewards[0] else 'wrong'}  {text}")
+        """Print the first response, coloured by author: after the first, saved and last steps."""
+        saved = self.step % self.config.save_every == 0
+        if not self.first or not (saved or self.step in (1, self.config.steps)):
+            return
+        text = render(rollout, 0, self.tokenizer, self.color).replace("\n\n", " ¶ ")
+        verdict = "right" if rewards[0] else "wrong"
+        self.say(f"after {self.step:>3} steps  {verdict}  {text}")
 
     def begin_evaluation_if_due(self) -> bool:
-        """Before the first step, and at every multiple of --eval-every, also when it was interrupted."""
-        every = (
-            self.config.eval_every or self.config.steps
-        )  # the latter isn't reached before the end
+        """Whether to measure now: before the first step, and at every multiple of --eval-every.
+
+        An interrupted measurement is due again. Ctrl-C doesn't wait for a measurement to end.
+        """
+        every = self.config.eval_every or self.config.steps  # the last step is measured anyway
         due = self.before is None or (self.step > 0 and self.step % every == 0)
-        self.in_step = self.in_step and not due  # Ctrl-C doesn't wait for a measurement
+        if due:
+            self.in_step = False
         return due
 
     def log_eval(self, measures: dict, answers: dict) -> None:
         """Keep a measurement. Before and after training, print some answers."""
         print(json.dumps({"step": self.step} | measures), file=self.logs["evals.jsonl"], flush=True)
-        label = (
-            "before" if self.before is None else "after" if self.step == self.config.steps else None
-        )
-        self.before, self.after = self.before or measures, measures
+        label = "after" if self.step == self.config.steps else None
+        if self.before is None:
+            label = "before"
+            self.before = measures
+        self.after = measures
         if label is not None:
             self.say(f"\n{label}\n{show_answers(answers, self.tokenizer, self.color)}\n")
 
     def save_or_stop(self, senior: GPT, optimizer: torch.optim.Optimizer) -> None:
-        """Save every `save_every` steps, before measuring, after the last one, and on Ctrl-C, which then ends the run."""
-        self.stopped = int(
-            ranks.max(self.stopped)
-        )  # all stop after the same step, whichever was asked
-        every = (self.config.save_every, self.config.eval_every or self.config.steps)
-        due = (
-            any(self.step % n == 0 for n in every if n)
-            or self.step == self.config.steps
-            or self.stopped
-        )
-        if due and self.first and self.saved != self.step:
-            if not all(parameter.isfinite().all() for parameter in senior.parameters()):
-                raise FloatingPointError(
-                    f"after {self.step} steps: the senior's weights are not finite"
-                )
-            for (
-                log
-            ) in self.logs.values():  # all that the checkpoint stands for is on the disk before it
-                os.fsync(log.fileno())
-            lengths = {name: log.tell() for name, log in self.logs.items()}
-            more = {
-                "step": self.step,
-                "state": self.state,
-                "lengths": lengths,
-                "optimizer": optimizer.state_dict(),
-            }
-            write_model(senior, self.directory / "checkpoint.pt", **more)
-        self.saved = self.step if due else self.saved
-        self.in_step = (
-            self.saved != self.step
-        )  # with a step unsaved, Ctrl-C waits for the end of the next
+        """Save if a checkpoint is due. End the run if Ctrl-C or SIGTERM asked for it.
+
+        A checkpoint is due every `save_every` steps, before measuring, after the last step, and
+        before the run is ended.
+        """
+        # All ranks stop after the same step, whichever was asked.
+        self.stopped = int(ranks.max(self.stopped))
+        if self.saving_is_due():
+            if self.first and self.saved != self.step:
+                self.save(senior, optimizer)
+            self.saved = self.step
+        # While a step is unsaved, Ctrl-C waits for the end of the next one.
+        self.in_step = self.saved != self.step
         if self.stopped:
             raise SystemExit(128 + self.stopped)
 
+    def saving_is_due(self) -> bool:
+        config = self.config
+        if self.stopped or self.step == config.steps:
+            return True
+        evaluation_is_next = config.eval_every and self.step % config.eval_every == 0
+        return bool(evaluation_is_next) or self.step % config.save_every == 0
+
+    def save(self, senior: GPT, optimizer: torch.optim.Optimizer) -> None:
+        """Write checkpoint.pt. Everything in the logs is on the disk before it."""
+        if not all(parameter.isfinite().all() for parameter in senior.parameters()):
+            raise FloatingPointError(
+                f"after {self.step} steps: the senior's weights are not finite"
+            )
+        for log in self.logs.values():
+            os.fsync(log.fileno())
+        write_model(
+            senior,
+            self.directory / "checkpoint.pt",
+            step=self.step,
+            state=self.state,
+            lengths={name: log.tell() for name, log in self.logs.items()},
+            optimizer=optimizer.state_dict(),
+        )
+
     def finish(self, senior: GPT) -> None:
+        """Export the senior if asked to, then write eval.json, which says that all is done."""
         if not self.first:
             return
-        result = {"before": self.before, "after": self.after, "problems": self.problems}
-        result |= {
-            "samples": self.config.eval_samples,
-            "config": asdict(self.config) | {"resume": None},
-        }
-        if self.config.export:  # before eval.json, which says that all is done
+        if self.config.export:
             save_pretrained(senior, self.tokenizer, self.config.export)
+        result = {
+            "before": self.before,
+            "after": self.after,
+            "problems": self.problems,
+            "samples": self.config.eval_samples,
+            "config": self.saved_config(),
+        }
         write_json(self.directory / "eval.json", result)
 
 
-def crowded() -> str:
-    """What to do where other programs keep the cores busy: threads that wait for each other spin, and all get slow."""
-    threads, cores = torch.get_num_threads(), os.cpu_count() or 1
-    load = (
-        os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    )  # of the last minute; Windows doesn't say
-    if threads == 1 or load + threads < 1.5 * cores:
+def busy_hint() -> str:
+    """A remedy if other programs keep the cores busy, else nothing.
+
+    Threads that wait for each other spin, and all of them get slow.
+    """
+    threads = torch.get_num_threads()
+    if threads == 1 or not hasattr(os, "getloadavg"):  # Windows doesn't tell the load
+        return ""
+    cores = os.cpu_count() or 1
+    load = os.getloadavg()[0]  # of the last minute
+    if load + threads < 1.5 * cores:
         return ""
     remedy = "two runs at once are several times faster with OMP_NUM_THREADS=1 each"
     return f" (other programs keep {load:.1f} of {cores} cores busy: {remedy})"
 
 
-def on_signals(held: contextlib.ExitStack, handler) -> None:
-    """Call `handler` on Ctrl-C and SIGTERM until `held` is closed, which puts the handlers back that were there."""
+def on_signals(to_close: contextlib.ExitStack, handler) -> None:
+    """Call `handler` on Ctrl-C and SIGTERM until `to_close` is closed.
+
+    Closing it puts the earlier handlers back.
+    """
     with contextlib.suppress(ValueError):  # beside the main thread there are no signals
         for number in (signal.SIGINT, signal.SIGTERM):
-            held.callback(signal.signal, number, signal.signal(number, handler))
+            earlier = signal.signal(number, handler)
+            to_close.callback(signal.signal, number, earlier)
 
 
 def read_checkpoint(path: Path, steps: int) -> dict:
-    """A checkpoint to go on from, to `steps`, if the logs hold all that it stands for."""
+    """A checkpoint that a run of `steps` steps can go on from. UserError if the logs are cut."""
     saved = read_torch(path)
     if not {"step", "state", "lengths", "optimizer"} <= saved.keys():
         raise UserError(f"{path} holds no state of a run; begin a new run with --senior {path}")
-    if steps < saved["step"]:
+    reached = saved["step"]
+    if steps < reached:
         raise UserError(
-            f"{path} is of step {saved['step']}, beyond --steps {steps}; give at least as many"
+            f"{path} is of step {reached}, beyond --steps {steps}; give at least as many"
         )
     for name, length in saved["lengths"].items():
         log = path.with_name(name)
@@ -373,7 +443,10 @@ def read_checkpoint(path: Path, steps: int) -> dict:
 
 
 def saved_options(given: dict) -> dict:
-    """The options given; of a run to `resume`, its saved ones with those given that may change."""
+    """The options given. To `resume` a run: its saved options, and those given.
+
+    UserError if a given option contradicts a saved one that may not change.
+    """
     if "resume" not in given:
         return given
     path = Path(given["resume"]) / "config.json"
@@ -381,13 +454,12 @@ def saved_options(given: dict) -> dict:
     for name, value in given.items():
         if name not in (*FREE, "resume") and value != saved.get(name):
             raise UserError(
-                f"{option(name)} {value} contradicts {saved.get(name)} in {path}; begin a new run for it"
+                f"{option(name)} {value} contradicts {saved.get(name)} in {path}; "
+                "begin a new run for it"
             )
     done = path.with_name("eval.json")
-    if (
-        "export" not in given
-        and done.exists()
-        and read_json(done, "config")["config"]["export"] == saved["export"]
-    ):
-        saved["export"] = None  # it is done
+    if "export" not in given and done.exists():
+        exported = read_json(done, "config")["config"]["export"]
+        if exported == saved["export"]:
+            saved["export"] = None  # it is done
     return saved | given
