@@ -34,7 +34,7 @@ class SeniorsTurn:
     schedule = "solo"
 
     def __init__(self, handoff: rollout.Handoff):
-        self.handoff, self.next, self.keep = handoff, handoff.next, handoff.keep
+        self.handoff, self.next, self.select = handoff, handoff.next, handoff.select
 
     def start(self, batch_size: int, generator=None, device=None):
         self.handoff.author = (
