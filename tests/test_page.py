@@ -161,7 +161,7 @@ def test_responses_are_those_of_evaluation_and_surprise_is_the_juniors_in_float6
 def test_bytes_of_a_character_are_joined_and_special_tokens_named():
     tokens = [b"a", "😀".encode()[:2], "😀".encode()[2:], b"", b"\n\n", "é".encode()[:1]]
     tokenizer = SimpleNamespace(tokens=tokens, special={"<|end|>": 3})
-    found = page.pieces(
+    found = page.tokens_with_surprise(
         [0, 1, 2, 4, 3, 5],
         [True, False, True, False, True, False],
         [1, 2, 3, 4, 5, 6.00049],
@@ -180,7 +180,7 @@ def hostile(data: dict) -> str:
             one |= {"when": HOSTILE, "tokens": [[HOSTILE, True, 1.5], *one["tokens"]]}
     data["runs"][0] = {"name": HOSTILE, "about": HOSTILE}
     data["table"]["head"][0] = HOSTILE
-    return page.embed(page.TEMPLATE, data)
+    return page.embed(page.PAGE_TEMPLATE, data)
 
 
 def test_hostile_text_stays_in_its_block(html):

@@ -20,12 +20,12 @@ from support.people import score
 from support.people.statistics import (
     CLIP,
     SPREAD,
-    difference,
+    difference_estimator,
     krippendorff_alpha,
     latin_square,
-    mean,
+    mean_estimator,
     outsiders,
-    power,
+    study_power,
     smallest_difference,
     student_t,
 )
@@ -36,7 +36,7 @@ from support.runs.options import UserError
 def draws(monkeypatch, request):
     """Only tests that are marked so draw the figure, which takes half a second."""
     if "drawn" not in request.fixturenames:
-        monkeypatch.setattr(score, "draw", lambda scores, path: None)
+        monkeypatch.setattr(score, "draw_scores", lambda scores, path: None)
 
 
 @pytest.fixture
@@ -117,8 +117,8 @@ def test_variances_are_those_that_resampling_converges_to():
     values = own + rng.logistic(size=own.size) > -0.5 * (arms == 0)
     chosen = arms == 0
     means, differences = (
-        mean(raters[chosen], problems[chosen]),
-        difference(arms, raters, problems, (0, 1)),
+        mean_estimator(raters[chosen], problems[chosen]),
+        difference_estimator(arms, raters, problems, (0, 1)),
     )
     contrast = np.eye(50)[0] - np.eye(50)[1]
     for estimator, weights, rows in (
@@ -153,14 +153,14 @@ def test_intervals_need_three_raters_three_problems_and_answers_that_differ():
         arms, *own = latin_square(raters, problems, 2)
         values = np.random.default_rng(0).random(len(arms))
         assert all(
-            np.isnan(made(values)[1]) for made in (mean(*own), difference(arms, *own, (0, 1)))
+            np.isnan(made(values)[1]) for made in (mean_estimator(*own), difference_estimator(arms, *own, (0, 1)))
         )
     arms, *own = latin_square(6, 6, 2)
-    for value, half in (mean(*own)(np.ones(36)), difference(arms, *own, (0, 1))(arms)):
+    for value, half in (mean_estimator(*own)(np.ones(36)), difference_estimator(arms, *own, (0, 1))(arms)):
         assert abs(value) == pytest.approx(1) and np.isnan(half)
-    assert np.isnan(difference(arms, *own, (0, 7))(arms)).all()  # an arm that nobody saw
+    assert np.isnan(difference_estimator(arms, *own, (0, 7))(arms)).all()  # an arm that nobody saw
     assert np.isnan(
-        difference(own[0] % 2, *own, (0, 1))(arms)
+        difference_estimator(own[0] % 2, *own, (0, 1))(arms)
     ).all()  # each rater saw one arm alone
 
 
@@ -179,18 +179,18 @@ def test_estimates_do_not_depend_on_names_order_or_level(seed, raters, problems,
     arms_of, raters_of, problems_of = design
     values = rng.integers(1, 6, design.shape[1]).astype(float)
     order, names = rng.permutation(len(values)), rng.permutation(100)
-    value, half = difference(*design, (0, 1))(values)
+    value, half = difference_estimator(*design, (0, 1))(values)
     for other, at in (
-        (difference(*design[:, order], (0, 1)), values[order]),
-        (difference(arms_of, names[raters_of], names[problems_of], (0, 1)), values),
-        (difference(*design, (0, 1)), values + constant),
+        (difference_estimator(*design[:, order], (0, 1)), values[order]),
+        (difference_estimator(arms_of, names[raters_of], names[problems_of], (0, 1)), values),
+        (difference_estimator(*design, (0, 1)), values + constant),
     ):
         assert other(at) == pytest.approx((value, half), abs=1e-6, nan_ok=True)
-    assert difference(*design, (1, 0))(values) == pytest.approx(
+    assert difference_estimator(*design, (1, 0))(values) == pytest.approx(
         (-value, half), abs=1e-6, nan_ok=True
     )
-    value, half = mean(raters_of, problems_of)(values)
-    assert mean(names[raters_of], problems_of)(values + constant) == pytest.approx(
+    value, half = mean_estimator(raters_of, problems_of)(values)
+    assert mean_estimator(names[raters_of], problems_of)(values + constant) == pytest.approx(
         (value + constant, half), abs=1e-6, nan_ok=True
     )
 
@@ -214,7 +214,7 @@ def test_the_power_is_the_share_of_simulated_studies_that_find_the_difference(ac
             "difference"
         ]
         found += low > 0 or high < 0
-    said = power(accuracies, latin_square(12, 16, 2))
+    said = study_power(accuracies, latin_square(12, 16, 2))
     assert 0.6 < said < 0.95 and said == pytest.approx(found / 200, abs=0.05)
 
 
@@ -229,20 +229,20 @@ def test_the_smallest_difference_is_found_with_80_percent(accuracies):
         skills = SPREAD * np.random.default_rng(0).normal(size=(4000, 1))
         chances = (1 / (1 + np.exp(-logits[a] - shift * (a == 0) - skills)) for a in (0, 1))
         if np.subtract(*(chance.mean() for chance in chances)) >= least:
-            assert power(accuracies, design, shift=shift) == pytest.approx(0.8, abs=0.08)
+            assert study_power(accuracies, design, shift=shift) == pytest.approx(0.8, abs=0.08)
             break
     assert smallest_difference(accuracies, latin_square(3, 4, 2)) is None
 
 
 def test_power_without_a_difference_is_the_error_and_problems_may_be_drawn(accuracies):
     same = np.tile(accuracies[1], (2, 1))
-    assert power(same, latin_square(12, 16, 2)) < 0.07
-    assert power(accuracies, latin_square(12, 8, 2)) < power(accuracies, latin_square(12, 16, 2))
-    assert power(accuracies, latin_square(12, 16, 2), (1, 0)) == power(
+    assert study_power(same, latin_square(12, 16, 2)) < 0.07
+    assert study_power(accuracies, latin_square(12, 8, 2)) < study_power(accuracies, latin_square(12, 16, 2))
+    assert study_power(accuracies, latin_square(12, 16, 2), (1, 0)) == study_power(
         accuracies, latin_square(12, 16, 2)
     )
     with pytest.raises(ValueError, match="17 problems"):
-        power(accuracies, latin_square(12, 17, 2))
+        study_power(accuracies, latin_square(12, 17, 2))
 
 
 # ---- Agreement -------------------------------------------------------------------------------------------------------
@@ -368,7 +368,7 @@ def test_the_tables_are_those_worked_out_by_hand(by_hand, capsys, drawn):
         if (i + j) % 2 == 0
     ]
     raters, problems, values = map(np.array, zip(*chosen, strict=True))
-    assert mean(raters, problems)(values) == pytest.approx((0.75, expected))
+    assert mean_estimator(raters, problems)(values) == pytest.approx((0.75, expected))
     assert rows["take-over: word"][:2] == ["8", "0"]
     assert rows["take-over: word"][2] == "0.750 [0.000, 1.000]"  # clipped
     assert rows["take-over: solo"][2].startswith("0.250 [")

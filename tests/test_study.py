@@ -119,7 +119,7 @@ def test_a_response_is_cut_after_a_step_and_not_before_the_box_alone(share):
 def test_a_page_says_neither_who_wrote_what_nor_what_is_right():
     key = made(arms=("secret-arm", "other-arm"))
     for rater, items in key["raters"].items():
-        text = study.page(key["study"], rater, items)
+        text = study.rater_page(key["study"], rater, items)
         assert "secret-arm" not in text and "other-arm" not in text and "expected" not in text
         data = json.loads(re.search(r'id="study">(.*?)</script>', text, re.DOTALL)[1])
         assert all(
@@ -201,12 +201,12 @@ def test_make_prints_the_power_and_writes_pages_key_and_protocol(studied, capsys
 def test_the_power_names_what_is_found(studied):
     arms = [Arm("better", [], [0.9] * 6), Arm("worse", [], [0.3] * 6)]
     options = Options(runs=["a", "b"], raters=12, items=18)
-    said = study.powers(arms, [task for task in options.blocks for _ in range(6)], options)
+    said = study.expected_power(arms, [task for task in options.blocks for _ in range(6)], options)
     assert re.search(
         r"better and worse: right 0.90 and 0.30; found with (9\d|100)%. With 80%: one of 0.[2-5]\d",
         said,
     )
-    assert "left out" in study.powers(arms, ["check"] * 6, options)
+    assert "left out" in study.expected_power(arms, ["check"] * 6, options)
 
 
 def test_a_machine_in_the_raters_place_finds_the_difference(studied, capsys, tmp_path):
@@ -257,7 +257,7 @@ def opened(browser, tmp_path):  # noqa: F811
 
     def show(key, rater="01"):
         path = tmp_path / f"rater-{rater}.html"
-        path.write_text(study.page(key["study"], rater, key["raters"][rater]), encoding="utf-8")
+        path.write_text(study.rater_page(key["study"], rater, key["raters"][rater]), encoding="utf-8")
         browser.get(f"file://{path}")
         browser.execute_script(
             "counting = null; localStorage.clear()"
@@ -466,6 +466,6 @@ def test_two_pages_of_one_study_and_two_studies_keep_apart(opened, tmp_path):
     begin(driver)
     for rater, study_id in (("02", key["study"]), ("01", "another")):
         path = tmp_path / f"{study_id}-{rater}.html"
-        Path(path).write_text(study.page(study_id, rater, key["raters"][rater]), encoding="utf-8")
+        Path(path).write_text(study.rater_page(study_id, rater, key["raters"][rater]), encoding="utf-8")
         driver.get(f"file://{path}")
         assert heading(driver) == "Can you follow these solutions?"

@@ -67,7 +67,7 @@ def test_surprise_is_minus_the_log_of_the_softmax(lines):
     junior, tokenizer = load_any(JUNIOR)
     some = [Transcript(row["question"], row["response"], row["answer"], "all") for row in lines[:6]]
     some = transcripts.prepare(some, tokenizer, "{question}", 128)
-    transcripts.read_all(junior, some)
+    transcripts.measure_surprise(junior, some)
     reference = load_model(JUNIOR).double()
     for transcript in some:
         text = transcript.prompt + transcript.tokens
