@@ -5,6 +5,11 @@ import shutil
 
 import pytest
 
+try:
+    from selenium.webdriver.common.keys import Keys
+except ImportError:  # then the tests that press keys are skipped
+    Keys = None
+
 MISSING = "no browser: apt-get install chromium chromium-driver && pip install selenium"
 WORDS = (
     "--headless=new",
