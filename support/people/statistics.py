@@ -43,8 +43,10 @@ ROUNDING = 1e-18  # a variance up to here is 0: rounding leaves some 1e-32
 
 @dataclass
 class Estimator:
-    """An estimate that is linear in n answers, with its interval. It is made before the answers are
-    known."""
+    """An estimate that is linear in n answers, with its interval.
+
+    It is made from who answered what, before the answers are known.
+    """
 
     weights: np.ndarray  # (n,) the estimate is weights @ values
     model: np.ndarray  # (n, k) values are model @ coefficients + errors
@@ -135,8 +137,7 @@ def mean_estimator(raters: np.ndarray, problems: np.ndarray) -> Estimator:
 def difference_estimator(
     arms: np.ndarray, raters: np.ndarray, problems: np.ndarray, pair: tuple
 ) -> Estimator:
-    """The difference of arm pair[0] minus arm pair[1], within raters and problems; n answers'
-    labels, (n,) each.
+    """Arm pair[0] minus arm pair[1], within raters and problems, of n answers' labels, (n,) each.
 
     Answers to other arms tell the levels of raters and problems more exactly. All is NaN where
     raters and problems leave no answers to compare.
@@ -165,8 +166,10 @@ def _indicator(labels: np.ndarray) -> np.ndarray:
 def _estimator(
     contrast: np.ndarray, model: np.ndarray, raters: np.ndarray, problems: np.ndarray, lost: int
 ) -> Estimator:
-    """Least squares: the estimate of contrast (k,) @ coefficients (k,); NaN if the model (n, k)
-    can't tell it."""
+    """The least-squares estimate of contrast (k,) @ coefficients (k,).
+
+    It is NaN if the model (n, k) can't tell it.
+    """
     inverse = np.linalg.pinv(model, rcond=1e-10)  # (k, n)
     weights = contrast @ inverse  # (n,)
     if not np.allclose(weights @ model, contrast):
@@ -176,11 +179,10 @@ def _estimator(
 
 
 def student_t(freedom: np.ndarray) -> np.ndarray:
-    """(...) Student's t with P(|T| ≤ t) = 95%, for (...) degrees of freedom from 1 to 1000, to 4
-    digits.
+    """(...) Student's t with P(|T| ≤ t) = 95%, to 4 digits, for (...) degrees of freedom.
 
-    T is √freedom times the tangent of an angle whose density is in proportion to
-    cos(angle)^(freedom - 1). The density is added up in 1000 steps from 0 to π/2.
+    These are from 1 to 1000. T is √freedom times the tangent of an angle whose density is in
+    proportion to cos(angle)^(freedom - 1). The density is added up in 1000 steps from 0 to π/2.
     """
     freedom = np.clip(freedom, 1.0, 1000.0)
     width = np.pi / 2 / 1000
@@ -201,8 +203,10 @@ def student_t(freedom: np.ndarray) -> np.ndarray:
 def latin_square(
     raters: int, problems: int, arms: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(arms, raters, problems), (raters · problems,) each: rater i reads problem j in arm (i + j)
-    modulo arms."""
+    """(arms, raters, problems), (raters · problems,) each.
+
+    Rater i reads problem j in arm (i + j) modulo arms.
+    """
     i, j = np.divmod(np.arange(raters * problems), problems)
     return (i + j) % arms, i, j
 
@@ -242,12 +246,11 @@ def study_power(
 def smallest_difference(
     accuracies, design, pair=(0, 1), target=0.8, spread=SPREAD, **options
 ) -> float | None:
-    """The least advantage of pair[0], a difference of mean accuracies, that a study finds with
-    probability `target`.
+    """The least advantage of pair[0] that a study finds with probability `target`.
 
-    The logits of its problems are moved together, so problems stay as different as they are. None
-    if no shift will do. The arguments are those of `study_power`. Accuracies are averaged over
-    raters' skills by Gauss-Hermite quadrature.
+    An advantage is a difference of mean accuracies. The logits of its problems are moved together,
+    so problems stay as different as they are. None if no shift will do. The arguments are those of
+    `study_power`. Accuracies are averaged over raters' skills by Gauss-Hermite quadrature.
     """
     nodes, heights = np.polynomial.hermite_e.hermegauss(21)  # (21,) each
     logits = _logits(accuracies)[list(pair)]  # (2, P)
@@ -293,11 +296,11 @@ def _chance(logits: np.ndarray) -> np.ndarray:
 
 
 def krippendorff_alpha(ratings: np.ndarray, level: str = "ordinal") -> float:
-    """Krippendorff's alpha (2011, "Computing Krippendorff's Alpha-Reliability"): 1 is agreement, 0
-    chance.
+    """Krippendorff's alpha: 1 is agreement, 0 chance.
 
-    ratings are (raters, items), NaN where missing. Distances are squared. With m ratings of an item
-    and n ratings in all
+    The source is Krippendorff (2011), "Computing Krippendorff's Alpha-Reliability". `ratings` are
+    (raters, items), NaN where missing. Distances are squared. With m ratings of an item and n
+    ratings in all
 
         within = Σ over the items of m/(m - 1) · Σ (value - the item's mean)²
         alpha = 1 - within · (n - 1)/n / Σ (value - the mean)²
