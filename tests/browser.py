@@ -5,7 +5,20 @@ import shutil
 
 import pytest
 
+try:
+    from selenium.webdriver.common.keys import Keys
+except ImportError:  # then the tests that press keys are skipped
+    Keys = None
+
 MISSING = "no browser: apt-get install chromium chromium-driver && pip install selenium"
+WORDS = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--window-size=900,900",
+)
+LOCAL = ("file:", "blob:", "data:")
 
 
 @pytest.fixture(scope="module")
@@ -15,11 +28,10 @@ def browser(tmp_path_factory):
     if driver is None or not (shutil.which("chromium") or shutil.which("google-chrome")):
         pytest.skip(MISSING)
     options = webdriver.ChromeOptions()
-    for word in "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --window-size=900,900".split():
+    for word in WORDS:
         options.add_argument(word)
-    options.add_experimental_option(
-        "prefs", {"download.default_directory": str(tmp_path_factory.mktemp("downloads"))}
-    )
+    downloads = str(tmp_path_factory.mktemp("downloads"))
+    options.add_experimental_option("prefs", {"download.default_directory": downloads})
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     opened = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     yield opened
@@ -33,17 +45,18 @@ def narrow(browser, width: int = 360) -> None:
 
 
 def overflow(browser) -> int:
-    """Pixels by which the page is wider than its window. (innerWidth would grow with it on a phone.)"""
-    return browser.execute_script(
-        "const page = document.documentElement; return page.scrollWidth - page.clientWidth"
-    )
+    """Pixels by which the page is wider than its window, whose innerWidth would grow with it."""
+    page = "const page = document.documentElement;"
+    return browser.execute_script(f"{page} return page.scrollWidth - page.clientWidth")
 
 
 def faults(browser) -> list[str]:
-    """What left the page since the last look, and what its console said."""
-    said = [entry["message"] for entry in browser.get_log("browser")]
-    sent = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    urls = [
-        m["params"]["request"]["url"] for m in sent if m["method"] == "Network.requestWillBeSent"
-    ]
-    return said + [url for url in urls if not url.startswith(("file:", "blob:", "data:"))]
+    """Requests that left the page since the last call, and messages of its console."""
+    messages = [entry["message"] for entry in browser.get_log("browser")]
+    for entry in browser.get_log("performance"):
+        event = json.loads(entry["message"])["message"]
+        if event["method"] == "Network.requestWillBeSent":
+            url = event["params"]["request"]["url"]
+            if not url.startswith(LOCAL):
+                messages.append(url)
+    return messages

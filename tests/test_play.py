@@ -1,4 +1,4 @@
-"""A person plays the junior: in a pipe, in a terminal, with Ctrl-C, and what is kept."""
+"""A person plays the junior: in a pipe, in a terminal, with Ctrl-C, and the file that is kept."""
 
 import json
 import os
@@ -14,6 +14,7 @@ import pytest
 
 import support.reports.show
 import train
+from data.tokenizer import Tiktoken
 from reward import verify
 
 ROOT = Path(__file__).parent.parent
@@ -23,7 +24,8 @@ BUYS = "Ada has 5 hats. Ada buys 7 more. How many hats does Ada have?"
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
     """A run of no steps, whose senior has plain language: the shipped junior in both seats."""
-    path, junior = tmp_path_factory.mktemp("play") / "run", str(ROOT / "data" / "junior.pt")
+    path = tmp_path_factory.mktemp("play") / "run"
+    junior = ROOT / "data" / "junior.pt"
     pair = [f"--senior={junior}", "--junior=self"]
     train.main(["--steps=0", "--eval-problems=1", "--eval-samples=1", f"--out={path}", *pair])
     return path
@@ -31,52 +33,53 @@ def directory(tmp_path_factory):
 
 @pytest.fixture
 def kept(directory):
-    """The lines of human.jsonl, which is new for every test."""
+    """Reads the lines of human.jsonl, which is new for every test."""
     path = directory / "human.jsonl"
     path.unlink(missing_ok=True)
-    return lambda: (
-        [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-    )
+
+    def read() -> list[dict]:
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text().splitlines()]
+
+    return read
 
 
 def command(directory, *options):
     return [sys.executable, str(ROOT / "rollout.py"), str(directory), "--human", *options]
 
 
-def piped(directory, typed: str, *options):
-    return subprocess.run(
-        command(directory, *options), input=typed, capture_output=True, text=True, check=False
-    )
-
-
 def test_a_piped_game_is_graded_and_kept_by_author(directory, kept):
     lines = [":help", "40 + 1 = 41.", ":undo", "5 + 7 = 12.", r"\boxed{12}", "", r"\boxed{12}"]
-    done = piped(directory, "\n".join(lines) + "\n", "--problems=2")
-    assert done.returncode == 0 and done.stderr == "" and done.stdout.count("→ ") == 2
+    typed = "\n".join(lines) + "\n"
+    words = command(directory, "--problems=2")
+    done = subprocess.run(words, input=typed, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.count("→ ") == 2
     assert done.stdout.count("passes the turn") == 2  # at the start, and for :help
     first, second = kept()
     for game in (first, second):
         texts = [turn["text"] for turn in game["turns"]]
-        assert "".join(texts) == game["response"] and len(game["authors"]) == len(game["response"])
-        assert [turn["author"] for turn in game["turns"]] == (["senior", "human"] * len(texts))[
-            : len(texts)
-        ]
-        assert game["right"] == verify(game["response"], game["answer"]) and game["finished"]
-        assert all(turn["seconds"] >= 0 for turn in game["turns"]) and game["schedule"] == "step"
-        assert (
-            f"→ {'right' if game['right'] else 'wrong, the answer is ' + game['answer']}"
-            in done.stdout
-        )
+        assert "".join(texts) == game["response"]
+        assert len(game["authors"]) == len(game["response"])
+        authors = [turn["author"] for turn in game["turns"]]
+        assert authors == (["senior", "human"] * len(texts))[: len(texts)]
+        assert game["right"] == verify(game["response"], game["answer"])
+        assert game["finished"] and game["schedule"] == "step"
+        assert all(turn["seconds"] >= 0 for turn in game["turns"])
+        verdict = "right" if game["right"] else f"wrong, the answer is {game['answer']}"
+        assert f"→ {verdict}" in done.stdout
     assert "41" not in first["response"]  # it was taken back
-    by_person = "".join(
-        c for c, author in zip(first["response"], first["authors"], strict=True) if author == "h"
-    )
+    by_person = ""
+    for character, author in zip(first["response"], first["authors"], strict=True):
+        if author == "h":
+            by_person += character
     assert by_person.startswith("5 + 7 = 12.\n\n")
 
 
 @pytest.fixture
 def played(directory, kept, monkeypatch):
-    """Plays with these lines for what a person types, in this process, and returns the exit code."""
+    """Plays in this process, a person typing these lines, and returns the exit code."""
 
     def play(typed: str, *options) -> int:
         lines = iter(typed.splitlines())
@@ -101,8 +104,10 @@ def test_the_end_of_input_and_quit_keep_what_was_begun(played, kept):
     for typed in ("5 + 7 = 12.", "5 + 7 = 12.\n:quit\n"):
         assert played(typed, f"--prompt={BUYS}", "--seed=3") == 0
     games = kept()
-    assert len(games) == 2 and all(game["turns"][1]["text"] == "5 + 7 = 12.\n\n" for game in games)
-    assert games[0]["finished"] == games[1]["finished"] and games[0]["right"] is None
+    assert len(games) == 2
+    assert all(game["turns"][1]["text"] == "5 + 7 = 12.\n\n" for game in games)
+    assert games[0]["finished"] == games[1]["finished"]
+    assert games[0]["right"] is None
 
 
 def test_the_same_seed_and_the_same_lines_give_the_same_response(played, kept):
@@ -116,15 +121,14 @@ def test_undo_at_the_first_turn_lets_the_senior_write_it_anew(played, kept):
     for typed in (":undo\n" * 12, ""):
         played(typed, "--problems=1", "--temperature=3", "--schedule=word")
     again, first = kept()
-    assert not again["finished"] and len(again["turns"]) == len(first["turns"]) == 1
+    assert not again["finished"]
+    assert len(again["turns"]) == len(first["turns"]) == 1
     assert again["turns"][0]["text"] != first["turns"][0]["text"]
 
 
 def test_a_text_that_is_too_long_or_unspellable_gets_one_line_and_the_turn_again(
     directory, kept, capsys, monkeypatch
 ):
-    from data.tokenizer import Tiktoken
-
     encode = Tiktoken.encode
 
     def without_snow(self, text):
@@ -137,27 +141,31 @@ def test_a_text_that_is_too_long_or_unspellable_gets_one_line_and_the_turn_again
     monkeypatch.setattr("builtins.input", lambda _: next(typed))
     support.reports.show.main([str(directory), "--human", f"--prompt={BUYS}"])
     shown = capsys.readouterr().out
-    assert "the tokenizer lacks ☃\n" in shown and re.search(
-        r"that has \d+ tokens, and \d+ fit into this", shown
-    )
+    assert "the tokenizer lacks ☃\n" in shown
+    assert re.search(r"that has \d+ tokens, and \d+ fit into this", shown)
     (game,) = kept()
-    assert (
-        game["turns"][1]["text"] == r"\boxed{12}" and game["finished"] and len(game["turns"]) == 2
-    )
+    assert game["finished"] and len(game["turns"]) == 2
+    assert game["turns"][1]["text"] == r"\boxed{12}"
+
+
+def hear_signals() -> None:
+    """A shell's background jobs ignore Ctrl-C; this process doesn't."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_a_terminal_shows_colours_and_ctrl_c_keeps_the_response(directory, kept):
     parent, child = pty.openpty()
-    heard = lambda: signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # a shell's background jobs ignore it
-    words = command(directory, "--problems=1")
-    process = subprocess.Popen(words, stdin=child, stdout=child, stderr=child, preexec_fn=heard)  # noqa: PLW1509
+    process = subprocess.Popen(
+        command(directory, "--problems=1"),
+        stdin=child,
+        stdout=child,
+        stderr=child,
+        preexec_fn=hear_signals,  # noqa: PLW1509
+    )
     os.close(child)
     shown = until(parent, "", "you> ")
-    assert (
-        "\x1b[36m" in shown and "\x1b[33m" in shown[-30:]
-    )  # the senior in cyan, what is typed in yellow
+    assert "\x1b[36m" in shown  # the senior in cyan
+    assert "\x1b[33m" in shown[-30:]  # the person's typing in yellow
     os.write(parent, b"1 + 1 = 2.\n")
     until(parent, "", "you> ")
     time.sleep(0.5)  # a signal between the prompt and the reading would wait for a key
@@ -165,11 +173,8 @@ def test_a_terminal_shows_colours_and_ctrl_c_keeps_the_response(directory, kept)
     assert process.wait(timeout=60) == 130
     os.close(parent)
     (game,) = kept()
-    assert (
-        game["turns"][1]["text"] == "1 + 1 = 2.\n\n"
-        and not game["finished"]
-        and len(game["turns"]) == 3
-    )
+    assert not game["finished"] and len(game["turns"]) == 3
+    assert game["turns"][1]["text"] == "1 + 1 = 2.\n\n"
 
 
 def until(terminal: int, shown: str, wanted: str) -> str:
@@ -194,4 +199,5 @@ def test_a_file_that_cannot_be_written_is_named_with_the_response(
 def test_options_that_make_no_game_are_refused(directory, words, capsys):
     with pytest.raises(SystemExit) as end:
         support.reports.show.main([str(directory), "--human", *words])
-    assert end.value.code == 2 and words[0].split("=")[0] in capsys.readouterr().err
+    option = words[0].split("=")[0]
+    assert end.value.code == 2 and option in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The study's pages: who sees what, what a page gives away, and a rater's whole way in a browser."""
+"""The study's pages: their balance, their secrets, and a rater's whole way in a browser."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
-from browser import browser, faults, narrow, overflow  # noqa: F401
+from browser import Keys, browser, faults, narrow, overflow  # noqa: F401
 
 import train
 from data.problems import first_problems, write_solution
@@ -20,7 +20,11 @@ from support.people import machine, score, study
 from support.people.study import Arm, Options
 
 SHIPPED = Path(__file__).parent.parent / "data"
-HOSTILE = "</script><script>document.title='broken'</script> \"'& \u2028 שלום 😀 <b>\x07 @DATA@ \\u003c\n\n\\boxed{1}"
+JUNIOR = SHIPPED / "junior.pt"
+HOSTILE = (
+    "</script><script>document.title='broken'</script> \"'& "
+    "\u2028 שלום 😀 <b>\x07 @DATA@ \\u003c\n\n\\boxed{1}"
+)
 
 
 def made(
@@ -32,43 +36,47 @@ def made(
 ):
     """A key as `make` makes it, of solutions in two languages or of one text."""
     options = Options(runs=list(arms), raters=raters, items=items, tasks=tasks)
-    problems, rng = first_problems("test", items, 0), random.Random(0)
-    task_of = [task for task in options.blocks for _ in range(items // len(options.blocks))]
-    rows = []
+    problems = first_problems("test", items, 0)
+    rng = random.Random(0)
+    task_of = study.tasks_of_problems(options)
+    made_arms = []
     for n, name in enumerate(arms):
-        solutions = [
-            text or write_solution(problem, ("plain", "jargon")[n % 2]) for problem in problems
-        ]
-        shown = [
-            study.cut(solution, rng.random())
-            if task == "take-over"
-            else study.pick([solution], p.answer, k % 2 == 0, rng)
-            for k, (solution, p, task) in enumerate(zip(solutions, problems, task_of, strict=True))
-        ]
-        rows.append(Arm(name, shown, [0.5] * items))
-    return study.make_key(problems, task_of, rows, options, "{question}")
+        language = ("plain", "jargon")[n % 2]
+        shown = []
+        for k, problem in enumerate(problems):
+            solution = text or write_solution(problem, language)
+            if task_of[k] == "take-over":
+                shown.append(study.cut(solution, rng.random()))
+            else:
+                shown.append(study.pick([solution], problem.answer, k % 2 == 0, rng))
+        made_arms.append(Arm(name, shown, [0.5] * items))
+    return study.make_key(problems, task_of, made_arms, options, "{question}")
+
+
+def counted(items: list[dict], task: str | None = None) -> list[dict]:
+    """A rater's items that count, of one task or of all."""
+    return [i for i in items if i["kind"] == "item" and task in (None, i["task"])]
 
 
 @pytest.mark.parametrize("raters, items, arms", [(4, 12, 2), (6, 18, 3), (12, 24, 4), (3, 9, 3)])
 def test_arms_are_balanced_and_no_problem_comes_twice(raters, items, arms):
-    names = [f"arm{n}" for n in range(arms)]
-    key, seen, places = made(raters, items, names), Counter(), Counter()
+    key = made(raters, items, [f"arm{n}" for n in range(arms)])
+    seen = Counter()  # (problem, arm)
+    places = Counter()  # (task, place in its block, arm)
+    firsts = set()
     for rater in key["raters"].values():
-        own = [item for item in rater if item["kind"] == "item"]
-        assert sorted(item["problem"] for item in own) == list(range(items))
-        for task in key["tasks"]:
-            block = [item for item in own if item["task"] == task]
-            assert set(Counter(item["arm"] for item in block).values()) == {items // 3 // arms}
-            places.update((task, n, item["arm"]) for n, item in enumerate(block))
-        seen.update((item["problem"], item["arm"]) for item in own)
         assert [item["id"] for item in rater] == [f"{n:02}" for n in range(1, len(rater) + 1)]
+        of_all = counted(rater)
+        assert sorted(item["problem"] for item in of_all) == list(range(items))
+        seen.update((item["problem"], item["arm"]) for item in of_all)
+        firsts.add(of_all[0]["problem"])
+        for task in key["tasks"]:
+            arms_of_block = [item["arm"] for item in counted(rater, task)]
+            assert set(Counter(arms_of_block).values()) == {items // 3 // arms}
+            places.update((task, n, arm) for n, arm in enumerate(arms_of_block))
     if raters % arms == 0:
         assert set(seen.values()) == {raters // arms} and len(seen) == items * arms
         assert max(places.values()) - min(places.values()) <= 2 and len(places) == items * arms
-    firsts = {
-        next(item["problem"] for item in rater if item["kind"] == "item")
-        for rater in key["raters"].values()
-    }
     assert len(firsts) > 1  # a block doesn't begin with the same problem for all
 
 
@@ -84,12 +92,9 @@ def test_each_block_begins_with_practice_and_two_items_check_attention(tasks):
 
 
 def test_half_of_the_responses_to_check_are_wrong_in_every_arm():
-    checked = [
-        i
-        for items in made(8, 24)["raters"].values()
-        for i in items
-        if i["task"] == "check" and "arm" in i
-    ]
+    checked = []
+    for items in made(8, 24)["raters"].values():
+        checked += counted(items, "check")
     assert all(item["right"] == verify(item["shown"], item["answer"]) for item in checked)
     shares = Counter((item["arm"], item["right"]) for item in checked)
     assert len(set(shares.values())) == 1 and len(shares) == 4
@@ -113,26 +118,29 @@ def test_a_response_is_cut_after_a_step_and_not_before_the_box_alone(share):
     response = "a\n\nb\n\nc\n\n\\boxed{1}"
     begun = study.cut(response, share)
     assert response.startswith(begun) and begun in ("a\n\n", "a\n\nb\n\n")
-    assert study.cut("a\n\n\\boxed{1}", share) == "a\n\n" and study.cut(r"\boxed{1}", share) == ""
+    assert study.cut("a\n\n\\boxed{1}", share) == "a\n\n"
+    assert study.cut(r"\boxed{1}", share) == ""
 
 
 def test_a_page_says_neither_who_wrote_what_nor_what_is_right():
     key = made(arms=("secret-arm", "other-arm"))
     for rater, items in key["raters"].items():
-        text = study.page(key["study"], rater, items)
+        text = study.rater_page(key["study"], rater, items)
         assert "secret-arm" not in text and "other-arm" not in text and "expected" not in text
         data = json.loads(re.search(r'id="study">(.*?)</script>', text, re.DOTALL)[1])
-        assert all(
-            set(item) <= {"id", "task", "question", "shown", "practice"} for item in data["items"]
-        )
+        allowed = {"id", "task", "question", "shown", "practice"}
+        assert all(set(item) <= allowed for item in data["items"])
         assert [item["shown"] for item in data["items"]] == [item["shown"] for item in items]
 
 
 def test_the_protocol_names_the_seal_and_the_numbers():
     key = made()
-    text = study.protocol(key, "the key", "80% power", Options(runs=["a", "b"], raters=4, items=12))
-    assert "@" not in re.sub(r"`[^`]*`", "", text) and key["study"] in text and "80% power" in text
-    assert "4 raters see 12 items" in text and re.search(r"`[0-9a-f]{64}`", text)
+    options = Options(runs=["a", "b"], raters=4, items=12)
+    text = study.protocol(key, "the key", "80% power", options)
+    assert "@" not in re.sub(r"`[^`]*`", "", text)
+    assert key["study"] in text and "80% power" in text
+    assert "4 raters see 12 items" in text
+    assert re.search(r"`[0-9a-f]{64}`", text)
 
 
 @pytest.mark.parametrize(
@@ -152,47 +160,38 @@ def test_bad_options_are_named(words, error, capsys, tmp_path, monkeypatch):
     assert end.value.code == 2 and error in capsys.readouterr().err
 
 
-# ---- The commands ----------------------------------------------------------------------------------------------------
+# ---- The commands --------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def studied(tmp_path_factory):
-    """A study of a run of no steps, whose senior is the shipped junior, beside the shipped senior."""
+    """A study of two runs of no steps: one senior is the shipped junior, one the shipped senior."""
     folder = tmp_path_factory.mktemp("study")
+    short = ["--steps=0", "--eval-problems=1", "--eval-samples=1"]
     for name in ("junior", "senior"):
-        pair = [f"--senior={SHIPPED / name}.pt", f"--junior={SHIPPED / 'junior.pt'}"]
-        train.main(
-            ["--steps=0", "--eval-problems=1", "--eval-samples=1", f"--out={folder / name}", *pair]
-        )
+        pair = [f"--senior={SHIPPED / name}.pt", f"--junior={JUNIOR}"]
+        train.main([*short, f"--out={folder / name}", *pair])
     runs = [str(folder / name) for name in ("junior", "senior")]
     study.main([*runs, "--raters=4", "--items=12", "--samples=4", f"--out={folder / 'made'}"])
     return folder / "made"
 
 
 def test_make_prints_the_power_and_writes_pages_key_and_protocol(studied, capsys, tmp_path):
-    key, text = json.loads((studied / "key.json").read_text()), (studied / "key.json").read_bytes()
-    assert sorted(path.name for path in studied.glob("*.html")) == [
-        f"rater-{r:02}.html" for r in range(1, 5)
-    ]
+    text = (studied / "key.json").read_bytes()
+    key = json.loads(text)
+    assert key["arms"] == ["junior", "senior"]
+    pages = sorted(path.name for path in studied.glob("*.html"))
+    assert pages == [f"rater-{r:02}.html" for r in range(1, 5)]
     told = (studied / "protocol.md").read_text()
-    assert (
-        hashlib.sha256(text).hexdigest() in told
-        and "found with" in told
-        and key["arms"] == ["junior", "senior"]
-    )
-    over = [
-        item
-        for items in key["raters"].values()
-        for item in items
-        if item["task"] == "take-over" and "arm" in item
-    ]
-    assert len(over) == 16 and all("\\boxed" not in item["shown"] for item in over)
-    assert (
-        len({item["shown"].count("\n\n") for item in over}) > 1
-    )  # they are cut at different steps
-    assert (
-        fmean(key["machine"]["junior"]) > 0.8 and fmean(key["machine"]["senior"]) < 0.5
-    )  # plain beside jargon
+    assert hashlib.sha256(text).hexdigest() in told and "found with" in told
+    over = []
+    for items in key["raters"].values():
+        over += counted(items, "take-over")
+    assert len(over) == 16
+    assert all("\\boxed" not in item["shown"] for item in over)
+    assert len({item["shown"].count("\n\n") for item in over}) > 1  # cut at different steps
+    machine_is_right = key["machine"]  # after plain language, and after jargon
+    assert fmean(machine_is_right["junior"]) > 0.8 and fmean(machine_is_right["senior"]) < 0.5
     with pytest.raises(SystemExit):
         study.main(["a", "b", f"--out={studied}"])
     assert "exists; give a new --out" in capsys.readouterr().err
@@ -201,54 +200,73 @@ def test_make_prints_the_power_and_writes_pages_key_and_protocol(studied, capsys
 def test_the_power_names_what_is_found(studied):
     arms = [Arm("better", [], [0.9] * 6), Arm("worse", [], [0.3] * 6)]
     options = Options(runs=["a", "b"], raters=12, items=18)
-    said = study.powers(arms, [task for task in options.blocks for _ in range(6)], options)
-    assert re.search(
-        r"better and worse: right 0.90 and 0.30; found with (9\d|100)%. With 80%: one of 0.[2-5]\d",
-        said,
+    said = study.expected_power(arms, study.tasks_of_problems(options), options)
+    line = (
+        r"better and worse: right 0.90 and 0.30; found with (9\d|100)%. With 80%: one of 0.[2-5]\d"
     )
-    assert "left out" in study.powers(arms, ["check"] * 6, options)
+    assert re.search(line, said)
+    assert "left out" in study.expected_power(arms, ["check"] * 6, options)
 
 
-def test_a_machine_in_the_raters_place_finds_the_difference(studied, capsys, tmp_path):
-    machine.main([str(studied), f"--junior={SHIPPED / 'junior.pt'}"])
-    files = sorted((studied / "machine").glob("*.json"))
-    key, right, ratings = json.loads((studied / "key.json").read_text()), {}, {}
+@pytest.fixture(scope="module")
+def answered(studied):
+    """A copy of the study with the machine's answers, and the files of these."""
+    folder = studied.with_name("answered")
+    shutil.copytree(studied, folder)
+    machine.main([str(folder), f"--junior={JUNIOR}"])
+    return folder, sorted((folder / "machine").glob("*.json"))
+
+
+def test_a_machine_in_the_raters_place_finds_the_difference(answered):
+    folder, files = answered
+    key = json.loads((folder / "key.json").read_text())
+    right = {"junior": [], "senior": []}
+    ratings = {"junior": [], "senior": []}
     for path in files:
         content = json.loads(path.read_text())
-        assert content["study"] == key["study"] and path.name == f"rater-{content['rater']}.json"
-        for item in key["raters"][content["rater"]]:
-            found = content["answers"][item["id"]]
-            assert item["kind"] != "attention" or item["expected"].items() <= found.items()
-            if item["kind"] == "item" and item["task"] == "take-over":
-                right.setdefault(item["arm"], []).append(
-                    verify(rf"\boxed{{{found['answer']}}}", item["answer"])
-                )
-            elif item["kind"] == "item" and item["task"] == "rate":
-                ratings.setdefault(item["arm"], []).append(found["rating"])
-    assert len(files) == 4 and fmean(right["junior"]) > fmean(right["senior"])
+        assert content["study"] == key["study"]
+        assert path.name == f"rater-{content['rater']}.json"
+        items = key["raters"][content["rater"]]
+        answers = content["answers"]
+        for item in items:
+            if item["kind"] == "attention":
+                assert item["expected"].items() <= answers[item["id"]].items()
+        for item in counted(items, "take-over"):
+            boxed = rf"\boxed{{{answers[item['id']]['answer']}}}"
+            right[item["arm"]].append(verify(boxed, item["answer"]))
+        for item in counted(items, "rate"):
+            ratings[item["arm"]].append(answers[item["id"]]["rating"])
+    assert len(files) == 4
+    assert fmean(right["junior"]) > fmean(right["senior"])
     assert min(ratings["junior"]) >= 4 and max(ratings["senior"]) <= 2
-    shutil.copytree(studied, tmp_path / "noisy", ignore=shutil.ignore_patterns("machine"))
-    machine.main([str(tmp_path / "noisy"), f"--junior={SHIPPED / 'junior.pt'}", "--noise=1"])
-    noisy = [
-        json.loads((tmp_path / "noisy" / "machine" / path.name).read_text())["answers"]
-        for path in files
-    ]
-    calm = [json.loads(path.read_text())["answers"] for path in files]
-    pairs = [(one[i], other[i]) for one, other in zip(noisy, calm, strict=True) for i in one]
-    assert (
-        sum(one != other for one, other in pairs) > len(pairs) / 2
-    )  # the attention checks stay as they are
-    for words, error in {
-        (str(studied), "--junior=x"): "machine exists",
-        (str(studied),): "--junior is missing",
+
+
+def test_a_machine_with_noise_answers_at_random(studied, answered, tmp_path):
+    shutil.copytree(studied, tmp_path / "noisy")
+    machine.main([str(tmp_path / "noisy"), f"--junior={JUNIOR}", "--noise=1"])
+    changed = total = 0
+    for path in answered[1]:
+        calm = json.loads(path.read_text())["answers"]
+        noisy = json.loads((tmp_path / "noisy" / "machine" / path.name).read_text())["answers"]
+        changed += sum(noisy[number] != calm[number] for number in noisy)
+        total += len(noisy)
+    assert changed > total / 2  # the attention checks stay as they are
+
+
+def test_a_machine_that_cannot_begin_says_why(answered, capsys):
+    folder = str(answered[0])
+    errors = {
+        (folder, "--junior=x"): "machine exists",
+        (folder,): "--junior is missing",
         ("absent", "--junior=x"): "absent/key.json can't be read",
-    }.items():
+    }
+    for words, error in errors.items():
         with pytest.raises(SystemExit):
             machine.main(list(words))
         assert error in capsys.readouterr().err
 
 
-# ---- In a browser ----------------------------------------------------------------------------------------------------
+# ---- In a browser --------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -257,11 +275,11 @@ def opened(browser, tmp_path):  # noqa: F811
 
     def show(key, rater="01"):
         path = tmp_path / f"rater-{rater}.html"
-        path.write_text(study.page(key["study"], rater, key["raters"][rater]), encoding="utf-8")
+        text = study.rater_page(key["study"], rater, key["raters"][rater])
+        path.write_text(text, encoding="utf-8")
         browser.get(f"file://{path}")
-        browser.execute_script(
-            "counting = null; localStorage.clear()"
-        )  # or leaving would save it again
+        # without counting: leaving the page would save the answers again
+        browser.execute_script("counting = null; localStorage.clear()")
         browser.refresh()
         faults(browser)
         return browser
@@ -279,15 +297,14 @@ def heading(driver) -> str:
 
 
 def begin(driver):
-    from selenium.webdriver.common.keys import Keys
-
     press(driver, Keys.SPACE, Keys.TAB, Keys.ENTER)
 
 
 def finish(driver, items, stop=None):
-    """Answer every item from the present one by keyboard alone; reload once at the one with the id `stop`."""
-    from selenium.webdriver.common.keys import Keys
+    """Answer every item from the present one on, by keyboard alone.
 
+    At the item with the id `stop` the page is reloaded.
+    """
     for item in items:
         if driver.execute_script("return !document.getElementById('shown')"):
             press(driver, Keys.ENTER)  # the instructions of a block
@@ -300,16 +317,8 @@ def finish(driver, items, stop=None):
                 press(driver, Keys.TAB, Keys.TAB)
             press(driver, Keys.ENTER)
         elif item["task"] == "check":
-            press(
-                driver,
-                Keys.TAB,
-                Keys.SPACE,
-                Keys.ARROW_DOWN,
-                Keys.TAB,
-                Keys.SPACE,
-                Keys.ARROW_DOWN,
-                Keys.ARROW_DOWN,
-            )
+            press(driver, Keys.TAB, Keys.SPACE, Keys.ARROW_DOWN)  # wrong
+            press(driver, Keys.TAB, Keys.SPACE, Keys.ARROW_DOWN, Keys.ARROW_DOWN)  # sure: 3
             press(driver, Keys.TAB, Keys.ENTER)
         else:
             press(driver, "4", Keys.TAB, "the third line", Keys.TAB, Keys.ENTER)
@@ -322,16 +331,14 @@ def test_a_rater_goes_the_whole_way_by_keyboard_with_a_reload_in_the_middle(
     opened, tmp_path, capsys
 ):
     key = made()
-    items, driver = key["raters"]["01"], opened(key)
+    items = key["raters"]["01"]
+    driver = opened(key)
     begin(driver)
     finish(driver, items, stop=items[2]["id"])
     assert heading(driver) == "Thank you, that was all" and faults(driver) == []
     content = json.loads(driver.find_element("id", "export").get_property("value"))
-    assert (
-        content["study"] == key["study"]
-        and content["rater"] == "01"
-        and content["format"] == "tandem-study"
-    )
+    assert content["format"] == "tandem-study"
+    assert content["study"] == key["study"] and content["rater"] == "01"
     assert content["began"] < content["finished"] and content["withdrawn"] is False
     assert set(content["answers"]) == {item["id"] for item in items}
     for item in items:
@@ -347,12 +354,12 @@ def test_a_rater_goes_the_whole_way_by_keyboard_with_a_reload_in_the_middle(
     assert heading(driver) == "Thank you, that was all"
     folder = tmp_path / "saved"
     folder.mkdir()
-    driver.execute_cdp_cmd(
-        "Page.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)}
-    )
+    allow = {"behavior": "allow", "downloadPath": str(folder)}
+    driver.execute_cdp_cmd("Page.setDownloadBehavior", allow)
     driver.find_element("id", "download").click()
-    name, started = folder / f"{key['study']}-rater-01.json", time.monotonic()
-    while not name.exists() and time.monotonic() < started + 20:
+    name = folder / f"{key['study']}-rater-01.json"
+    end = time.monotonic() + 20
+    while not name.exists() and time.monotonic() < end:
         time.sleep(0.1)
     assert json.loads(name.read_text()) == content
     (tmp_path / "key.json").write_text(json.dumps(key))
@@ -368,8 +375,6 @@ def test_a_rater_goes_the_whole_way_by_keyboard_with_a_reload_in_the_middle(
 
 
 def test_nothing_goes_on_without_consent_or_an_answer(opened):
-    from selenium.webdriver.common.keys import Keys
-
     driver = opened(made())
     press(driver, Keys.TAB, Keys.ENTER)
     assert "Tick the box" in driver.find_element("css selector", "[role=alert]").text
@@ -386,8 +391,6 @@ def test_nothing_goes_on_without_consent_or_an_answer(opened):
 
 
 def test_who_withdraws_leaves_no_answers(opened):
-    from selenium.webdriver.common.keys import Keys
-
     driver = opened(made())
     begin(driver)
     press(driver, Keys.ENTER, Keys.TAB, "a secret")
@@ -404,8 +407,6 @@ def test_who_withdraws_leaves_no_answers(opened):
 def test_hostile_texts_of_models_are_shown_as_text(opened):
     driver = opened(made(text=HOSTILE))
     begin(driver)
-    from selenium.webdriver.common.keys import Keys
-
     driver.execute_script("state.position = 8; state.read.check = true; next()")
     shown = driver.execute_script("return document.getElementById('shown').textContent")
     assert shown == HOSTILE.replace("1}", shown[-2:]) and driver.title.startswith("Study")
@@ -416,17 +417,20 @@ def test_hostile_texts_of_models_are_shown_as_text(opened):
     press(driver, Keys.TAB)
 
 
-def test_time_counts_while_the_page_is_seen(opened):
-    from selenium.webdriver.common.keys import Keys
+LOOK = """
+Object.defineProperty(document, 'visibilityState', {get: () => window.seen});
+window.look = seen => {
+  window.seen = seen;
+  document.dispatchEvent(new Event('visibilitychange'));
+};
+"""
 
+
+def test_time_counts_while_the_page_is_seen(opened):
     driver = opened(made())
     begin(driver)
     press(driver, Keys.ENTER)
-    driver.execute_script(
-        "Object.defineProperty(document, 'visibilityState', {get: () => window.seen});"
-        "window.look = seen => { window.seen = seen; document.dispatchEvent(new Event('visibilitychange')); };"
-        "look('hidden')"
-    )
+    driver.execute_script(LOOK + "look('hidden')")
     before = driver.execute_script("return {...counting}")
     time.sleep(1)
     driver.execute_script("look('visible')")
@@ -440,10 +444,9 @@ def test_two_hundred_items_and_a_phone(opened):
     narrow(driver)
     assert overflow(driver) <= 0
     begin(driver)
+    driver.execute_script("state.read = {'take-over': 1, check: 1, rate: 1}")
     for position in (0, 1, 70, 150, 202):
-        driver.execute_script(
-            f"state.position = {position}; state.read = {{'take-over': 1, check: 1, rate: 1}}; next()"
-        )
+        driver.execute_script(f"state.position = {position}; next()")
         assert overflow(driver) <= 0
     assert heading(driver).endswith("of 200") or "practice" in heading(driver)
     driver.execute_script("study.items[1].shown = 'x'.repeat(300); state.position = 1; next()")
@@ -466,6 +469,7 @@ def test_two_pages_of_one_study_and_two_studies_keep_apart(opened, tmp_path):
     begin(driver)
     for rater, study_id in (("02", key["study"]), ("01", "another")):
         path = tmp_path / f"{study_id}-{rater}.html"
-        Path(path).write_text(study.page(study_id, rater, key["raters"][rater]), encoding="utf-8")
+        text = study.rater_page(study_id, rater, key["raters"][rater])
+        path.write_text(text, encoding="utf-8")
         driver.get(f"file://{path}")
         assert heading(driver) == "Can you follow these solutions?"

@@ -1,10 +1,14 @@
-"""A model in the raters' place: answers to a study, to try it out or to compare with people. No person took part in it.
+"""A model in the raters' place: answers to a study, to try it out or to compare with people.
 
     python -m support.people machine study --junior data/junior.pt
 
-take-over: the model goes on from what is shown. check: it solves the problem itself, and takes a response for right if
-its answer is the same; of four tries, as many as agree with the first say how sure. rate: by its own cross-entropy of the
-response, from 5, below 0.1 nats a token, to 1, from 3 nats on.
+No person takes part. The model does each task in its own way:
+
+take-over  It goes on from the shown beginning.
+check      It solves the problem itself, and calls a response right if the answers are the same. Of
+           four tries, the number that agrees with the first says how sure it is.
+rate       By its own cross-entropy of the response: from 5, below 0.1 nats a token, to 1, from 3
+           nats on.
 """
 
 import json
@@ -19,12 +23,12 @@ from tqdm import tqdm
 from reward import equivalent, extract
 from rollout import seeded
 from support.people.score import read_key
-from support.people.transcripts import Transcript, continued, read_all
+from support.people.transcripts import Transcript, continue_texts, measure_surprise
 from support.runs.options import UserError, command, parse, pick_device
 from support.runs.pair import load_any
 
 TRIES = 4
-STRANGE = (0.1, 0.3, 1.0, 3.0)  # nats a token, from each of which on the rating is one less
+RATING_STEPS = (0.1, 0.3, 1.0, 3.0)  # nats a token; each that is reached takes 1 from a rating of 5
 
 
 @dataclass
@@ -48,15 +52,17 @@ class Options:
         if self.junior is None:
             raise ValueError("--junior is missing: give a model, data/junior.pt for example")
         if not 0 <= self.noise <= 1 or self.max_new_tokens < 1 or self.temperature < 0:
-            raise ValueError(
+            message = (
                 "--noise lies between 0 and 1, --max-new-tokens is at least 1, --temperature 0"
             )
+            raise ValueError(message)
 
 
 @command
 def main(argv: list[str]) -> None:
     options = parse(Options, argv, __doc__)
-    key, out = read_key(Path(options.study) / "key.json"), Path(options.study) / "machine"
+    key = read_key(Path(options.study) / "key.json")
+    out = Path(options.study) / "machine"
     if out.exists():
         raise UserError(f"{out} exists; score it, or delete it")
     junior, tokenizer = load_any(options.junior)
@@ -64,9 +70,12 @@ def main(argv: list[str]) -> None:
     out.mkdir()
     for rater, items in tqdm(key["raters"].items(), "raters"):
         answers = answer_all(junior, tokenizer, items, key["prompt_template"], options, rater)
-        content = {"format": "tandem-study", "version": 1, "study": key["study"], "rater": rater}
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        content |= {
+        content = {
+            "format": "tandem-study",
+            "version": 1,
+            "study": key["study"],
+            "rater": rater,
             "began": now,
             "finished": now,
             "withdrawn": False,
@@ -80,52 +89,76 @@ def main(argv: list[str]) -> None:
 def answer_all(
     junior, tokenizer, items: list[dict], template: str, options, rater: str
 ) -> dict[str, dict]:
-    """One rater's answers by item. Its draws are its own."""
-    rng, answers = random.Random(f"{options.seed}/{rater}"), {}
+    """One rater's answers by item. Each rater has random numbers of their own."""
+    answers = answers_in_writing(junior, tokenizer, items, template, options, rater)
+    rng = random.Random(f"{options.seed}/{rater}")
+    for item in items:
+        number = item["id"]
+        if item["task"] == "rate":
+            rating = rate(junior, tokenizer, item, template)
+            answers[number] = {"rating": rating, "stopped": ""}
+        if rng.random() < options.noise:
+            answers[number] |= guess(rng, answers[number])
+        answers[number] |= item.get("expected", {})  # it can't read the checks of attention
+    return answers
+
+
+def answers_in_writing(
+    junior, tokenizer, items: list[dict], template: str, options, rater: str
+) -> dict[str, dict]:
+    """The answers to the items that the model has to write something for: take-over and check."""
     over = [item for item in items if item["task"] == "take-over"]
     checked = [item for item in items if item["task"] == "check"]
-    begun = [(item, item["shown"]) for item in over] + [
-        (item, "") for item in checked for _ in range(TRIES)
-    ]
-    prompts = [
-        tokenizer.prompt(item["question"], template) + tokenizer.encode(start)
-        for item, start in begun
-    ]
-    sampling = {
-        "temperature": options.temperature,
-        "generator": seeded(options.seed, "machine", rater),
-    }
-    texts = continued(
-        junior, tokenizer, prompts, options.max_new_tokens, batch_size=256, **sampling
+    begun = [(item["question"], item["shown"]) for item in over]
+    for item in checked:
+        begun += [(item["question"], "")] * TRIES
+    prompts = []
+    for question, start in begun:
+        prompts.append(tokenizer.prompt(question, template) + tokenizer.encode(start))
+    texts = continue_texts(
+        junior,
+        tokenizer,
+        prompts,
+        options.max_new_tokens,
+        batch_size=256,
+        temperature=options.temperature,
+        generator=seeded(options.seed, "machine", rater),
     )
-    found = [extract(start + text) or "" for (_, start), text in zip(begun, texts, strict=True)]
-    for item, own in zip(over, found, strict=False):
-        answers[item["id"]] = {"working": "", "answer": own}
+    written = []  # an answer for each beginning, "" if there is none
+    for (_, start), text in zip(begun, texts, strict=True):
+        written.append(extract(start + text) or "")
+
+    answers = {}
+    for item, answer in zip(over, written[: len(over)], strict=True):
+        answers[item["id"]] = {"working": "", "answer": answer}
     for n, item in enumerate(checked):
-        own = found[len(over) + n * TRIES :][:TRIES]
-        right = equivalent(own[0], extract(item["shown"]) or "") if own[0] else False
-        answers[item["id"]] = {
-            "right": right,
-            "sure": sum(equivalent(other, own[0]) for other in own if other) or 1,
-        }
-    for item in items:
-        if item["task"] == "rate":
-            response = Transcript(item["question"], item["shown"], None, "")
-            response.encode(tokenizer, template)
-            read_all(junior, [response])
-            strange = fmean(response.surprise)
-            answers[item["id"]] = {
-                "rating": 5 - sum(strange >= least for least in STRANGE),
-                "stopped": "",
-            }
-        if rng.random() < options.noise:
-            guess = {
-                "answer": str(rng.randint(0, 99)),
-                "right": rng.random() < 0.5,
-                "rating": rng.randint(1, 5),
-            }
-            answers[item["id"]] |= {
-                name: guess[name] for name in guess if name in answers[item["id"]]
-            }
-        answers[item["id"]] |= item.get("expected", {})  # it can't read what checks attention
+        first = len(over) + n * TRIES
+        answers[item["id"]] = verdict(item["shown"], written[first : first + TRIES])
     return answers
+
+
+def verdict(response: str, tries: list[str]) -> dict:
+    """Whether a response has the answer of the first try, and how many tries have that answer."""
+    first = tries[0]
+    right = first != "" and equivalent(first, extract(response) or "")
+    agreeing = sum(equivalent(other, first) for other in tries if other)
+    return {"right": right, "sure": agreeing or 1}
+
+
+def rate(junior, tokenizer, item: dict, template: str) -> int:
+    """From 5, easy to follow, to 1: by the model's cross-entropy of the response."""
+    response = Transcript(item["question"], item["shown"], None, "")
+    response.encode(tokenizer, template)
+    measure_surprise(junior, [response])
+    cross_entropy = fmean(response.surprise)
+    return 5 - sum(cross_entropy >= least for least in RATING_STEPS)
+
+
+def guess(rng: random.Random, answer: dict) -> dict:
+    """Random values for the fields that an answer has."""
+    values = {
+        "answer": str(rng.randint(0, 99)),
+        "right": rng.random() < 0.5,
+        "rating": rng.randint(1, 5),
+    }
+    return {name: value for name, value in values.items() if name in answer}

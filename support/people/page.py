@@ -1,11 +1,12 @@
-"""One HTML page of runs: curves, the table before and after, and transcripts side by side, with a search.
+"""One HTML page of runs: curves, a table before and after, transcripts side by side, a search.
 
     python -m support.people page runs/word                                 # runs/page.html
     python -m support.people page runs/word runs/solo --problems 50 --out both.html
 
-The page is one file. It opens from disk, in any browser, and loads nothing. Curves and table are those of the runs'
-own files. The responses are written anew, with fixed seeds: to each problem the senior's alone and the pair's, a
-reasoning step each, before and after training. A token's tint is the junior's surprise, -log p in nats.
+The page is one file. It opens from disk, in any browser, and loads nothing. Its curves and table
+are the numbers in the runs' own files. The responses are written anew, with fixed seeds: to each
+problem the senior's alone and the pair's, a reasoning step each, before and after training. The
+tint of a token is the junior's surprise, -log p in nats.
 """
 
 import codecs
@@ -31,8 +32,13 @@ from support.runs.options import UserError, command, parse, pick_device
 from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
 
-TEMPLATE, PLACE = Path(__file__).with_name("page.html"), "@DATA@"
+PAGE_TEMPLATE = Path(__file__).with_name("page.html")
+DATA_MARK = "@DATA@"  # where a template takes its data
 SCHEDULES = {"solo": "the senior alone", "step": "the two, a reasoning step each"}
+ROLLOUT_CURVES = {
+    "reward": "reward of the rollouts ↑",
+    "jargon_rate": "jargon rate of the rollouts",
+}
 
 
 @dataclass
@@ -42,7 +48,7 @@ class Options:
     problems: int = 20
     """problems whose responses are shown, the first of those that the run was measured on"""
     out: str | None = None
-    """the page, a .html file, overwritten if it is there; page.html beside the first run if not given"""
+    """the page, a .html file, overwritten if there; page.html beside the first run if not given"""
     device: str = "auto"
     """auto (CUDA, then MPS, then the CPU), cuda, mps or cpu"""
 
@@ -55,137 +61,181 @@ class Options:
 def main(argv: list[str]) -> None:
     options = parse(Options, argv, __doc__)
     device = pick_device(options.device)
-    directories = list(dict.fromkeys(Path(given).resolve() for given in options.runs))
-    runs = [
-        read_run(directory, SimpleNamespace(measure_again=False), {}) for directory in directories
-    ]
-    for run, directory in zip(runs, directories, strict=True):
-        if [path.name for path in directories].count(run.name) > 1:
-            run.name = str(directory)
-    out = Path(options.out) if options.out else directories[0].with_name("page.html")
+    directories = [Path(directory).resolve() for directory in options.runs]
+    directories = list(dict.fromkeys(directories))  # each once
+    runs = read_runs_to_show(directories)
+    out = directories[0].with_name("page.html")
+    if options.out:
+        out = Path(options.out)
     write_page(out)
-    write_page(out, embed(TEMPLATE, page_data(runs, directories, options.problems, device)))
+    data = page_data(runs, directories, options.problems, device)
+    write_page(out, embed(PAGE_TEMPLATE, data))
     print(f"page: {out}", file=sys.stderr)
 
 
+def read_runs_to_show(directories: list[Path]) -> list[Run]:
+    """The runs, with their paths for names where two directories have one name."""
+    names = [directory.name for directory in directories]
+    runs = []
+    for directory in directories:
+        run = read_run(directory, SimpleNamespace(measure_again=False), {})
+        if names.count(run.name) > 1:
+            run.name = str(directory)
+        runs.append(run)
+    return runs
+
+
 def write_page(path: Path, text: str | None = None) -> None:
-    """Write a page, whole or not at all. Without a text, only see that it can be written: before the work."""
+    """Write a page, whole or not at all. Without a text, only see that it can be written."""
     if path.suffix != ".html" or path.is_dir():  # so no other file is overwritten
         raise UserError(f"{path} is no name of a page; give an --out that ends in .html")
     partial = path.with_name(f"{path.name}.partial")
     try:
         partial.write_text(text or "", encoding="utf-8")
-        partial.unlink() if text is None else partial.replace(path)
+        if text is None:
+            partial.unlink()
+        else:
+            partial.replace(path)
     except OSError as error:
         raise UserError(f"{path} can't be written ({error.strerror}); give another --out") from None
 
 
 def embed(template: Path, data: dict) -> str:
-    """A template with the data as JSON, in ASCII. Without a `<`, no text can end the block that it stands in."""
-    content = json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", r"\u003c")
-    return template.read_text(encoding="utf-8").replace(PLACE, content)
+    """A template with the data as JSON, in ASCII.
+
+    The JSON has no `<`, so no text in it can end the script block that it stands in.
+    """
+    content = json.dumps(data, separators=(",", ":"), allow_nan=False)
+    content = content.replace("<", r"\u003c")
+    return template.read_text(encoding="utf-8").replace(DATA_MARK, content)
 
 
 def page_data(runs: list[Run], directories: list[Path], count: int, device: torch.device) -> dict:
     """All that the page shows."""
-    problems, befores, about = {}, set(), "schedule {schedule}, {steps} steps, seed {seed}"
+    problems = {}
+    befores = set()
     for run, directory in zip(runs, directories, strict=True):
         add_responses(problems, befores, directory, run.name, count, device)
-    named = [{"name": run.name, "about": about.format(**run.config, seed=run.seed)} for run in runs]
+    named = []
+    for run in runs:
+        schedule, steps = run.config["schedule"], run.config["steps"]
+        about = f"schedule {schedule}, {steps} steps, seed {run.seed}"
+        named.append({"name": run.name, "about": about})
     return {
         "runs": named,
         "curves": curves(runs),
-        "table": table(runs),
+        "table": table_before_and_after(runs),
         "problems": list(problems.values()),
     }
 
 
 def curves(runs: list[Run]) -> list[dict]:
-    """A chart a measure that any run has: its title, its largest y (None: the data's), a line [(step, y)] a run."""
+    """A chart for each measure that a run has: title, largest y, and a line [(step, y)] a run.
+
+    The largest y is None where the data decide.
+    """
     charts = []
-    for name, title in (
-        ("reward", "reward of the rollouts ↑"),
-        ("jargon_rate", "jargon rate of the rollouts"),
-    ):
-        charts.append((title, 1.0, [enumerate(run.curve[name]) for run in runs]))
-    for label, path, upper in SHOWN:
-        lines = [
-            [(measured["step"], look_up(measured, path)) for measured in run.along] for run in runs
-        ]
-        charts.append((label, None if upper == math.inf else upper, lines))
-    charts = [
-        (*chart, [[(x, y) for x, y in line if y is not None] for line in lines])
-        for *chart, lines in charts
-    ]
-    return [
-        {"title": title, "top": top, "lines": lines} for title, top, lines in charts if any(lines)
-    ]
+    for name, title in ROLLOUT_CURVES.items():
+        lines = [list(enumerate(run.curve[name])) for run in runs]
+        charts.append({"title": title, "top": 1.0, "lines": lines})
+    for title, path, upper in SHOWN:
+        lines = []
+        for run in runs:
+            steps = [measured["step"] for measured in run.along]
+            values = [look_up(measured, path) for measured in run.along]
+            lines.append(list(zip(steps, values, strict=True)))
+        top = None if upper == math.inf else upper
+        charts.append({"title": title, "top": top, "lines": lines})
+    for chart in charts:
+        chart["lines"] = [without_gaps(line) for line in chart["lines"]]
+    return [chart for chart in charts if any(chart["lines"])]
 
 
-def table(runs: list[Run]) -> dict:
-    """A row a measure, a column for each pair that runs began with, and one for each run."""
+def without_gaps(line: list[tuple]) -> list[tuple]:
+    return [(step, y) for step, y in line if y is not None]
+
+
+def table_before_and_after(runs: list[Run]) -> dict:
+    """A row a measure; a column for each pair that runs began with, and for each run."""
     columns = {}
     for run in runs:
-        if cells([run.before]) not in columns.values():
-            columns[f"before {run.name}" if columns else "before"] = cells([run.before])
-    columns |= {run.name: cells([run.after]) for run in runs}
-    sizes = [
-        f"{run.problems} {run.config['eval_split']} problems × {run.samples} responses"
-        for run in runs
-    ]
-    rows = zip([label for label, *_ in MEASURES], *columns.values(), strict=True)
-    return {"caption": " or ".join(dict.fromkeys(sizes)), "head": list(columns), "rows": list(rows)}
+        before = cells([run.before])
+        if before not in columns.values():
+            columns[f"before {run.name}" if columns else "before"] = before
+    for run in runs:
+        columns[run.name] = cells([run.after])
+    sizes = {}  # an ordered set
+    for run in runs:
+        split = run.config["eval_split"]
+        sizes[f"{run.problems} {split} problems × {run.samples} responses"] = None
+    labels = [label for label, *_ in MEASURES]
+    rows = list(zip(labels, *columns.values(), strict=True))
+    caption = " or ".join(sizes)
+    return {"caption": caption, "head": list(columns), "rows": rows}
 
 
 @torch.no_grad()
 def add_responses(
     problems: dict, befores: set, directory: Path, name: str, count: int, device: torch.device
 ) -> None:
-    """Add a run's responses to `problems`, by question and answer. Runs that began with one pair show it once."""
+    """Add a run's responses to `problems`, by question and answer.
+
+    `befores` has the pairs whose responses before training are there: runs that began with one pair
+    show it once.
+    """
     run = load_run(directory)
     sampling = replace(Sampling.from_config(run.config), samples=1)
     context = min(run.senior.config.max_seq_len, run.junior.config.max_seq_len)
     _, some, _ = load_problems(run.config, run.tokenizer, context, count)
-    junior, stages = run.junior.to(device), [(f"{name}, after {run.step} steps", name, run.senior)]
+    junior = run.junior.to(device)
+
+    stages = []  # (when, the run's name or None, senior)
     pair = measured_pair(directory, sampling, some)
     if pair not in befores:
-        stages.insert(0, (f"before {name}" if befores else "before", None, run.before))
+        stages.append((f"before {name}" if befores else "before", None, run.before))
         befores.add(pair)
-    bar = tqdm(
-        total=len(stages) * len(SCHEDULES) * len(some),
-        desc=f"writing {name}",
-        unit="response",
-        leave=False,
-    )
+    stages.append((f"{name}, after {run.step} steps", name, run.senior))
+
+    total = len(stages) * len(SCHEDULES) * len(some)
+    bar = tqdm(total=total, desc=f"writing {name}", unit="response", leave=False)
     with autocast(sampling.precision, device), bar:
-        for (when, of_run, senior), (schedule, who) in itertools.product(stages, SCHEDULES.items()):
-            answers = answer(
-                senior.to(device), junior, run.tokenizer, some, schedule, sampling, bar
-            )
-            for problem, response in zip(
-                some, responses(answers, junior, run.tokenizer, sampling), strict=True
-            ):
-                new = {"question": problem.question, "answer": problem.answer, "responses": []}
-                known = problems.setdefault((problem.question, problem.answer), new)
-                known["responses"].append({"who": who, "when": when, "run": of_run, **response})
+        for (when, of_run, senior), schedule in itertools.product(stages, SCHEDULES):
+            senior = senior.to(device)
+            answers = answer(senior, junior, run.tokenizer, some, schedule, sampling, bar)
+            shown = responses(answers, junior, run.tokenizer, sampling)
+            for problem, response in zip(some, shown, strict=True):
+                question, right_answer = problem.question, problem.answer
+                shown_problem = problems.setdefault(
+                    (question, right_answer),
+                    {"question": question, "answer": right_answer, "responses": []},
+                )
+                about = {"who": SCHEDULES[schedule], "when": when, "run": of_run}
+                shown_problem["responses"].append(about | response)
 
 
 def responses(answers, junior: GPT, tokenizer, sampling: Sampling) -> list[dict]:
-    """Of each response its verdict, its tokens as `pieces` has them, and the mean surprise of a token, nats."""
-    surprise, found = surprises(junior, answers.rollout, sampling.batch_size), []
+    """Of each response its verdict, the mean surprise of a token in nats, and its tokens."""
+    rollout = answers.rollout
+    surprise = surprises(junior, rollout, sampling.batch_size)  # (N, T)
+    found = []
     for row, right in enumerate(answers.right):
-        mask = answers.rollout.mask[row]  # (T,)
-        columns = [
-            x[row][mask].tolist()
-            for x in (answers.rollout.tokens, answers.rollout.authorship, surprise)
-        ]
-        mean = round(surprise[row][mask].mean().item(), 3)
-        found.append({"right": right, "surprise": mean, "tokens": pieces(*columns, tokenizer)})
+        mask = rollout.mask[row]  # (T,)
+        tokens = tokens_with_surprise(
+            rollout.tokens[row][mask].tolist(),
+            rollout.authorship[row][mask].tolist(),
+            surprise[row][mask].tolist(),
+            tokenizer,
+        )
+        mean = surprise[row][mask].mean().item()
+        found.append({"right": right, "surprise": round(mean, 3), "tokens": tokens})
     return found
 
 
 def surprises(junior: GPT, rollout: Rollout, batch_size: int) -> Tensor:
-    """-log p of each token under the junior's own distribution (temperature 1), nats; 0 behind the end.  (N, T)"""
+    """(N, T) -log p of each token under the junior's own distribution, nats; 0 behind the end.
+
+    The temperature is 1.
+    """
     parts = []
     for rows in torch.arange(len(rollout.prompts)).split(batch_size):
         part = rollout[rows]
@@ -193,17 +243,27 @@ def surprises(junior: GPT, rollout: Rollout, batch_size: int) -> Tensor:
     return torch.cat(parts)
 
 
-def pieces(ids: list[int], by_senior: list[bool], surprise: list[float], tokenizer) -> list[list]:
-    """[text, whether the senior wrote it, surprise] of each token; a fourth, True, if the text is a special name.
+def tokens_with_surprise(
+    ids: list[int], by_senior: list[bool], surprise: list[float], tokenizer
+) -> list[list]:
+    """[text, whether the senior wrote it, surprise] of each token.
 
-    A token that holds only the first bytes of a character is joined with those that end it, and their surprises add up.
+    A special token has its name for a text, and True as a fourth entry. A token that holds only the
+    first bytes of a character is joined with those that end it, and their surprises add up.
     """
     names = {i: name for name, i in tokenizer.special.items()}
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    found, joined = [], 0.0
-    for t, (i, author, nats) in enumerate(zip(ids, by_senior, surprise, strict=True), 1):
-        text, joined = decoder.decode(tokenizer.tokens[i], final=t == len(ids)), joined + nats
-        if text or i in names:
-            found.append([text or names[i], author, round(joined, 3), *([] if text else [True])])
-            joined = 0.0
+    found = []
+    joined = 0.0
+    last = len(ids) - 1
+    for t, i in enumerate(ids):
+        text = decoder.decode(tokenizer.tokens[i], final=t == last)
+        joined += surprise[t]
+        if not text and i not in names:
+            continue
+        token = [text or names[i], by_senior[t], round(joined, 3)]
+        if not text:
+            token.append(True)
+        found.append(token)
+        joined = 0.0
     return found

@@ -1,4 +1,7 @@
-"""`python rollout.py DIR --human`: a person takes the junior's turns, and the verifier grades what the two wrote."""
+"""`python rollout.py DIR --human`: a person takes the junior's turns.
+
+The verifier grades the response that the senior and the person wrote.
+"""
 
 import contextlib
 import json
@@ -14,10 +17,11 @@ from data.problems import Problem
 from support.reports.display import author_styles
 from support.runs.options import UserError
 
-HELP = """  your text   is your turn: a reasoning step; under another --schedule whatever you type, spaces included
+HELP = """\
+  your text   is your turn: a reasoning step; under another --schedule any text, spaces included
   return      passes the turn
-  :undo       takes back your last turn, and what the senior wrote after it
-  :quit       ends; so do Ctrl-C and the end of input. What was written is kept."""
+  :undo       takes back your last turn, and the senior's text after it
+  :quit       ends; so do Ctrl-C and the end of input. The text so far is kept."""
 
 
 @dataclass
@@ -29,17 +33,21 @@ class Turn:
 
 
 class SeniorsTurn:
-    """A handoff for the senior alone, by which `generate` stops (max_turns=1) where the schedule hands over."""
+    """A handoff for `generate` with the senior alone.
+
+    With max_turns=1 the senior's turn ends where the schedule hands over.
+    """
 
     schedule = "solo"
 
     def __init__(self, handoff: rollout.Handoff):
-        self.handoff, self.next, self.keep = handoff, handoff.next, handoff.keep
+        self.handoff = handoff
+        self.next = handoff.next
+        self.select = handoff.select
 
     def start(self, batch_size: int, generator=None, device=None):
-        self.handoff.author = (
-            self.handoff.start(batch_size, generator, device) | True
-        )  # (B,) whatever was drawn
+        drawn = self.handoff.start(batch_size, generator, device)  # (B,)
+        self.handoff.author = drawn | True  # the senior begins, whoever was drawn
         return self.handoff.author
 
 
@@ -47,19 +55,18 @@ class Game:
     """One response to one problem, as far as senior and person have written it."""
 
     def __init__(self, problem: Problem, number: int, senior, tokenizer, config, options):
-        self.problem, self.number = problem, number
-        self.senior, self.tokenizer, self.options, self.limit = (
-            senior,
-            tokenizer,
-            options,
-            config.max_new_tokens,
-        )
+        self.problem = problem
+        self.number = number
+        self.senior = senior
+        self.tokenizer = tokenizer
+        self.options = options
+        self.limit = config.max_new_tokens
         self.prompt = tokenizer.prompt(problem.question, config.prompt_template)
-        self.handoff = SeniorsTurn(
-            rollout.make_handoff(options.schedule, tokenizer, senior, config)
-        )
+        handoff = rollout.make_handoff(options.schedule, tokenizer, senior, config)
+        self.handoff = SeniorsTurn(handoff)
         self.turns: list[Turn] = []
-        self.draws, self.began = 0, datetime.now(UTC)
+        self.draws = 0
+        self.began = datetime.now(UTC)
 
     @property
     def text(self) -> str:
@@ -72,66 +79,82 @@ class Game:
     @property
     def over(self) -> bool:
         """Whether there is an answer, an end token, or no room."""
-        ids, end = self.ids, self.tokenizer.end
-        ended = bool(ids) and ids[-1] in (end if isinstance(end, list) else [end])
+        ids = self.ids
+        ends = self.tokenizer.end
+        if not isinstance(ends, list):
+            ends = [ends]
+        ended = bool(ids) and ids[-1] in ends
         return ended or len(ids) >= self.limit or reward.extract(self.text) is not None
 
     def senior_writes(self) -> str:
-        """The senior's next turn. It reads all that was written before, so nothing depends on what was taken back."""
-        began, ids = time.monotonic(), self.ids
+        """The senior's next turn. It reads the whole text anew, so :undo leaves no trace."""
+        began = time.monotonic()
+        ids = self.ids
         self.draws += 1  # after :undo it draws anew
-        generator = rollout.seeded(self.options.seed, "human", self.number, self.draws)
-        limits = {
-            "end": self.tokenizer.end,
-            "pad": self.tokenizer.pad,
-            "max_new_tokens": self.limit - len(ids),
-        }
-        sampling = {"temperature": self.options.temperature, "generator": generator, "max_turns": 1}
         written = rollout.generate(
-            self.senior, None, [self.prompt + ids], self.handoff, **limits, **sampling
+            self.senior,
+            None,
+            [self.prompt + ids],
+            self.handoff,
+            end=self.tokenizer.end,
+            pad=self.tokenizer.pad,
+            max_new_tokens=self.limit - len(ids),
+            temperature=self.options.temperature,
+            generator=rollout.seeded(self.options.seed, "human", self.number, self.draws),
+            max_turns=1,
         )
-        own = written.tokens[0][written.mask[0]].tolist()
-        self.turns.append(Turn("senior", own, self.tokenizer.decode(own), time.monotonic() - began))
-        return self.turns[-1].text
+        new = written.tokens[0][written.mask[0]].tolist()
+        text = self.tokenizer.decode(new)
+        self.turns.append(Turn("senior", new, text, time.monotonic() - began))
+        return text
 
     def person_writes(self, text: str, seconds: float) -> None:
-        """A person's turn. ValueError for a character that the tokenizer lacks, and for too long a text."""
+        """A person's turn. ValueError for too long a text, or a character without a token."""
         if text and self.options.schedule == "step" and reward.extract(self.text + text) is None:
             text += "\n\n"  # the end of a step
-        ids, room = self.tokenizer.encode(text), self.limit - len(self.ids)
+        ids = self.tokenizer.encode(text)
+        room = self.limit - len(self.ids)
         if len(ids) > room:
-            raise ValueError(
-                f"that has {len(ids)} tokens, and {room} fit into this response; shorten it"
-            )
+            message = f"that has {len(ids)} tokens, and {room} fit into this response; shorten it"
+            raise ValueError(message)
         self.turns.append(Turn("human", ids, text, seconds))
 
     def undo(self) -> None:
         while self.turns and self.turns.pop().author == "senior":
             pass
 
+    def verdict(self) -> bool | None:
+        """Whether the response is right; None if it isn't over, or the problem has no answer."""
+        if self.over and self.problem.answer:
+            return reward.verify(self.text, self.problem.answer)
+        return None
+
     def record(self) -> dict:
-        """A line of human.jsonl. `authors` has a letter for each character of the response: s or h."""
-        turns = [
-            {"author": turn.author, "text": turn.text, "seconds": round(turn.seconds, 2)}
-            for turn in self.turns
-        ]
-        graded = self.over and self.problem.answer
+        """A line of human.jsonl. `authors` has s or h for each character of the response."""
+        authors = ""
+        turns = []
+        for turn in self.turns:
+            authors += turn.author[0] * len(turn.text)
+            seconds = round(turn.seconds, 2)
+            turns.append({"author": turn.author, "text": turn.text, "seconds": seconds})
         return {
             "question": self.problem.question,
             "answer": self.problem.answer,
             "response": self.text,
-            "authors": "".join(turn.author[0] * len(turn.text) for turn in self.turns),
+            "authors": authors,
             "turns": turns,
             "finished": self.over,
-            "right": reward.verify(self.text, self.problem.answer) if graded else None,
+            "right": self.verdict(),
             "began": self.began.isoformat(timespec="seconds"),
-            **{name: getattr(self.options, name) for name in ("schedule", "temperature", "seed")},
+            "schedule": self.options.schedule,
+            "temperature": self.options.temperature,
+            "seed": self.options.seed,
         }
 
 
 def play(problems: list[Problem], senior, tokenizer, config, options) -> None:
     """A game for each problem. Finished or broken off, it becomes a line of DIR/human.jsonl."""
-    path, color = Path(options.run) / "human.jsonl", sys.stdout.isatty()
+    path = Path(options.run) / "human.jsonl"
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401 (with it, input() edits a line)
     print(f"The senior begins, then it is your turn.\n{HELP}")
@@ -139,16 +162,12 @@ def play(problems: list[Problem], senior, tokenizer, config, options) -> None:
         game = Game(problem, number, senior, tokenizer, config, options)
         print(f"\n{problem.question}\n")
         try:
-            write_together(game, color)
+            write_together(game, sys.stdout.isatty())
         finally:
             if game.turns:
                 keep(game, path)
-        right = game.record()["right"]
-        print(
-            {True: "→ right", False: f"→ wrong, the answer is {problem.answer}", None: "→ done"}[
-                right
-            ]
-        )
+        ending = {True: "right", False: f"wrong, the answer is {problem.answer}", None: "done"}
+        print(f"→ {ending[game.verdict()]}")
     print(f"\n{path} has a line for each response")
 
 
@@ -169,12 +188,12 @@ def write_together(game: Game, color: bool) -> None:
             print(after, end="", flush=True)
         if not sys.stdin.isatty():  # a terminal has shown it
             print(typed)
-        command = typed.strip()
-        if command == ":quit":
+        word = typed.strip()
+        if word == ":quit":
             raise SystemExit(0)
-        if command == ":undo":
+        if word == ":undo":
             game.undo()
-        elif command.startswith(":"):
+        elif word.startswith(":"):
             print(HELP)
         else:
             try:
@@ -184,10 +203,10 @@ def write_together(game: Game, color: bool) -> None:
 
 
 def keep(game: Game, path: Path) -> None:
+    """Add the game's line to the file. UserError with the response if it can't be written."""
     try:
         with open(path, "a", encoding="utf-8") as file:
             file.write(json.dumps(game.record()) + "\n")
     except OSError as error:
-        raise UserError(
-            f"{path} can't be written ({error.strerror}); the response was {game.text!r}"
-        ) from None
+        message = f"{path} can't be written ({error.strerror}); the response was {game.text!r}"
+        raise UserError(message) from None
