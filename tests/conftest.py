@@ -1,22 +1,20 @@
-"""Small models for the tests: random weights large enough that distributions are far from uniform."""
+"""Small models for the tests. Random weights so large that distributions are far from uniform."""
 
 import os
 
-os.environ.setdefault(
-    "OMP_NUM_THREADS", "1"
-)  # small models; and two threads wait for each other on a busy machine
+# The models are small, and two threads wait for each other on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
 
 from data.tokenizer import load_tokenizer
 from model import GPT, GPTConfig
-from rollout import put_back, response_states
+from rollout import Rollout, put_back, response_states
 
 
 def tiny(seed: int, **sizes) -> GPT:
-    """A random GPT over 37 tokens; its logits have a standard deviation of about 1.5."""
-    torch.manual_seed(seed)
+    """A random GPT over 37 tokens. Its logits have a standard deviation of about 1.5."""
     defaults = dict(
         vocab_size=37,
         n_layers=2,
@@ -27,7 +25,9 @@ def tiny(seed: int, **sizes) -> GPT:
         d_ff=24,
         max_seq_len=64,
     )
-    model = GPT(GPTConfig(**(defaults | sizes))).eval()
+    config = GPTConfig(**(defaults | sizes))
+    torch.manual_seed(seed)
+    model = GPT(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() == 2:
@@ -35,14 +35,17 @@ def tiny(seed: int, **sizes) -> GPT:
     return model
 
 
-def response_logits(model, rollout, select) -> torch.Tensor:
+def response_logits(model: GPT, rollout: Rollout, select: torch.Tensor) -> torch.Tensor:
     """The training forward's logits of the selected tokens.  (M, V)"""
-    return model.head(response_states(model, rollout, select))
+    states = response_states(model, rollout, select)  # (M, C)
+    return model.head(states)
 
 
-def own_logprobs(logprobs, rollout, select) -> torch.Tensor:
-    """Of (M, V), each selected token's own entry, 0 elsewhere.  (N, T)"""
-    return put_back(logprobs.gather(1, rollout.tokens[select][:, None])[:, 0], select)
+def own_logprobs(logprobs: torch.Tensor, rollout: Rollout, select: torch.Tensor) -> torch.Tensor:
+    """Of (M, V), each selected token's own entry, and 0 elsewhere.  (N, T)"""
+    tokens = rollout.tokens[select]  # (M,)
+    own = logprobs.gather(1, tokens[:, None])[:, 0]  # (M,)
+    return put_back(own, select)
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""The plain engine and the fast one read alike: logits, responses and gradients, in both precisions."""
+"""The plain engine and the fast one read alike: logits, responses, gradients, both precisions."""
 
 import pytest
 import torch
@@ -10,10 +10,15 @@ import rollout
 from support import fast_engine
 from tandem import Handoff
 
-PROMPTS = [[1, 2, 3]] * 4 + [[4]] * 4 + [[5, 6, 7, 8, 9]] * 4  # ragged, in groups of four
-OTHERS = [[1, 2, 3], [4], [4], [5, 6, 7, 8, 9], [1, 2, 3], [7, 7]]  # some repeated, no groups
+pytestmark = pytest.mark.fast
+
+# Prompts of several lengths, in groups of four.
+PROMPTS = [[1, 2, 3]] * 4 + [[4]] * 4 + [[5, 6, 7, 8, 9]] * 4
+# Some of these are repeated, and there are no groups.
+OTHERS = [[1, 2, 3], [4], [4], [5, 6, 7, 8, 9], [1, 2, 3], [7, 7]]
 T = 24
-CLOSE = {torch.float64: dict(rtol=0, atol=1e-9), torch.float32: dict(rtol=1e-4, atol=1e-4)}
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4}
+RELATIVE = {torch.float64: 0.0, torch.float32: 1e-4}
 
 
 def pair(dtype: torch.dtype) -> list:
@@ -22,17 +27,24 @@ def pair(dtype: torch.dtype) -> list:
     return [senior.to(dtype), junior.to(dtype)]
 
 
+def assert_near(found, expected, dtype: torch.dtype) -> None:
+    """Equal up to the rounding of computations in `dtype`."""
+    assert_close(found, expected, rtol=RELATIVE[dtype], atol=TOLERANCE[dtype])
+
+
 @torch.no_grad()
 def logits_of(reader, models, prompts, tokens, lengths) -> torch.Tensor:
-    """Of every model, row and token; 0 behind a row's length. Finished rows leave at once."""
+    """Of every model, row and token, and 0 behind a row's length. Finished rows leave at once."""
     V = models[0].config.vocab_size
-    out = torch.zeros(len(models), len(prompts), T, V, dtype=models[0].embedding.weight.dtype)
+    dtype = models[0].embedding.weight.dtype
+    out = torch.zeros(len(models), len(prompts), T, V, dtype=dtype)
     rows = torch.arange(len(prompts))
     caches, logits = reader.prefill(models, prompts, T, pad=0)
     with reader.reading(models) as read:
         for t in range(T):
             out[:, rows, t] = torch.stack(logits)
-            going = caches[0].unfinished(lengths[rows] <= t + 1)
+            done = lengths[rows] <= t + 1
+            going = caches[0].unfinished(done)
             if len(going) == 0:
                 break
             for cache in caches:
@@ -44,55 +56,70 @@ def logits_of(reader, models, prompts, tokens, lengths) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("prompts", [PROMPTS, OTHERS])
-@pytest.mark.parametrize("dtype", CLOSE)
+@pytest.mark.parametrize("dtype", TOLERANCE)
 def test_both_engines_give_the_same_logits_while_rows_finish(prompts, dtype):
+    N = len(prompts)
     generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(0, 37, (len(prompts), T), generator=generator)
-    lengths = torch.randint(1, T + 1, (len(prompts),), generator=generator)
+    tokens = torch.randint(0, 37, (N, T), generator=generator)
+    lengths = torch.randint(1, T + 1, (N,), generator=generator)
     models = pair(dtype)
     plain = logits_of(engine, models, prompts, tokens, lengths)
     fast = logits_of(fast_engine, models, prompts, tokens, lengths)
     assert plain.abs().sum() > 0
-    assert_close(plain, fast, **CLOSE[dtype])
+    assert_near(plain, fast, dtype)
 
 
 def generate(models, prompts, schedule: str) -> rollout.Rollout:
+    senior, junior = models
     words = torch.arange(37) % 3 == 0  # (V,)
-    handoff = Handoff(schedule, boundary=words, delimiter=words, max_gap=5)
-    sampling = dict(temperature=1.0, generator=torch.Generator().manual_seed(2))
     return rollout.generate(
-        *models, prompts, handoff, end=[11, 12], pad=0, max_new_tokens=T, **sampling
+        senior,
+        junior,
+        prompts,
+        Handoff(schedule, boundary=words, delimiter=words, max_gap=5),
+        end=[11, 12],
+        pad=0,
+        max_new_tokens=T,
+        temperature=1.0,
+        generator=torch.Generator().manual_seed(2),
     )
+
+
+def states_and_gradients(reader, senior, written) -> list[torch.Tensor]:
+    """The states of the senior's tokens, and the gradient of a random sum of them."""
+    generator = torch.Generator().manual_seed(3)
+    senior.zero_grad()
+    states = reader.response_states(senior, written, written.authorship)  # (M, C)
+    weights = torch.randn(states.shape, generator=generator)  # (M, C)
+    (states * weights).sum().backward()
+    gradients = [parameter.grad for parameter in senior.parameters()]
+    found = [gradient for gradient in gradients if gradient is not None]
+    return [states.detach(), *found]
 
 
 @pytest.mark.parametrize("schedule", ["word", "step"])
 @pytest.mark.parametrize("prompts", [PROMPTS, OTHERS])
-@pytest.mark.parametrize("dtype", CLOSE)
+@pytest.mark.parametrize("dtype", TOLERANCE)
 def test_both_engines_give_the_same_responses_and_gradients(monkeypatch, dtype, prompts, schedule):
     models = pair(dtype)
     fast = generate(models, prompts, schedule)
-    for name in ("prefill", "reading"):
-        monkeypatch.setattr(rollout, name, getattr(engine, name))
+    monkeypatch.setattr(rollout, "prefill", engine.prefill)
+    monkeypatch.setattr(rollout, "reading", engine.reading)
     plain = generate(models, prompts, schedule)
     lengths = plain.mask.sum(dim=1)
-    assert lengths.min() < lengths.max() and 0 < plain.authorship.sum() < plain.mask.sum()
-    for name in ("tokens", "authorship", "mask"):
-        assert torch.equal(getattr(plain, name), getattr(fast, name))
-    for name in ("senior_logprobs", "junior_logprobs"):  # float32 in both precisions
-        assert_close(getattr(plain, name), getattr(fast, name), **CLOSE[torch.float32])
+    assert lengths.min() < lengths.max()
+    assert 0 < plain.authorship.sum() < plain.mask.sum()
+    assert torch.equal(plain.tokens, fast.tokens)
+    assert torch.equal(plain.authorship, fast.authorship)
+    assert torch.equal(plain.mask, fast.mask)
+    # Recorded in float32, whatever the precision of the models.
+    assert_near(plain.senior_logprobs, fast.senior_logprobs, torch.float32)
+    assert_near(plain.junior_logprobs, fast.junior_logprobs, torch.float32)
 
     senior = models[0]
-    weights = torch.randn(
-        int(plain.authorship.sum()), 16, generator=torch.Generator().manual_seed(3)
-    )
-    gradients = []
-    for reader in (engine, fast_engine):
-        senior.zero_grad()
-        states = reader.response_states(senior, plain, plain.authorship)  # (M, C)
-        (states * weights).sum().backward()
-        found = [parameter.grad for parameter in senior.parameters() if parameter.grad is not None]
-        gradients.append([states.detach(), *found])
-    assert len(gradients[0]) > 10
-    for one, other in zip(*gradients, strict=True):
+    slow_found = states_and_gradients(engine, senior, plain)
+    fast_found = states_and_gradients(fast_engine, senior, plain)
+    assert len(slow_found) > 10
+    for one, other in zip(slow_found, fast_found, strict=True):
         size = 1 + one.abs().max().item()
-        assert_close(one / size, other / size, **CLOSE[dtype])
+        assert_near(one / size, other / size, dtype)
