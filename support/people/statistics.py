@@ -248,7 +248,7 @@ def smallest_difference(
 ) -> float | None:
     """The least advantage of pair[0] that a study finds with probability `target`.
 
-    An advantage is a difference of mean accuracies. The logits of its problems are moved together,
+    An advantage is a difference of mean accuracies. The arm's logits are moved together,
     so problems stay as different as they are. None if no shift will do. The arguments are those of
     `study_power`. Accuracies are averaged over raters' skills by Gauss-Hermite quadrature.
     """
