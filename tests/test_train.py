@@ -1,4 +1,4 @@
-"""An update: who gets a gradient, and what it leaves alone. Then the loop, and the commands as a user meets them."""
+"""An update: who gets a gradient, and what it leaves alone. Then the loop, and the commands."""
 
 import copy
 import json
@@ -14,7 +14,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 from conftest import own_logprobs, response_logits, tiny
+from pytest import approx
 from torch import Tensor
+from torch.testing import assert_close
 
 import evaluate
 import rollout
@@ -30,15 +32,25 @@ from tandem import advantages, policy_loss
 from train import Config, update
 
 ROOT = Path(__file__).parent.parent
-SMALL = "--steps 2 --prompts-per-step 2 --group-size 4 --eval-problems 2 --eval-samples 1 --warmup-steps 2".split()
-METRICS = """step reward senior_fraction handoffs loss grad_norm entropy approx_kl clip_fraction zero_advantage_fraction
-response_length truncated_fraction jargon_rate update_ratio_error skipped_updates seconds_rollout seconds_reward
-seconds_update tokens_per_second""".split()
+DATA = ROOT / "data"
+SMALL = [
+    "--steps=2",
+    "--prompts-per-step=2",
+    "--group-size=4",
+    "--eval-problems=2",
+    "--eval-samples=1",
+    "--warmup-steps=2",
+]
+METRICS = """
+step reward senior_fraction handoffs loss grad_norm entropy approx_kl clip_fraction
+zero_advantage_fraction response_length truncated_fraction jargon_rate update_ratio_error
+skipped_updates seconds_rollout seconds_reward seconds_update tokens_per_second
+""".split()
 
 
 @dataclass
 class Batch:
-    """A tiny random pair, what it wrote, and what that is worth."""
+    """A tiny random pair, the responses it wrote, and their advantages."""
 
     senior: GPT
     junior: GPT
@@ -49,49 +61,63 @@ class Batch:
 
 
 def batch_of(tokenizer, rewards: Tensor | None = None, ends: float = 1.0, **options) -> Batch:
-    """Every second response is right if no rewards are given, as such a pair solves nothing. `ends` ends some early."""
-    sizes = dict(vocab_size=tokenizer.vocab_size, max_seq_len=80)
-    small = dict(prompts_per_step=2, group_size=4, max_new_tokens=12, warmup_steps=0, grad_clip=1e9)
-    config = Config(**(small | options))
-    senior, junior = tiny(0, **sizes), tiny(1, **sizes).requires_grad_(False)
-    senior.embedding.weight.data[tokenizer.end] *= ends
-    problems = first_problems("train", config.prompts_per_step, 0)
-    prompts = [
-        tokenizer.prompt(problem.question) for problem in problems for _ in range(config.group_size)
-    ]
-    handoff = make_handoff(config.schedule, tokenizer, senior, config)
-    partner = None if config.schedule == "solo" else junior
-    limits = dict(end=tokenizer.end, pad=tokenizer.pad, max_new_tokens=config.max_new_tokens)
-    with autocast(config.precision, senior.device):
-        generator = seeded(0, "test")
-        r = generate(
-            senior,
-            partner,
-            prompts,
-            handoff,
-            temperature=config.temperature,
-            generator=generator,
-            **limits,
-        )
-    rewards = torch.arange(len(prompts)).float() % 2 if rewards is None else rewards
-    A = advantages(rewards, config.group_size, config.baseline, normalize_std=config.normalize_std)
-    return Batch(
-        senior, junior, r, A, r.authorship + config.junior_weight * (r.mask & ~r.authorship), config
+    """A batch of 2 groups of 4, if `options` of Config say nothing else.
+
+    A random pair solves nothing: without `rewards`, every second response counts as right. A larger
+    `ends` lets more responses end early.
+    """
+    small = dict(
+        prompts_per_step=2,
+        group_size=4,
+        max_new_tokens=12,
+        warmup_steps=0,
+        grad_clip=1e9,
     )
+    config = Config(**(small | options))
+    V = tokenizer.vocab_size
+    senior = tiny(0, vocab_size=V, max_seq_len=80)
+    junior = tiny(1, vocab_size=V, max_seq_len=80).requires_grad_(False)
+    senior.embedding.weight.data[tokenizer.end] *= ends
+    prompts = []
+    for problem in first_problems("train", config.prompts_per_step, 0):
+        prompts += [tokenizer.prompt(problem.question)] * config.group_size
+    with autocast(config.precision, senior.device):
+        written = generate(
+            senior,
+            None if config.schedule == "solo" else junior,
+            prompts,
+            make_handoff(config.schedule, tokenizer, senior, config),
+            end=tokenizer.end,
+            pad=tokenizer.pad,
+            max_new_tokens=config.max_new_tokens,
+            temperature=config.temperature,
+            generator=seeded(0, "test"),
+        )
+    if rewards is None:
+        rewards = torch.arange(len(prompts)).float() % 2  # (N,)
+    normalize = config.normalize_std
+    A = advantages(rewards, config.group_size, config.baseline, normalize_std=normalize)  # (N,)
+    by_junior = written.mask & ~written.authorship  # (N, T)
+    gate = written.authorship + config.junior_weight * by_junior  # (N, T)
+    return Batch(senior, junior, written, A, gate, config)
 
 
 def update_of(batch: Batch, steps=(0,), senior: GPT | None = None, **options) -> SimpleNamespace:
-    """Updates of a copy of the senior, by default one: the stats, and the gradients of each optimizer step."""
-    senior, gradients, config = (
-        senior or copy.deepcopy(batch.senior),
-        [],
-        replace(batch.config, **options),
-    )
+    """Updates of a copy of the senior, by default one, with these options instead of the batch's.
+
+    The last one's stats, the gradients of each optimizer step, the senior and its optimizer.
+    """
+    config = replace(batch.config, **options)
+    if senior is None:
+        senior = copy.deepcopy(batch.senior)
     senior.checkpoint_activations = config.checkpoint_activations
     optimizer = torch.optim.AdamW(senior.parameters(), weight_decay=config.weight_decay, fused=True)
-    optimizer.register_step_pre_hook(
-        lambda *_: gradients.append([p.grad.clone() for p in senior.parameters()])
-    )
+    gradients = []
+
+    def record(*_):
+        gradients.append([parameter.grad.clone() for parameter in senior.parameters()])
+
+    optimizer.register_step_pre_hook(record)
     for step in steps:
         stats = update(
             senior, batch.junior, optimizer, batch.rollout, batch.A, batch.gate, step, config
@@ -99,38 +125,68 @@ def update_of(batch: Batch, steps=(0,), senior: GPT | None = None, **options) ->
     return SimpleNamespace(stats=stats, gradients=gradients, senior=senior, optimizer=optimizer)
 
 
-def same(a, b) -> bool:
+def same(a: GPT, b: GPT) -> bool:
     """Whether two models are equal to the bit."""
-    return all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+    pairs = zip(a.parameters(), b.parameters(), strict=True)
+    return all(torch.equal(p, q) for p, q in pairs)
 
 
-def brute_force(batch: Batch) -> tuple[Tensor, list[Tensor]]:
-    """The loss of REINFORCE in float64 and its gradient: a forward for every token with a weight, on the text before it."""
-    senior, junior = copy.deepcopy(batch.senior).double(), copy.deepcopy(batch.junior).double()
-    config, loss, total = batch.config, 0.0, 0.0
-    for row, prompt in enumerate(batch.rollout.prompts):
+def assert_all_close(found: list[Tensor], expected: list[Tensor], atol: float, rtol: float) -> None:
+    for a, b in zip(found, expected, strict=True):
+        assert_close(a, b, atol=atol, rtol=rtol)
+
+
+# ---- The gradient -------------------------------------------------------------------------------
+
+
+def next_logprobs(model: GPT, text: list[int], temperature: float) -> Tensor:
+    """Log-probs of the token that follows the text.  (V,)"""
+    logits = model(torch.tensor([text]))[0, -1]  # (V,)
+    return (logits / temperature).log_softmax(dim=0)
+
+
+def kl_penalty(p: Tensor, q: Tensor, token: int, estimator: str) -> Tensor:
+    """KL(senior‖junior) of log-probs p and q (V,), or its estimate from the token."""
+    if estimator == "exact":
+        return (p.exp() * (p - q)).sum()
+    d = q[token] - p[token]
+    return d.exp() - d - 1
+
+
+def brute_force(batch: Batch) -> tuple[float, list[Tensor]]:
+    """The loss of REINFORCE in float64, and its gradient.
+
+    Every token with a weight has a forward of its own, on the text before it.
+    """
+    senior = copy.deepcopy(batch.senior).double()
+    junior = copy.deepcopy(batch.junior).double()
+    written = batch.rollout
+    config = batch.config
+    loss = 0.0
+    total = 0.0
+    for row, prompt in enumerate(written.prompts):
         text = list(prompt)
-        for t in range(int(batch.rollout.mask[row].sum())):
-            token = int(batch.rollout.tokens[row, t])
-            if weight := 1.0 if batch.rollout.authorship[row, t] else config.junior_weight:
-                p, q = (
-                    (model(torch.tensor([text]))[0, -1] / config.temperature).log_softmax(dim=0)
-                    for model in (senior, junior)
-                )
-                d = q[token] - p[token]
-                kl = (
-                    (p.exp() * (p - q)).sum() if config.kl_estimator == "exact" else d.exp() - d - 1
-                )
-                penalty = (
-                    config.kl_coef * kl * batch.rollout.authorship[row, t]
-                )  # of the senior's tokens alone
-                loss = loss + penalty - weight * batch.A[row].double() * p[token]
+        advantage = batch.A[row].item()
+        for t in range(int(written.mask[row].sum())):
+            token = int(written.tokens[row, t])
+            by_senior = bool(written.authorship[row, t])
+            weight = 1.0 if by_senior else config.junior_weight
+            if weight > 0:
+                p = next_logprobs(senior, text, config.temperature)  # (V,)
+                loss = loss - weight * advantage * p[token]
                 total += weight
+            # The penalty is of the senior's tokens alone.
+            if by_senior and config.kl_coef > 0:
+                q = next_logprobs(junior, text, config.temperature)  # (V,)
+                penalty = kl_penalty(p, q, token, config.kl_estimator)
+                loss = loss + config.kl_coef * penalty
             text.append(token)
-    (loss / total).backward()
-    return (loss / total).detach(), [p.grad for p in senior.parameters()]
+    loss = loss / total
+    loss.backward()
+    return loss.item(), [parameter.grad for parameter in senior.parameters()]
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     "options",
     [
@@ -143,110 +199,70 @@ def brute_force(batch: Batch) -> tuple[Tensor, list[Tensor]]:
     ],
 )
 def test_the_gradient_is_that_of_a_loop_over_single_tokens(tokenizer, options):
-    """At the first update ρ = 1, where the clipped objective has the gradient of REINFORCE. Without any advantage the
-    penalty is all there is."""
-    batch = batch_of(
-        tokenizer, torch.ones(8) if "kl_coef" in options else None, temperature=0.8, **options
-    )
-    done, (loss, expected) = update_of(batch), brute_force(batch)
+    """At the first update ρ = 1, where the clipped objective has the gradient of REINFORCE."""
+    rewards = None
+    if "kl_coef" in options:
+        rewards = torch.ones(8)  # without any advantage the penalty is all there is
+    batch = batch_of(tokenizer, rewards, temperature=0.8, **options)
+    done = update_of(batch)
+    loss, expected = brute_force(batch)
     if batch.config.loss == "reinforce":
-        assert done.stats["loss"] == pytest.approx(loss.item(), rel=1e-4)
-    for found, gradient in zip(done.gradients[0], expected, strict=True):
-        torch.testing.assert_close(found.double(), gradient, atol=1e-5, rtol=1e-3)
+        assert done.stats["loss"] == approx(loss, rel=1e-4)
+    found = [gradient.double() for gradient in done.gradients[0]]
+    assert_all_close(found, expected, atol=1e-5, rtol=1e-3)
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"loss": "grpo"}, {"junior_weight": 0.2}, {"schedule": "solo", "kl_coef": 0.1}]
-)
-def test_micro_batches_have_the_gradient_and_the_diagnostics_of_the_whole(tokenizer, options):
-    batch = batch_of(tokenizer, learning_rate=1e-6, **options)
-    assert len(train.micro_batches(batch.rollout, torch.arange(8), 60)) > 3
-    whole, parts = (update_of(batch, micro_batch_tokens=n) for n in (10**6, 60))
-    assert (
-        whole.stats == pytest.approx(parts.stats, rel=1e-4, abs=1e-6)
-        and whole.stats["skipped_updates"] == 0
-    )
-    for a, b in zip(whole.gradients, parts.gradients, strict=True):
-        for p, q in zip(a, b, strict=True):
-            torch.testing.assert_close(p, q, atol=1e-6, rtol=1e-3)
-
-
-def test_micro_batches_hold_every_row_once_and_keep_to_their_budget(tokenizer):
-    written = batch_of(tokenizer, ends=3.0).rollout
-    lengths = written.mask.sum(dim=1)  # (N,)
-
-    def tokens(part) -> int:  # each distinct prompt is read once
-        prompts = {tuple(written.prompts[row]) for row in part.tolist()}
-        return len(prompts) * max(map(len, prompts)) + len(part) * int(lengths[part].max())
-
-    for rows in (torch.arange(8), torch.tensor([1, 4, 6])):
-        for budget in (1, 200, 1000):
-            parts = train.micro_batches(written, rows, budget)
-            assert torch.cat(parts).sort().values.tolist() == rows.tolist()
-            assert all(len(part) == 1 or tokens(part) <= budget for part in parts)
-    assert train.micro_batches(written, torch.tensor([], dtype=torch.long), 100) == []
-
-
-def test_micro_batches_keep_to_their_budget_whatever_the_lengths():
-    draw = random.Random(0)
-    for _ in range(200):
-        prompts = [[draw.randrange(50)] * draw.randint(1, 30) for _ in range(6)]
-        written = rollout.blank(
-            [prompt for prompt in prompts for _ in range(4)], 40, 0, torch.device("cpu")
-        )
-        lengths = [draw.randint(1, 40) for _ in written.prompts]
-        written.mask[:] = torch.arange(40) < torch.tensor(lengths)[:, None]
-        rows, budget = torch.tensor(sorted(draw.sample(range(24), 17))), draw.randint(1, 400)
-        parts = [part.tolist() for part in train.micro_batches(written, rows, budget)]
-        assert sorted(row for part in parts for row in part) == rows.tolist()
-        for part in parts:
-            read = {tuple(written.prompts[row]) for row in part}
-            tokens = len(read) * max(map(len, read)) + len(part) * max(lengths[row] for row in part)
-            assert len(part) == 1 or tokens <= budget
-
-
+@pytest.mark.fast
 @pytest.mark.parametrize("temperature", [0.6, 1.0])
 @pytest.mark.parametrize("schedule", ["word", "step", "solo"])
 def test_the_first_updates_ratio_is_1(tokenizer, schedule, temperature):
     batch = batch_of(tokenizer, schedule=schedule, temperature=temperature, junior_weight=0.15)
     stats = update_of(batch).stats
-    assert (
-        stats["skipped_updates"] == 0
-        and stats["grad_norm"] > 0
-        and stats["update_ratio_error"] < 1e-4
-    )
+    assert stats["skipped_updates"] == 0
+    assert stats["grad_norm"] > 0
+    assert stats["update_ratio_error"] < 1e-4
 
 
+@pytest.mark.fast
 def test_junior_tokens_and_padding_contribute_nothing_and_the_seniors_end_token_does(tokenizer):
     batch = batch_of(tokenizer, ends=3.0, max_new_tokens=30, prompts_per_step=16)
-    clean, written = update_of(batch).gradients[0], batch.rollout
+    clean = update_of(batch).gradients[0]
+    written = batch.rollout
+    padding = ~written.mask  # (N, T)
     by_junior = written.mask & ~written.authorship  # (N, T)
-    assert by_junior.any() and (~written.mask).any()
+    assert by_junior.any()
+    assert padding.any()
+
     dirty = copy.deepcopy(batch)
-    dirty.rollout.tokens[~written.mask] = 7
+    dirty.rollout.tokens[padding] = 7
     for recorded in (dirty.rollout.senior_logprobs, dirty.rollout.junior_logprobs):
         recorded[by_junior] = float("nan")
-        recorded[~written.mask] = float("inf")
-    assert all(torch.equal(a, b) for a, b in zip(update_of(dirty).gradients[0], clean, strict=True))
-    ends = (written.tokens == tokenizer.end) & written.authorship
+        recorded[padding] = float("inf")
+    found = update_of(dirty).gradients[0]
+    assert all(torch.equal(a, b) for a, b in zip(found, clean, strict=True))
+
+    ends = written.authorship & (written.tokens == tokenizer.end)  # (N, T)
     assert ends.any()
     batch.gate = batch.gate.masked_fill(ends, 0)
-    assert any(
-        (a - b).abs().max() > 1e-6
-        for a, b in zip(update_of(batch).gradients[0], clean, strict=True)
-    )
+    without_ends = update_of(batch).gradients[0]
+    differences = [(a - b).abs().max() for a, b in zip(without_ends, clean, strict=True)]
+    assert max(differences) > 1e-6
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize(
     "options", [{}, {"junior_weight": 0.5}, {"schedule": "solo", "kl_coef": 0.1}]
 )
 def test_the_junior_is_the_same_to_the_bit_after_training(tokenizer, options):
     batch = batch_of(tokenizer, learning_rate=1e-2, **options)
     junior = copy.deepcopy(batch.junior)
-    assert not same(update_of(batch, range(3)).senior, batch.senior)
-    assert same(batch.junior, junior) and all(p.grad is None for p in batch.junior.parameters())
+    done = update_of(batch, range(3))
+    assert not same(done.senior, batch.senior)
+    assert same(batch.junior, junior)
+    assert all(parameter.grad is None for parameter in batch.junior.parameters())
 
 
+@pytest.mark.fast
 def test_a_batch_without_any_advantage_takes_no_step(tokenizer):
     """Adam would drift on the momentum of the steps before."""
     batch = batch_of(tokenizer)
@@ -257,354 +273,546 @@ def test_a_batch_without_any_advantage_takes_no_step(tokenizer):
         stats = update(
             done.senior, batch.junior, done.optimizer, batch.rollout, A, batch.gate, 1, batch.config
         )
-        assert stats["skipped_updates"] == 1 and stats["grad_norm"] == stats["loss"] == 0
-    assert same(before, done.senior) and len(done.gradients) == 1
+        assert stats["skipped_updates"] == 1
+        assert stats["grad_norm"] == 0
+        assert stats["loss"] == 0
+    assert same(before, done.senior)
+    assert len(done.gradients) == 1
 
 
+def batch_with_equal_groups(tokenizer) -> Batch:
+    """Of four groups, one is all wrong and one is all right."""
+    all_wrong = [0, 0, 0, 0]
+    all_right = [1, 1, 1, 1]
+    rewards = [*all_wrong, 0, 1, 1, 0, *all_right, 1, 0, 0, 0]
+    return batch_of(
+        tokenizer,
+        torch.tensor(rewards).float(),
+        prompts_per_step=4,
+        loss="grpo",
+        mini_batches=1,
+        normalize_std=False,
+    )
+
+
+@pytest.mark.fast
 def test_rows_without_advantage_are_not_read_again_but_count(tokenizer, monkeypatch):
-    """And clipping and KL are means over the tokens that were read."""
-    rewards, read = torch.tensor([0, 0, 0, 0, 0, 1, 1, 0, 1, 1, 1, 1, 1, 0, 0, 0]).float(), []
-    batch = batch_of(
-        tokenizer, rewards, prompts_per_step=4, loss="grpo", mini_batches=1, normalize_std=False
-    )
-    recorded = lambda senior, rows, *rest: (
-        read.append(len(rows.prompts)) or response_logprobs(senior, rows, *rest)
-    )
+    batch = batch_with_equal_groups(tokenizer)
+    read = []
+
+    def recorded(senior, rows, *rest):
+        read.append(len(rows.prompts))
+        return response_logprobs(senior, rows, *rest)
+
     monkeypatch.setattr(train, "response_logprobs", recorded)
     done = update_of(batch)
-    assert (
-        read == [int(((batch.gate != 0).any(dim=1) & (batch.A != 0)).sum())] and 6 <= read[0] <= 8
-    )
-    full = to_logprobs(response_logits(batch.senior, batch.rollout, batch.gate != 0), 1.0)  # (M, V)
-    logprobs = own_logprobs(full, batch.rollout, batch.gate != 0)  # (N, T), all rows of them
-    policy_loss(logprobs, batch.rollout.senior_logprobs, batch.A, batch.gate)[0].backward()
-    for found, parameter in zip(done.gradients[0], batch.senior.parameters(), strict=True):
-        torch.testing.assert_close(found, parameter.grad, atol=1e-6, rtol=1e-3)
-    noise = 0.3 * torch.randn(
-        batch.gate.shape, generator=torch.Generator().manual_seed(0)
-    )  # (N, T)
+    gated = batch.gate != 0  # (N, T)
+    needed = gated.any(dim=1) & (batch.A != 0)  # (N,)
+    assert read == [int(needed.sum())]
+    assert 6 <= read[0] <= 8
+
+    # The gradient is that of all rows.
+    logits = response_logits(batch.senior, batch.rollout, gated)  # (M, V)
+    logprobs = own_logprobs(to_logprobs(logits, 1.0), batch.rollout, gated)  # (N, T)
+    loss, _ = policy_loss(logprobs, batch.rollout.senior_logprobs, batch.A, batch.gate)
+    loss.backward()
+    expected = [parameter.grad for parameter in batch.senior.parameters()]
+    assert_all_close(done.gradients[0], expected, atol=1e-6, rtol=1e-3)
+
+
+@pytest.mark.fast
+def test_clipping_and_kl_are_means_over_the_tokens_that_were_read(tokenizer):
+    batch = batch_with_equal_groups(tokenizer)
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.3 * torch.randn(batch.gate.shape, generator=generator)  # (N, T)
     batch.rollout.senior_logprobs += noise
     trained = (batch.gate != 0) & (batch.A != 0)[:, None]  # (N, T)
     log_ratio = -noise[trained]  # (M,)
-    ratio, stats = log_ratio.exp(), update_of(batch).stats
-    assert stats["clip_fraction"] == pytest.approx(
-        ((ratio - 1).abs() > 0.2).float().mean().item(), abs=1e-6
-    )
-    assert stats["approx_kl"] == pytest.approx((ratio - 1 - log_ratio).mean().item(), abs=1e-5)
+    ratio = log_ratio.exp()
+    clipped = (ratio - 1).abs() > 0.2
+    kl = ratio - 1 - log_ratio
+    stats = update_of(batch).stats
+    assert stats["clip_fraction"] == approx(clipped.float().mean().item(), abs=1e-6)
+    assert stats["approx_kl"] == approx(kl.mean().item(), abs=1e-5)
 
 
+@pytest.mark.fast
 def test_grpo_takes_a_step_a_mini_batch_and_the_second_sees_ratios_that_moved(
     tokenizer, monkeypatch
 ):
-    batch, calls = batch_of(tokenizer, loss="grpo", learning_rate=1e-2, clip=0.1), []
-    assert (
-        Config(loss="grpo").clip == 0.2
-        and batch.config.mini_batches == 2
-        and batch.config.normalize_std
-    )
-    std = (torch.arange(4).float() % 2).std()
-    torch.testing.assert_close(batch.A[:2], torch.tensor([-0.5, 0.5]) / (std + 1e-6))
+    batch = batch_of(tokenizer, loss="grpo", learning_rate=1e-2, clip=0.1)
+    assert Config(loss="grpo").clip == 0.2
+    assert batch.config.mini_batches == 2
+    assert batch.config.normalize_std
+    std = torch.tensor([0.0, 1.0, 0.0, 1.0]).std()
+    expected = torch.tensor([-0.5, 0.5]) / (std + 1e-6)
+    assert_close(batch.A[:2], expected)
+    clips = []
+    errors = []
 
     def recorded(logprobs, old_logprobs, advantages, weights, clip, denominator):
-        ratio = (logprobs - old_logprobs).detach().exp()[weights != 0]
-        calls.append((clip, (ratio - 1).abs().max().item(), denominator == weights.sum()))
+        ratio = (logprobs - old_logprobs).detach().exp()
+        error = (ratio - 1).abs()[weights != 0]
+        clips.append(clip)
+        errors.append(error.max().item())
+        if len(errors) == 1:  # the count of the whole mini-batch
+            assert denominator == weights.sum()
         return policy_loss(logprobs, old_logprobs, advantages, weights, clip, denominator)
 
     monkeypatch.setattr(train, "policy_loss", recorded)
     done = update_of(batch)
-    (clip, first, whole), (_, second, _) = calls
-    assert clip == 0.1 and first < 1e-4 and second > 0.1 and whole
-    assert len(done.gradients) == 2 and not torch.equal(done.gradients[0][0], done.gradients[1][0])
-    assert (
-        done.stats["update_ratio_error"] == pytest.approx(first, abs=1e-6)
-        and done.stats["clip_fraction"] > 0
-    )
+    first, second = errors
+    assert clips[0] == 0.1
+    assert first < 1e-4
+    assert second > 0.1
+    assert len(done.gradients) == 2
+    assert not torch.equal(done.gradients[0][0], done.gradients[1][0])
+    assert done.stats["update_ratio_error"] == approx(first, abs=1e-6)
+    assert done.stats["clip_fraction"] > 0
 
 
-def test_bfloat16_computes_coarsely_and_keeps_its_weights_in_float32(tokenizer):
-    """An update of 1e-5 would vanish in weights of bfloat16. The ratio is measured as ever, and as coarse."""
-    coarse, exact = (
-        batch_of(tokenizer, precision=p, learning_rate=1e-5) for p in ("bfloat16", "float32")
-    )
-    done = update_of(coarse)
-    assert (
-        update_of(exact).stats["update_ratio_error"] < 1e-4
-        and done.stats["update_ratio_error"] < 0.5
-    )
-    assert {p.dtype for p in [*done.senior.parameters(), *done.gradients[0]]} == {torch.float32}
-    for before, after in zip(coarse.senior.parameters(), done.senior.parameters(), strict=True):
-        assert 0 < (before - after).abs().max() < 2e-5
-
-
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_checkpointed_activations_change_no_update(tokenizer, precision):
-    batch = batch_of(tokenizer, precision=precision)
-    kept, again = (update_of(batch, checkpoint_activations=on) for on in (False, True))
-    assert (
-        again.senior.checkpoint_activations
-        and kept.stats == again.stats
-        and kept.stats["grad_norm"] > 0
-    )
-    assert same(kept.senior, again.senior)
-
-
-def test_gradients_are_clipped_and_freed_and_the_learning_rate_warms_up_and_stays(tokenizer):
-    """Gradients take no memory while responses are written."""
-    batch = batch_of(tokenizer, learning_rate=1e-3, warmup_steps=4)
-    done = [update_of(batch, [step], grad_clip=1e-3) for step in range(6)]
-    norm = torch.stack([gradient.norm() for gradient in done[0].gradients[0]]).norm()
-    assert done[0].stats["grad_norm"] > 1e-3 and norm.item() == pytest.approx(1e-3, rel=1e-2)
-    assert all(p.grad is None for p in done[0].senior.parameters())
-    rates = [some.optimizer.param_groups[0]["lr"] for some in done]
-    assert rates == pytest.approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3, 1e-3])
-
-
-def test_the_ema_baseline_is_the_mean_of_the_steps_before():
-    config, state = Config(baseline="ema", group_size=4), {"running_mean": None}
-    assert (train.group_advantages(torch.ones(8), state, config) == 0).all()
-    assert state["running_mean"] == 1.0
-    assert (train.group_advantages(torch.zeros(8), state, config) == -1).all()
-    assert state["running_mean"] == pytest.approx(0.9)
-
-
-@pytest.mark.parametrize("schedule", ["word", "solo"])
-def test_the_metrics_of_a_step_are_those_of_its_batch(tokenizer, schedule):
-    """Recounted token by token."""
-    rewards = torch.tensor([i % 3 == 0 or i > 11 for i in range(16)]).float()
-    batch = batch_of(
-        tokenizer, rewards, ends=3.0, schedule=schedule, prompts_per_step=4, max_new_tokens=20
-    )
-    r = batch.rollout
-    stats, config = {"loss": 7.0}, batch.config
-    found = train.metrics(3, r, rewards, batch.A, 0.25, stats, tokenizer, config)
-    senior = junior = changes = truncated = 0
-    surprise = []
-    for row, mask in enumerate(r.mask.tolist()):
-        authors = [a for a, m in zip(r.authorship[row].tolist(), mask, strict=True) if m]
-        tokens = [t for t, m in zip(r.tokens[row].tolist(), mask, strict=True) if m]
-        senior, junior = senior + sum(authors), junior + len(authors) - sum(authors)
-        changes += sum(a != b for a, b in pairwise(authors))
-        truncated += tokens[-1] != tokenizer.end
-        surprise += [
-            -logprob for logprob, a in zip(r.logprobs[row].tolist(), authors, strict=False) if a
-        ]
-        assert batch.gate[row].tolist() == [float(a) for a in r.authorship[row].tolist()]
-    assert found["step"] == 3
-    assert found["loss"] == 7.0
-    assert found["reward"] == pytest.approx(rewards.mean().item())
-    assert found["senior_fraction"] == pytest.approx(senior / (senior + junior))
-    assert (junior == 0) == (schedule == "solo")
-    assert found["handoffs"] == pytest.approx(changes / 16)
-    assert found["response_length"] == pytest.approx((senior + junior) / 16)
-    assert found["tokens"] == senior + junior
-    assert 0 < truncated < 16 and found["truncated_fraction"] == pytest.approx(truncated / 16)
-    assert found["zero_advantage_fraction"] == 0.25
-    assert found["jargon_rate"] == 0.25
-    assert found["entropy"] == pytest.approx(sum(surprise) / senior, rel=1e-5)
-
-
-def test_the_entropy_is_that_of_the_seniors_distributions(tokenizer):
-    batch = batch_of(
-        tokenizer, torch.zeros(512), prompts_per_step=64, group_size=8, temperature=1.3
-    )
-    r = batch.rollout
-    wrong, config = torch.zeros(512), batch.config
-    found = train.metrics(0, r, wrong, batch.A, None, {}, tokenizer, config)
-    logits = response_logits(batch.senior, r, r.authorship) / 1.3  # (M, V)
-    known = torch.distributions.Categorical(logits=logits)
-    surprise = -known.log_prob(r.tokens[r.authorship])  # (M,)
-    error = (surprise - known.entropy()).std() / len(surprise) ** 0.5
-    assert found["entropy"] == pytest.approx(surprise.mean().item(), rel=1e-5)
-    assert abs(found["entropy"] - known.entropy().mean()) < 4 * error < 0.1
-
-
-def test_every_step_has_problems_and_random_numbers_of_its_own():
-    drawn = []
-    for seed, step in ((0, 0), (0, 0), (0, 1), (1, 0)):
-        config = Config(seed=seed, prompts_per_step=5, group_size=3)
-        numbers = train.random_numbers(step, config, torch.device("cpu"))
-        drawn.append(
-            (train.next_problems(None, step, config), torch.stack([numbers(), numbers()]).tolist())
-        )
-    assert drawn[0] == drawn[1] and len(drawn[0][1][0]) == 15
-    assert all(
-        drawn[i][part] != drawn[j][part] for i, j in ((0, 2), (0, 3), (2, 3)) for part in (0, 1)
-    )
-    cards, config = first_problems("train", 10, 0), Config(prompts_per_step=5)
-    dealt = [problem for step in range(6) for problem in train.next_problems(cards, step, config)]
-    assert dealt[:10] != dealt[10:20] != dealt[20:]
-    assert all(
-        sorted(p.question for p in dealt[i : i + 10]) == sorted(p.question for p in cards)
-        for i in (0, 10, 20)
-    )
-    assert train.next_problems(cards, 3, replace(config, seed=1)) != dealt[15:20]
-
-
+@pytest.mark.fast
 def test_a_loss_that_is_not_finite_is_named(tokenizer):
     batch = batch_of(tokenizer)
-    senior, batch.A = copy.deepcopy(batch.senior), batch.A * float("inf")
+    batch.A = batch.A * float("inf")
+    senior = copy.deepcopy(batch.senior)
     with pytest.raises(FloatingPointError, match="step 3: the loss is not finite"):
         update_of(batch, [3], senior)
     assert same(senior, batch.senior)
 
 
+# ---- Micro-batches, precision, memory -----------------------------------------------------------
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize(
+    "options", [{}, {"loss": "grpo"}, {"junior_weight": 0.2}, {"schedule": "solo", "kl_coef": 0.1}]
+)
+def test_micro_batches_have_the_gradient_and_the_diagnostics_of_the_whole(tokenizer, options):
+    batch = batch_of(tokenizer, learning_rate=1e-6, **options)
+    rows = torch.arange(8)
+    assert len(train.micro_batches(batch.rollout, rows, 60)) > 3
+    whole = update_of(batch, micro_batch_tokens=10**6)
+    parts = update_of(batch, micro_batch_tokens=60)
+    assert whole.stats == approx(parts.stats, rel=1e-4, abs=1e-6)
+    assert whole.stats["skipped_updates"] == 0
+    for a, b in zip(whole.gradients, parts.gradients, strict=True):
+        assert_all_close(a, b, atol=1e-6, rtol=1e-3)
+
+
+def tokens_read(written: Rollout, rows: list[int]) -> int:
+    """By a forward over these rows, padding included. Each distinct prompt is read once."""
+    prompts = {tuple(written.prompts[row]) for row in rows}
+    longest = max(len(prompt) for prompt in prompts)
+    lengths = written.mask.sum(dim=1)  # (N,)
+    longest_response = int(lengths[rows].max())
+    return len(prompts) * longest + len(rows) * longest_response
+
+
+def assert_split(written: Rollout, rows: Tensor, budget: int) -> None:
+    """The micro-batches hold each of these rows once, and at most `budget` tokens."""
+    parts = [part.tolist() for part in train.micro_batches(written, rows, budget)]
+    assert sorted(row for part in parts for row in part) == rows.tolist()
+    for part in parts:
+        assert len(part) == 1 or tokens_read(written, part) <= budget
+
+
+@pytest.mark.fast
+def test_micro_batches_hold_every_row_once_and_keep_to_their_budget(tokenizer):
+    written = batch_of(tokenizer, ends=3.0).rollout
+    for rows in (torch.arange(8), torch.tensor([1, 4, 6])):
+        for budget in (1, 200, 1000):
+            assert_split(written, rows, budget)
+    no_rows = torch.tensor([], dtype=torch.long)
+    assert train.micro_batches(written, no_rows, 100) == []
+
+
+@pytest.mark.fast
+def test_micro_batches_keep_to_their_budget_whatever_the_lengths():
+    draw = random.Random(0)
+    for _ in range(200):
+        prompts = []
+        for _ in range(6):
+            prompt = [draw.randrange(50)] * draw.randint(1, 30)
+            prompts += [prompt] * 4
+        written = rollout.blank(prompts, 40, 0, torch.device("cpu"))
+        lengths = torch.tensor([draw.randint(1, 40) for _ in prompts])  # (N,)
+        written.mask[:] = torch.arange(40) < lengths[:, None]
+        rows = sorted(draw.sample(range(24), 17))
+        assert_split(written, torch.tensor(rows), budget=draw.randint(1, 400))
+
+
+@pytest.mark.fast
+def test_bfloat16_computes_coarsely_and_keeps_its_weights_in_float32(tokenizer):
+    """An update of 1e-5 would vanish in weights of bfloat16. The measured ratio is coarse too."""
+    coarse = batch_of(tokenizer, precision="bfloat16", learning_rate=1e-5)
+    exact = batch_of(tokenizer, precision="float32", learning_rate=1e-5)
+    done = update_of(coarse)
+    assert update_of(exact).stats["update_ratio_error"] < 1e-4
+    assert done.stats["update_ratio_error"] < 0.5
+    assert all(gradient.dtype == torch.float32 for gradient in done.gradients[0])
+    for before, after in zip(coarse.senior.parameters(), done.senior.parameters(), strict=True):
+        assert after.dtype == torch.float32
+        assert 0 < (before - after).abs().max() < 2e-5
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_checkpointed_activations_change_no_update(tokenizer, precision):
+    batch = batch_of(tokenizer, precision=precision)
+    kept = update_of(batch, checkpoint_activations=False)
+    again = update_of(batch, checkpoint_activations=True)
+    assert again.senior.checkpoint_activations
+    assert kept.stats == again.stats
+    assert kept.stats["grad_norm"] > 0
+    assert same(kept.senior, again.senior)
+
+
+@pytest.mark.fast
+def test_gradients_are_clipped_and_freed_and_the_learning_rate_warms_up_and_stays(tokenizer):
+    """Gradients take no memory while responses are written."""
+    batch = batch_of(tokenizer, learning_rate=1e-3, warmup_steps=4)
+    done = [update_of(batch, [step], grad_clip=1e-3) for step in range(6)]
+    first = done[0]
+    norms = [gradient.norm() for gradient in first.gradients[0]]
+    assert first.stats["grad_norm"] > 1e-3
+    assert torch.stack(norms).norm().item() == approx(1e-3, rel=1e-2)
+    assert all(parameter.grad is None for parameter in first.senior.parameters())
+    rates = [some.optimizer.param_groups[0]["lr"] for some in done]
+    assert rates == approx([0.25e-3, 0.5e-3, 0.75e-3, 1e-3, 1e-3, 1e-3])
+
+
+# ---- The parts of a step ------------------------------------------------------------------------
+
+
+@pytest.mark.fast
+def test_the_ema_baseline_is_the_mean_of_the_steps_before():
+    config = Config(baseline="ema", group_size=4)
+    state = {"running_mean": None}
+    assert (train.group_advantages(torch.ones(8), state, config) == 0).all()
+    assert state["running_mean"] == 1.0
+    assert (train.group_advantages(torch.zeros(8), state, config) == -1).all()
+    assert state["running_mean"] == approx(0.9)
+
+
+def drawn(seed: int, step: int) -> tuple[list, list]:
+    """The problems of a step, and the numbers of its first two draws."""
+    config = Config(seed=seed, prompts_per_step=5, group_size=3)
+    problems = train.next_problems(None, step, config)
+    uniforms = train.random_numbers(step, config, torch.device("cpu"))
+    numbers = [uniforms().tolist(), uniforms().tolist()]
+    return problems, numbers
+
+
+@pytest.mark.fast
+def test_every_step_has_problems_and_random_numbers_of_its_own():
+    problems, numbers = drawn(seed=0, step=0)
+    assert (problems, numbers) == drawn(seed=0, step=0)
+    assert len(numbers[0]) == 15
+    later_problems, later_numbers = drawn(seed=0, step=1)
+    other_problems, other_numbers = drawn(seed=1, step=0)
+    assert problems != later_problems
+    assert problems != other_problems
+    assert later_problems != other_problems
+    assert numbers != later_numbers
+    assert numbers != other_numbers
+    assert later_numbers != other_numbers
+
+
+@pytest.mark.fast
+def test_problems_of_a_file_are_shuffled_anew_every_pass():
+    cards = first_problems("train", 10, 0)
+    config = Config(prompts_per_step=5)
+    dealt = []
+    for step in range(6):
+        dealt += train.next_problems(cards, step, config)
+    first, second, third = dealt[:10], dealt[10:20], dealt[20:]
+    assert first != second
+    assert second != third
+    questions = sorted(problem.question for problem in cards)
+    for one_pass in (first, second, third):
+        assert sorted(problem.question for problem in one_pass) == questions
+    other_seed = replace(config, seed=1)
+    assert train.next_problems(cards, 3, other_seed) != second[5:]
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("schedule", ["word", "solo"])
+def test_the_metrics_of_a_step_are_those_of_its_batch(tokenizer, schedule):
+    """Recounted token by token."""
+    rewards = torch.tensor([i % 3 == 0 or i > 11 for i in range(16)]).float()
+    batch = batch_of(
+        tokenizer,
+        rewards,
+        ends=3.0,
+        schedule=schedule,
+        prompts_per_step=4,
+        max_new_tokens=20,
+    )
+    written = batch.rollout
+    stats = {"loss": 7.0}
+    found = train.metrics(3, written, rewards, batch.A, 0.25, stats, tokenizer, batch.config)
+    senior = 0
+    junior = 0
+    changes = 0
+    truncated = 0
+    surprise = 0.0
+    for row, mask in enumerate(written.mask):
+        authors = written.authorship[row][mask].tolist()
+        tokens = written.tokens[row][mask].tolist()
+        logprobs = written.logprobs[row][mask].tolist()
+        for author, logprob in zip(authors, logprobs, strict=True):
+            if author:
+                senior += 1
+                surprise -= logprob
+            else:
+                junior += 1
+        changes += sum(a != b for a, b in pairwise(authors))
+        truncated += tokens[-1] != tokenizer.end
+        assert torch.equal(batch.gate[row], written.authorship[row].float())
+    total = senior + junior
+    assert (junior == 0) == (schedule == "solo")
+    assert 0 < truncated < 16
+    assert found["step"] == 3
+    assert found["loss"] == 7.0
+    assert found["reward"] == approx(rewards.mean().item())
+    assert found["senior_fraction"] == approx(senior / total)
+    assert found["handoffs"] == approx(changes / 16)
+    assert found["response_length"] == approx(total / 16)
+    assert found["tokens"] == total
+    assert found["truncated_fraction"] == approx(truncated / 16)
+    assert found["zero_advantage_fraction"] == 0.25
+    assert found["jargon_rate"] == 0.25
+    assert found["entropy"] == approx(surprise / senior, rel=1e-5)
+
+
+@pytest.mark.fast
+def test_the_entropy_is_that_of_the_seniors_distributions(tokenizer):
+    """Up to four standard errors of its estimate from the tokens."""
+    rewards = torch.zeros(512)
+    batch = batch_of(tokenizer, rewards, prompts_per_step=64, group_size=8, temperature=1.3)
+    written = batch.rollout
+    select = written.authorship  # (N, T)
+    found = train.metrics(0, written, rewards, batch.A, None, {}, tokenizer, batch.config)
+    logits = response_logits(batch.senior, written, select) / 1.3  # (M, V)
+    known = torch.distributions.Categorical(logits=logits)
+    entropy = known.entropy()  # (M,)
+    surprise = -known.log_prob(written.tokens[select])  # (M,)
+    error = (surprise - entropy).std() / len(surprise) ** 0.5
+    assert found["entropy"] == approx(surprise.mean().item(), rel=1e-5)
+    assert 4 * error < 0.1
+    assert abs(found["entropy"] - entropy.mean()) < 4 * error
+
+
+# ---- Runs in this process -----------------------------------------------------------------------
+
+
 def main(*words) -> int:
-    """The command in this process; its exit code."""
+    """The command in this process. Its exit code."""
     try:
-        train.main([*map(str, words)])
+        train.main([str(word) for word in words])
     except SystemExit as end:
         return end.code
     return 0
 
 
+def read_json(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+def read_lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
 def metrics(directory: Path) -> list[dict]:
     """The log of a run without its times."""
-    lines = (directory / "metrics.jsonl").read_text().splitlines()
-    return [
-        {name: value for name, value in json.loads(line).items() if "second" not in name}
-        for line in lines
-    ]
+    log = []
+    for line in read_lines(directory / "metrics.jsonl"):
+        log.append({name: value for name, value in line.items() if "second" not in name})
+    return log
+
+
+def draw_no_figure(monkeypatch) -> None:
+    monkeypatch.setattr(support.reports.compare, "draw_comparison", lambda *_: None)
+
+
+def record_generate(monkeypatch) -> list[dict]:
+    """A list to which every call of `generate` adds its arguments."""
+    calls = []
+
+    def recorded(senior, junior, prompts, handoff, **arguments):
+        calls.append(arguments | {"prompts": prompts, "junior": junior, "handoff": handoff})
+        return generate(senior, junior, prompts, handoff, **arguments)
+
+    for module in (train, evaluate, rollout):
+        monkeypatch.setattr(module, "generate", recorded)
+    return calls
+
+
+def record_optimizers(monkeypatch) -> list[dict]:
+    """A list to which every AdamW adds its keyword arguments."""
+    made = []
+    adamw = torch.optim.AdamW
+
+    def recorded(parameters, **arguments):
+        made.append(arguments)
+        return adamw(parameters, **arguments)
+
+    monkeypatch.setattr(torch.optim, "AdamW", recorded)
+    return made
 
 
 def test_options_reach_the_sampler_and_a_run_asks_in_its_template_wherever_it_asks(
     tmp_path, monkeypatch, tokenizer
 ):
-    seen, optimizers, adamw = [], [], torch.optim.AdamW
-
-    def recorded(senior, junior, prompts, handoff, **arguments):
-        seen.append(arguments | {"prompts": prompts, "junior": junior, "handoff": handoff})
-        return generate(senior, junior, prompts, handoff, **arguments)
-
-    for module in (train, evaluate, rollout):
-        monkeypatch.setattr(module, "generate", recorded)
-    monkeypatch.setattr(
-        torch.optim,
-        "AdamW",
-        lambda *given, **named: optimizers.append(named) or adamw(*given, **named),
-    )
-    how = "--schedule chunk --p-senior 0.3 --max-gap 7 --chunk 5 --temperature 0.9 --max-new-tokens 20".split()
-    run, template = tmp_path / "run", "Think. {question} Put the final answer in \\boxed{}."
-    more = [
+    calls = record_generate(monkeypatch)
+    optimizers = record_optimizers(monkeypatch)
+    directory = tmp_path / "run"
+    template = "Think. {question} Put the final answer in \\boxed{}."
+    options = [
+        "--steps=1",
+        "--schedule=chunk",
+        "--p-senior=0.3",
+        "--max-gap=7",
+        "--chunk=5",
+        "--temperature=0.9",
+        "--max-new-tokens=20",
         "--rollout-batch-size=3",
         "--weight-decay=0.5",
         "--eval-temperature=0.4",
-        "--prompt-template",
-        template,
     ]
-    assert main(*SMALL, *how, *more, "--steps=1", "--out", run) == 0
+    assert main(*SMALL, *options, "--prompt-template", template, "--out", directory) == 0
     assert optimizers[0]["weight_decay"] == 0.5
-    (batch,) = (call for call in seen if call["temperature"] == 0.9)
-    assert len(batch["prompts"]) == 8 and batch["junior"] is not None
-    handoff = batch["handoff"]
-    assert (handoff.schedule, handoff.p_senior, handoff.max_gap, handoff.chunk) == (
-        "chunk",
-        0.3,
-        7,
-        5,
-    )
-    names = ("max_new_tokens", "batch_size", "end", "pad")
-    assert {tuple(c[name] for name in names) for c in seen} == {
-        (20, 3, tokenizer.end, tokenizer.pad)
-    }
-    assert {c["temperature"] for c in seen} == {0.9, 0.4} and not any(
-        c.get("top_p") or c.get("top_k") for c in seen
-    )
-    monkeypatch.setattr(support.reports.compare, "draw_comparison", lambda *_: None)
-    support.reports.compare.main([str(run), "--samples=2"])
-    assert main("--resume", run, "--steps=2") == main("--resume", run) == 0
-    before, after = (
-        tokenizer.encode(part) for part in ("Think.", " Put the final answer in \\boxed{}.\n\n")
-    )
-    asked = [prompt for call in seen for prompt in call["prompts"]]
-    assert len(asked) > 60 and all(
-        p[: len(before)] == before and p[-len(after) :] == after for p in asked
-    )
-    support.reports.show.main([str(run), "--prompt", "Ada has 5 hats?"])
-    expected = tokenizer.prompt("Ada has 5 hats?", template)
-    assert seen[-1]["prompts"][0] == expected and expected[: len(before)] == before
+    (training,) = (call for call in calls if call["temperature"] == 0.9)
+    assert len(training["prompts"]) == 8
+    assert training["junior"] is not None
+    handoff = training["handoff"]
+    assert handoff.schedule == "chunk"
+    assert handoff.p_senior == 0.3
+    assert handoff.max_gap == 7
+    assert handoff.chunk == 5
+    assert {call["temperature"] for call in calls} == {0.9, 0.4}
+    for call in calls:
+        assert call["max_new_tokens"] == 20
+        assert call["batch_size"] == 3
+        assert call["end"] == tokenizer.end
+        assert call["pad"] == tokenizer.pad
+        assert not call.get("top_p")
+        assert not call.get("top_k")
+
+    # A measurement, a resumed run and a finished one ask in the template too.
+    draw_no_figure(monkeypatch)
+    support.reports.compare.main([str(directory), "--samples=2"])
+    assert main("--resume", directory, "--steps=2") == 0
+    assert main("--resume", directory) == 0
+    before = tokenizer.encode("Think.")
+    after = tokenizer.encode(" Put the final answer in \\boxed{}.\n\n")
+    asked = [prompt for call in calls for prompt in call["prompts"]]
+    assert len(asked) > 60
+    for prompt in asked:
+        assert prompt[: len(before)] == before
+        assert prompt[-len(after) :] == after
+    question = "Ada has 5 hats?"
+    support.reports.show.main([str(directory), "--prompt", question])
+    shown = calls[-1]["prompts"][0]
+    assert shown == tokenizer.prompt(question, template)
+    assert shown[: len(before)] == before
 
 
 def test_a_lost_authorship_is_a_traceback_not_a_users_mistake(tmp_path, monkeypatch):
-    """An authorship that is always the senior's would be plain RL under the name of tandem RL."""
-    monkeypatch.setattr(
-        tandem.Uniforms, "__call__", lambda self: torch.zeros(len(self.rows))
-    )  # all below p_senior
+    """If every author were the senior, it would be plain RL under the name of tandem RL."""
+
+    def below_p_senior(uniforms):
+        return torch.zeros(len(uniforms.rows))
+
+    monkeypatch.setattr(tandem.Uniforms, "__call__", below_p_senior)
+    directory = tmp_path / "run"
     with pytest.raises(RuntimeError, match="the junior wrote none of"):
-        train.main([*SMALL, "--steps=20", "--prompts-per-step=8", f"--out={tmp_path / 'run'}"])
-    assert len(metrics(tmp_path / "run")) < 2
+        train.main([*SMALL, "--steps=20", "--prompts-per-step=8", f"--out={directory}"])
+    assert len(metrics(directory)) < 2
 
 
 def test_a_run_in_bfloat16_keeps_its_junior_in_it_and_computes_the_same(tmp_path, monkeypatch):
-    """As if the junior's weights were float32, and converted at every token; and with activations computed twice."""
-    small, kinds = [*SMALL, "--precision=bfloat16"], []
+    """As if the junior's weights were in float32 and converted at every token.
+
+    Activations that are computed twice change nothing either.
+    """
+    small = [*SMALL, "--precision=bfloat16"]
+    coarse = tmp_path / "run"
+    exact = tmp_path / "float32"
+    kinds = []
 
     def spied(senior, junior, *rest):
-        kinds.append(
-            (senior.head.weight.dtype, junior.head.weight.dtype, junior.embedding.weight.dtype)
-        )
+        weights = (senior.head.weight, junior.head.weight, junior.embedding.weight)
+        kinds.append([weight.dtype for weight in weights])
         return evaluate.evaluate(senior, junior, *rest)
 
     monkeypatch.setattr(train, "evaluate", spied)
-    assert main(*small, "--out", tmp_path / "run") == 0
-    assert kinds == [(torch.float32, torch.bfloat16, torch.float32)] * 2
-    assert same(load_model(tmp_path / "run" / "junior.pt"), load_model(ROOT / "data" / "junior.pt"))
-    assert main("--resume", tmp_path / "run", "--steps=3", "--checkpoint-activations") == 0
-    assert kinds.pop()[1] == torch.bfloat16
+    assert main(*small, "--out", coarse) == 0
+    assert kinds == [[torch.float32, torch.bfloat16, torch.float32]] * 2
+    assert same(load_model(coarse / "junior.pt"), load_model(DATA / "junior.pt"))
+    assert main("--resume", coarse, "--steps=3", "--checkpoint-activations") == 0
+    assert kinds[-1][1] == torch.bfloat16
     monkeypatch.setattr("support.runs.run.store_matrices", lambda *_: None)
-    assert (
-        main(*small, "--steps=3", "--out", tmp_path / "float32") == 0
-        and kinds.pop()[1] == torch.float32
-    )
-    assert metrics(tmp_path / "run") == metrics(tmp_path / "float32")
-    both = [json.loads((tmp_path / name / "eval.json").read_text()) for name in ("run", "float32")]
-    assert both[0]["before"] == both[1]["before"] and both[0]["after"] == both[1]["after"]
+    assert main(*small, "--steps=3", "--out", exact) == 0
+    assert kinds[-1][1] == torch.float32
+    assert metrics(coarse) == metrics(exact)
+    found = read_json(coarse / "eval.json")
+    expected = read_json(exact / "eval.json")
+    assert found["before"] == expected["before"]
+    assert found["after"] == expected["after"]
 
 
 def test_a_run_without_signal_says_so_and_trains_nothing(tokenizer, tmp_path, capsys):
-    save_model(tiny(0, vocab_size=tokenizer.vocab_size, max_seq_len=128), tmp_path / "senior.pt")
-    hopeless = [
-        *SMALL,
-        "--steps=6",
-        "--max-new-tokens=8",
-        f"--senior={tmp_path / 'senior.pt'}",
-        "--junior=self",
-    ]
-    assert main(*hopeless, "--out", tmp_path / "run") == 0
+    """A random model solves nothing, and ends nothing."""
+    senior = tmp_path / "senior.pt"
+    directory = tmp_path / "run"
+    save_model(tiny(0, vocab_size=tokenizer.vocab_size, max_seq_len=128), senior)
+    hopeless = [*SMALL, "--steps=6", "--max-new-tokens=8", f"--senior={senior}", "--junior=self"]
+    assert main(*hopeless, "--out", directory) == 0
     printed = capsys.readouterr().out
-    assert printed.count("were cut off, at --max-new-tokens 8.") == 1  # a random model ends nothing
-    assert (
-        printed.count("warning: no learning signal") == 1
-        and "all wrong" in printed
-        and "--group-size" in printed
-    )
-    assert all(
-        row["skipped_updates"] == 1 and row["zero_advantage_fraction"] == 1
-        for row in metrics(tmp_path / "run")
-    )
-    assert all(math.isfinite(value) for row in metrics(tmp_path / "run") for value in row.values())
-    assert same(load_model(tmp_path / "senior.pt"), load_model(tmp_path / "run" / "checkpoint.pt"))
+    assert printed.count("were cut off, at --max-new-tokens 8.") == 1
+    assert printed.count("warning: no learning signal") == 1
+    assert "all wrong" in printed
+    assert "--group-size" in printed
+    for row in metrics(directory):
+        assert row["skipped_updates"] == 1
+        assert row["zero_advantage_fraction"] == 1
+        assert all(math.isfinite(value) for value in row.values())
+    assert same(load_model(senior), load_model(directory / "checkpoint.pt"))
 
 
 def test_zero_steps_measure_the_pair_once(tmp_path, monkeypatch, capsys):
     labels = []
-    monkeypatch.setattr(
-        train, "evaluate", lambda *given: labels.append(given[-1]) or evaluate.evaluate(*given)
-    )
+
+    def recorded(*arguments):
+        labels.append(arguments[-1])
+        return evaluate.evaluate(*arguments)
+
+    monkeypatch.setattr(train, "evaluate", recorded)
     out = tmp_path / "run"
     assert main(*SMALL, "--steps=0", "--out", out) == 0
-    found = json.loads((out / "eval.json").read_text())
-    assert labels == ["after"] and found["before"] == found["after"]
+    found = read_json(out / "eval.json")
+    assert labels == ["after"]
+    assert found["before"] == found["after"]
     assert "before |    after |" in capsys.readouterr().out
-    assert same(load_model(out / "checkpoint.pt"), load_model(ROOT / "data" / "senior.pt"))
-    assert metrics(out) == [] and len((out / "evals.jsonl").read_text().splitlines()) == 1
+    assert same(load_model(out / "checkpoint.pt"), load_model(DATA / "senior.pt"))
+    assert metrics(out) == []
+    assert len(read_lines(out / "evals.jsonl")) == 1
+
     assert main("--resume", out, "--steps=1") == 0
-    assert labels == ["after", "at step 0", "after"] and len(metrics(out)) == 1
-    assert json.loads((out / "eval.json").read_text())["before"] == found["before"]
+    assert labels == ["after", "at step 0", "after"]
+    assert len(metrics(out)) == 1
+    assert read_json(out / "eval.json")["before"] == found["before"]
 
 
-def run(*words, cwd=None) -> subprocess.CompletedProcess:
+# ---- The commands -------------------------------------------------------------------------------
+
+
+def python(*words, cwd=None) -> subprocess.CompletedProcess:
+    command = [sys.executable, *words]
     return subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, cwd=cwd, timeout=120, check=False
+        command, capture_output=True, text=True, cwd=cwd, timeout=120, check=False
     )
 
 
@@ -612,117 +820,137 @@ def run(*words, cwd=None) -> subprocess.CompletedProcess:
 def finished(tmp_path_factory) -> tuple[Path, subprocess.CompletedProcess]:
     """A shortened default run, started from another directory."""
     cwd = tmp_path_factory.mktemp("somewhere")
-    return cwd / "runs" / "word", run(ROOT / "train.py", *SMALL, cwd=cwd)
+    done = python(ROOT / "train.py", *SMALL, cwd=cwd)
+    return cwd / "runs" / "word", done
 
 
 def test_a_short_run_writes_and_prints_what_it_promises(finished):
     directory, done = finished
     assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-    assert [row["step"] for row in rows] == [0, 1] and all(
-        sorted(row) == sorted(METRICS) for row in rows
-    )
-    found = json.loads((directory / "eval.json").read_text())
+    first, second = read_lines(directory / "metrics.jsonl")
+    assert first["step"] == 0
+    assert second["step"] == 1
+    assert sorted(first) == sorted(METRICS)
+    assert sorted(second) == sorted(METRICS)
+    found = read_json(directory / "eval.json")
     assert set(found) == {"before", "after", "problems", "samples", "config"}
-    assert found["config"] == json.loads((directory / "config.json").read_text())
-    assert (found["problems"], found["samples"]) == (2, 1)
-    along = [json.loads(line) for line in (directory / "evals.jsonl").read_text().splitlines()]
-    assert along == [{"step": 0} | found["before"], {"step": 2} | found["after"]]
+    assert found["config"] == read_json(directory / "config.json")
+    assert found["problems"] == 2
+    assert found["samples"] == 1
+    before, after = read_lines(directory / "evals.jsonl")
+    assert before == {"step": 0} | found["before"]
+    assert after == {"step": 2} | found["after"]
     assert torch.load(directory / "checkpoint.pt", weights_only=True)["step"] == 2
-    for name, given in (("senior.pt", "senior.pt"), ("junior.pt", "junior.pt")):
-        assert same(load_model(directory / name), load_model(ROOT / "data" / given))
-    named = "config.json metrics.jsonl evals.jsonl eval.json senior.pt junior.pt checkpoint.pt .lock".split()
-    assert {path.name for path in directory.iterdir()} == set(named)
-    assert "| handoff pass@1, step by step ↑" in done.stdout and "device: cpu" in done.stderr
-    assert (
-        "after   1 steps  " in done.stdout
-        and "⟦" in done.stdout
-        and "everything is in runs/word" in done.stdout
-    )
+    for name in ("senior.pt", "junior.pt"):
+        assert same(load_model(directory / name), load_model(DATA / name))
+    assert {path.name for path in directory.iterdir()} == {
+        "config.json",
+        "metrics.jsonl",
+        "evals.jsonl",
+        "eval.json",
+        "senior.pt",
+        "junior.pt",
+        "checkpoint.pt",
+        ".lock",
+    }
+    assert "device: cpu" in done.stderr
+    assert "| handoff pass@1, step by step ↑" in done.stdout
+    assert "after   1 steps  " in done.stdout
+    assert "⟦" in done.stdout
+    assert "everything is in runs/word" in done.stdout
 
 
 def test_the_same_seed_gives_the_same_metrics_and_evaluating_changes_no_run(finished, tmp_path):
     directory, _ = finished
-    assert main(*SMALL, "--out", tmp_path / "again", "--eval-problems=3", "--eval-every=1") == 0
-    assert main(*SMALL, "--out", tmp_path / "other", "--seed=1") == 0
-    assert metrics(tmp_path / "again") == metrics(directory) != metrics(tmp_path / "other")
+    again = tmp_path / "again"
+    other = tmp_path / "other"
+    assert main(*SMALL, "--out", again, "--eval-problems=3", "--eval-every=1") == 0
+    assert main(*SMALL, "--out", other, "--seed=1") == 0
+    assert metrics(again) == metrics(directory)
+    assert metrics(other) != metrics(directory)
 
 
 def test_runs_can_be_compared_measured_again_and_shown(finished, tmp_path, monkeypatch, capsys):
     directory, _ = finished
-    for name, pair in (("solo", ()), ("self", ["--junior=self"])):
-        assert main(*SMALL, "--schedule", "solo", *pair, "--out", tmp_path / name) == 0
-    assert same(
-        load_model(tmp_path / "self" / "junior.pt"), load_model(ROOT / "data" / "senior.pt")
-    )
-    figure = ["--figure", tmp_path / "figure.png"]
-    compared = run(ROOT / "evaluate.py", directory, tmp_path / "solo", tmp_path / "self", *figure)
-    header = [cell.strip() for cell in compared.stdout.splitlines()[0].split("|")[2:-1]]
-    assert compared.returncode == 0 and header == [
-        "before",
-        "word (n=1)",
-        "solo (n=1)",
-        "before self",
-        "self (n=1)",
-    ]
-    assert "no figure" in compared.stderr or (tmp_path / "figure.png").stat().st_size > 10_000
-    shown = run(ROOT / "rollout.py", directory, "--samples=2")
-    assert shown.returncode == 0 and shown.stdout.count("→ ") == 2 and "⟦" in shown.stdout
+    solo = tmp_path / "solo"
+    own = tmp_path / "self"
+    figure = tmp_path / "figure.png"
+    assert main(*SMALL, "--schedule=solo", "--out", solo) == 0
+    assert main(*SMALL, "--schedule=solo", "--junior=self", "--out", own) == 0
+    assert same(load_model(own / "junior.pt"), load_model(DATA / "senior.pt"))
 
-    monkeypatch.setattr(support.reports.compare, "draw_comparison", lambda *_: None)
-    printed = []
-    for words in ([directory], ["--samples=2"]):
-        capsys.readouterr()
-        support.reports.compare.main([str(directory), "--json", *map(str, words)])
-        printed += json.loads(capsys.readouterr().out)
-    measured = json.loads((directory / "eval.json").read_text())
-    assert [row["name"] for row in printed] == ["word", "word"] and "pass@2" in printed[1]["after"][
-        "solo"
-    ]
-    assert all(
-        printed[0][key] == measured[key] for key in ("before", "after", "problems", "samples")
-    )
-    support.reports.show.main(
-        [str(directory), "--prompt", "Ada has 5 hats. Ada buys 7 more. How many hats has Ada?"]
-    )
+    compared = python(ROOT / "evaluate.py", directory, solo, own, "--figure", figure)
+    assert compared.returncode == 0
+    header = compared.stdout.splitlines()[0].split("|")[2:-1]
+    names = [cell.strip() for cell in header]
+    assert names == ["before", "word (n=1)", "solo (n=1)", "before self", "self (n=1)"]
+    assert "no figure" in compared.stderr or figure.stat().st_size > 10_000
+    shown = python(ROOT / "rollout.py", directory, "--samples=2")
+    assert shown.returncode == 0
+    assert shown.stdout.count("→ ") == 2
+    assert "⟦" in shown.stdout
+
+    draw_no_figure(monkeypatch)
+    capsys.readouterr()
+    # A run that is named twice is one run.
+    support.reports.compare.main([str(directory), "--json", str(directory)])
+    (as_measured,) = json.loads(capsys.readouterr().out)
+    support.reports.compare.main([str(directory), "--json", "--samples=2"])
+    (measured_again,) = json.loads(capsys.readouterr().out)
+    assert as_measured["name"] == measured_again["name"] == "word"
+    assert "pass@2" in measured_again["after"]["solo"]
+    recorded = read_json(directory / "eval.json")
+    for key in ("before", "after", "problems", "samples"):
+        assert as_measured[key] == recorded[key]
+    question = "Ada has 5 hats. Ada buys 7 more. How many hats has Ada?"
+    support.reports.show.main([str(directory), "--prompt", question])
     assert capsys.readouterr().out.count("Ada has 5 hats") == 3
+
+
+def write_problems(path: Path, split: str, count: int) -> None:
+    """A file of this many problems, and of one that is too long."""
+    rows = []
+    for problem in first_problems(split, count, 0):
+        rows.append({"question": problem.question, "answer": problem.answer})
+    rows.append({"question": "why " * 99, "answer": "2"})
+    path.write_text("\n".join(json.dumps(row) for row in rows))
 
 
 def test_a_run_on_problems_of_files_knows_no_jargon_and_needs_the_files_no_more(
     tmp_path, monkeypatch, capsys
 ):
-    """Long problems are left out. When the files are gone, the run is resumed, evaluated and shown from its copies."""
+    """When the files are gone, the run is resumed, evaluated and shown from its copies."""
     monkeypatch.chdir(tmp_path)
-    for name, count, split in (("data", 20, "train"), ("test_data", 4, "test")):
-        rows = [
-            {"question": p.question, "answer": p.answer} for p in first_problems(split, count, 0)
-        ]
-        rows.append({"question": "why " * 99, "answer": "2"})
-        Path(f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    write_problems(Path("data.jsonl"), "train", 20)
+    write_problems(Path("test_data.jsonl"), "test", 4)
     words = [*SMALL, "--data=data.jsonl", "--test-data=test_data.jsonl", "--eval-problems=3"]
-    assert main(*words, "--steps=3", "--out=whole") == main(*words, "--out=run") == 0
+    assert main(*words, "--steps=3", "--out=whole") == 0
+    assert main(*words, "--out=run") == 0
     printed = capsys.readouterr().out
-    assert (
-        "problems: 20 to train on, 3 of 4 to measure on; 2 left out, whose prompts have more than 64"
-        in printed
-    )
-    found = json.loads(Path("run/eval.json").read_text())
-    assert (
-        found["problems"] == 3
-        and found["before"]["jargon_rate"] is None
-        and found["after"]["solo"]["pass@1"] >= 0
-    )
+    left_out = "2 left out, whose prompts have more than 64"
+    assert f"problems: 20 to train on, 3 of 4 to measure on; {left_out}" in printed
+    found = read_json(Path("run/eval.json"))
+    assert found["problems"] == 3
+    assert found["before"]["jargon_rate"] is None
+    assert found["after"]["solo"]["pass@1"] >= 0
     assert all(row["jargon_rate"] is None for row in metrics(Path("run")))
-    for name in ("data", "test_data"):
-        assert Path(f"{name}.jsonl").read_bytes() == Path(f"run/{name}.jsonl").read_bytes()
-        Path(f"{name}.jsonl").unlink()
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(Path("run").rename("elsewhere/moved").parent)
+    for name in ("data.jsonl", "test_data.jsonl"):
+        given = Path(name)
+        assert given.read_bytes() == Path("run", name).read_bytes()
+        given.unlink()
+
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    Path("run").rename(elsewhere / "moved")
+    monkeypatch.chdir(elsewhere)
     assert main("--resume=moved", "--steps=3") == 0
     assert metrics(Path("moved")) == metrics(tmp_path / "whole")
+    draw_no_figure(monkeypatch)
     capsys.readouterr()
-    monkeypatch.setattr(support.reports.compare, "draw_comparison", lambda *_: None)
-    support.reports.compare.main(["moved", "--problems=100", "--json"])  # there are 4
-    assert json.loads(capsys.readouterr().out)[0]["problems"] == 4
+    # There are 4 problems.
+    support.reports.compare.main(["moved", "--problems=100", "--json"])
+    (measured,) = json.loads(capsys.readouterr().out)
+    assert measured["problems"] == 4
     support.reports.show.main(["moved", "--samples=1"])
-    assert "→ " in capsys.readouterr().out and load_run("moved").config.data == "moved/data.jsonl"
+    assert "→ " in capsys.readouterr().out
+    assert load_run("moved").config.data == "moved/data.jsonl"
