@@ -17,21 +17,22 @@ from engine import prefill
 from model import GPT, load_model
 from reward import verify
 
-P = 16  # problems a step
+PROBLEMS = 16  # a step
 G = 8  # rollouts of each problem: a group
 T = 64  # the most tokens of a rollout
 P_SENIOR = 0.5  # the probability that a coin picks the senior
 MAX_GAP = 32  # the most tokens without a coin
 
 tokenizer = load_tokenizer()
-new_word = tokenizer.boundary()  # (V,) bool: tokens that begin with a space
-step_end = tokenizer.delimiter()  # (V,) bool: tokens that end a reasoning step
+new_word = tokenizer.boundary()  # (V,) bool: boundary tokens, which begin with a space
+step_end = tokenizer.delimiter()  # (V,) bool: tokens with a blank line, the end of a step
 
 
 def flip_coins(author: Tensor, gap: Tensor, token: Tensor) -> tuple[Tensor, Tensor]:
-    """The next author (True: the senior), and the tokens since the last coin.  (N,) each
+    """Who writes the token after this one (True: the senior), and the new gap.  (N,) each
 
-    A coin falls after every boundary token, or after MAX_GAP tokens without one.
+    A coin falls after every boundary token: the word's first token is its author's, the rest is
+    whose the coin says. It also falls after MAX_GAP tokens without one. `gap` counts them.
     """
     gap = gap + 1  # (N,)
     flip = new_word[token] | (gap >= MAX_GAP)  # (N,)
@@ -48,14 +49,18 @@ def co_write(
     temperature: float = 1.0,
     turns: bool = False,  # no coins: a reasoning step each, to measure handoff
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """N responses: the tokens, those that the senior wrote, those that count.  (N, T) each"""
+    """The two write N responses together. Three tensors, (N, T) each:
+
+    tokens; authorship, True where the senior wrote; mask, True up to and including the end token.
+    """
     N = len(prompts)
     tokens = torch.full((N, T), tokenizer.pad)
     authorship = torch.zeros(N, T, dtype=torch.bool)
     mask = torch.zeros(N, T, dtype=torch.bool)
-    author = torch.rand(N) < P_SENIOR  # (N,) True: the senior
     if turns:
-        author = torch.ones_like(author)
+        author = torch.ones(N, dtype=torch.bool)  # the senior first
+    else:
+        author = torch.rand(N) < P_SENIOR  # the first coin
     gap = torch.zeros(N, dtype=torch.long)
     done = torch.zeros(N, dtype=torch.bool)
     models = [senior, junior]
@@ -68,7 +73,7 @@ def co_write(
         token = torch.multinomial(probabilities, 1)[:, 0]  # (N,)
         tokens[:, t] = token
         authorship[:, t] = author & ~done
-        mask[:, t] = ~done  # the end token counts, what follows it doesn't
+        mask[:, t] = ~done
         done = done | (token == tokenizer.end)
         if done.all() or t + 1 == T:
             break
@@ -84,7 +89,7 @@ def co_write(
 
 
 def grade(tokens: Tensor, mask: Tensor, problems: list[Problem]) -> tuple[list[str], Tensor]:
-    """The finished texts, and their rewards (N,): 1 if the answer is right, whoever wrote it."""
+    """The texts, and their rewards (N,): 1 if the final answer is right, whoever wrote it."""
     texts = []
     rewards = []
     for row, counts, problem in zip(tokens, mask, problems, strict=True):
@@ -101,7 +106,10 @@ def gated_loss(
     authorship: Tensor,  # (N, T)
     A: Tensor,  # (N,)
 ) -> Tensor:
-    """Σ m·(-A log π_senior) / Σ m. The gate m is 1 at the tokens that the senior wrote, else 0."""
+    """Σ m·(-A log π_senior) / Σ m. The gate m is 1 at the tokens that the senior wrote, else 0.
+
+    The senior just sampled them, so this gradient needs no ratio.
+    """
     texts = []
     for prompt, response in zip(prompts, tokens, strict=True):
         prompt = torch.tensor(prompt)
@@ -112,9 +120,9 @@ def gated_loss(
     logprobs = logprobs.gather(2, following)[:, :, 0]  # (N, S - 1)
     m = torch.zeros_like(logprobs)
     for row, prompt in enumerate(prompts):
-        first = len(prompt) - 1  # the place before the first token of the response
-        last = first + tokens.shape[1]
-        m[row, first:last] = authorship[row].float()
+        first = len(prompt) - 1  # where the response's first token is predicted
+        end = first + tokens.shape[1]
+        m[row, first:end] = authorship[row].float()
     loss = -A[:, None] * logprobs  # (N, S - 1)
     return (m * loss).sum() / m.sum()
 
@@ -139,19 +147,19 @@ def main(steps: int = 250) -> list[tuple[float, float]]:
     history = []
     for step in range(steps):
         # 1. Problems, G rollouts of each.
-        problems = first_problems("train", P, f"0/{step}")
-        problems = [problem for problem in problems for _ in range(G)]  # N = P · G
+        problems = first_problems("train", PROBLEMS, f"0/{step}")  # another seed a step
+        problems = [problem for problem in problems for _ in range(G)]  # N
         prompts = [tokenizer.prompt(problem.question) for problem in problems]
 
         # 2. Co-writing: senior and junior write each response together.
         tokens, authorship, mask = co_write(senior, junior, prompts)
 
-        # 3. Team reward: the finished text is right, or it is wrong.
+        # 3. Team reward: the two get one reward, for the text's final answer.
         texts, rewards = grade(tokens, mask, problems)
 
         # 4. Advantage: how much better a rollout is than its group's mean.
-        groups = rewards.view(P, G)
-        A = groups - groups.mean(dim=1, keepdim=True)  # (P, G)
+        groups = rewards.view(PROBLEMS, G)
+        A = groups - groups.mean(dim=1, keepdim=True)  # (PROBLEMS, G)
 
         # 5. Senior gate: only the senior is trained, only on its own tokens.
         loss = gated_loss(senior, prompts, tokens, authorship, A.flatten())

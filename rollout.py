@@ -100,12 +100,9 @@ def generate(
     if not isinstance(generator, Uniforms):
         generator = Uniforms(len(prompts), generator, device)
 
-    for rows in torch.arange(len(prompts)).split(batch_size or len(prompts)):
+    for rows, uniforms in in_parts(len(prompts), batch_size, generator):  # all at once by default
         part = [prompts[row] for row in rows.tolist()]  # B prompts
         rows = upload(rows, device)  # (B,)
-        # Each part replays the batch's random numbers from their start: splitting changes nothing.
-        whole = len(part) == len(prompts)
-        uniforms = generator if whole else generator.part(rows)
         caches, logits = prefill(models, part, max_new_tokens, pad)  # (B, V) of each model
         author = handoff.start(len(part), uniforms, device)  # (B,) True: the senior writes
         done = torch.zeros_like(author)  # (B,)
@@ -150,6 +147,19 @@ def generate(
         if bar is not None:
             bar.update(len(part))
     return finished(out)
+
+
+def in_parts(N: int, batch_size: int | None, uniforms: Uniforms):
+    """Yield the rows (B,) and the random numbers of each part of at most `batch_size` rows.
+
+    Every part starts from a copy of the generator's state and takes only the numbers of its own
+    rows. So splitting the batch changes no row's draws.
+    """
+    if batch_size is None or batch_size >= N:
+        yield torch.arange(N), uniforms
+        return
+    for rows in torch.arange(N).split(batch_size):
+        yield rows, uniforms.part(rows)
 
 
 def to_logprobs(
@@ -266,9 +276,9 @@ def compare_models(
 
 
 def in_chunks(function: Callable, V: int, *columns: Tensor) -> Tensor:
-    """function(*columns), of at most MAX_LOGITS logits at a time: a large vocabulary's fill a GPU.
+    """function(*columns), in chunks of at most MAX_LOGITS logits: all at once might fill a GPU.
 
-    The gradient computes each chunk again.
+    The backward pass computes each chunk again.
     """
     size = max(1, MAX_LOGITS // V)
     chunks = [column.split(size) for column in columns]

@@ -28,16 +28,17 @@ class Handoff:
     | word      | a token that begins with a space; max_gap tokens        | drawn        |
     |           | without a draw                                          |              |
     | token     | every token                                             | drawn        |
-    | step      | a token that contains the step delimiter, or its second | senior       |
-    |           | half after its first (see `halves`)                     |              |
+    | step      | a token that contains the step delimiter, or completes  | senior       |
+    |           | it (see `halves`)                                       |              |
     | chunk     | `chunk` tokens since the last handoff                   | senior       |
     | alternate | every token                                             | senior       |
     | solo      | nothing: always the senior                              | senior       |
 
     boundary, delimiter: (V,) bool masks of the tokens that begin with a space, and that contain the
-    step delimiter. halves: two (V,) bool masks of the tokens that end in the delimiter's first
-    half, and that begin with its second. One object serves one rollout at a time: `start` sets the
-    state of its rows. A bad argument is a ValueError that names it.
+    step delimiter, a blank line. It may be split over two tokens: `halves` are two (V,) bool masks,
+    of the tokens that end with its first half, and of those that begin with its second. One object
+    serves one rollout at a time: `start` sets the state of its rows. A bad argument is a ValueError
+    that names it.
     """
 
     def __init__(

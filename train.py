@@ -238,7 +238,7 @@ def update(senior, junior, optimizer, rollout, A: Tensor, gate: Tensor, step: in
     for rows in torch.arange(len(A), device=A.device).chunk(config.mini_batches):  # whole groups
         total = ranks.sum(gate[rows].sum())  # ONE count of senior tokens, not one a micro-batch
         read = rows[has_gradient(A[rows], gate[rows], config)]  # (M,)
-        if ranks.sum(len(read)) == 0:  # all right or all wrong: Adam must not move on momentum
+        if ranks.sum(len(read)) == 0:  # no gradient, but Adam would still move by momentum: skip
             continue
         parts = []  # stats of each micro-batch
         for part in micro_batches(rollout, read, config.micro_batch_tokens):
@@ -276,19 +276,19 @@ def learning_rate(step: int, config: Config) -> float:
 
 
 def next_problems(train_problems: list[Problem] | None, step: int, config: Config) -> list[Problem]:
-    """The P problems of a step: new ones of the world, or the file's next, shuffled every pass."""
-    P = config.prompts_per_step
+    """The problems of a step: new ones of the world, or the file's next, shuffled every pass."""
+    count = config.prompts_per_step
     if train_problems is None:
-        return first_problems("train", P, f"{config.seed}/{step}", config.world)
-    return epoch_batch(train_problems, P, config.seed, step)
+        return first_problems("train", count, f"{config.seed}/{step}", config.world)
+    return epoch_batch(train_problems, count, config.seed, step)
 
 
 def random_numbers(step: int, config: Config, device: torch.device) -> Uniforms:
     """A step's random numbers come from its number: nothing to save, and resume is exact."""
-    P, G = config.prompts_per_step, config.group_size
-    places = torch.arange(P * G).view(P, G)
+    total = config.prompts_per_step * config.group_size
+    places = torch.arange(total).view(-1, config.group_size)
     own = ranks.share(places).flatten()  # (N,) this rank's rows in the batch
-    uniforms = Uniforms(P * G, seeded(config.seed, step, "rollout"), device)
+    uniforms = Uniforms(total, seeded(config.seed, step, "rollout"), device)
     return uniforms.at(own)
 
 
@@ -414,7 +414,7 @@ def metrics(
     truncated = ~torch.isin(last, ends)  # (N,)
     changes = authors[:, 1:] != authors[:, :-1]  # (N, T - 1)
     handoffs = changes & rollout.mask[:, 1:]  # (N, T - 1)
-    equal = (A == 0).view(-1, config.group_size).all(dim=1)  # (P,) groups that teach nothing
+    equal = (A == 0).view(-1, config.group_size).all(dim=1)  # (N/G,) groups that teach nothing
     surprise = -(rollout.senior_logprobs * authors).sum()  # nats
     if jargon is not None:
         jargon = float(ranks.sum(jargon)) / ranks.size()
