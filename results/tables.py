@@ -147,7 +147,7 @@ def arms(name: str, *shown: str) -> str:
     return compact(results_table(groups_of(name, *shown)))
 
 
-def arms_minus_plain_rl(name: str, *shown: str) -> str:
+def minus_plain_rl(name: str, *shown: str) -> str:
     return compact(difference_table(groups_of(name, *shown), None))
 
 
@@ -304,19 +304,17 @@ TABLES: dict[str, Callable[[], str]] = {
     "pretrained": pretrained,
     "what-holds": what_holds,
     "jargon": lambda: arms("jargon"),
-    "jargon-minus-plain-rl": lambda: arms_minus_plain_rl("jargon"),
+    "jargon-minus-plain-rl": lambda: minus_plain_rl("jargon"),
     "prediction": prediction,
     "work": lambda: arms("work"),
-    "work-minus-plain-rl": lambda: arms_minus_plain_rl("work"),
+    "work-minus-plain-rl": lambda: minus_plain_rl("work"),
     "phrasings": lambda: arms("phrasings"),
-    "phrasings-minus-plain-rl": lambda: arms_minus_plain_rl("phrasings"),
+    "phrasings-minus-plain-rl": lambda: minus_plain_rl("phrasings"),
     "closeness": closeness,
     "smollm2-jargon": lambda: arms("smollm2-jargon", *JARGON_ARMS),
-    "smollm2-jargon-minus-plain-rl": lambda: arms_minus_plain_rl("smollm2-jargon", *JARGON_ARMS),
+    "smollm2-jargon-minus-plain-rl": lambda: minus_plain_rl("smollm2-jargon", *JARGON_ARMS),
     "smollm2-mirrored": lambda: arms("smollm2-mirrored", *MIRRORED_ARMS),
-    "smollm2-mirrored-minus-plain-rl": lambda: arms_minus_plain_rl(
-        "smollm2-mirrored", *MIRRORED_ARMS
-    ),
+    "smollm2-mirrored-minus-plain-rl": lambda: minus_plain_rl("smollm2-mirrored", *MIRRORED_ARMS),
     "smollm2-self": lambda: arms("smollm2-self"),
     "ablations": ablations,
     "study": study_with_a_machine,
