@@ -31,7 +31,7 @@ from rollout import (
     to_logprobs,
 )
 from support.models.base_pairs import pretrain
-from support.reports.compare import table
+from support.reports.compare import measures_table
 from support.runs import ranks
 from support.runs.config_checks import check_config
 from support.runs.host_adamw import HostAdamW
@@ -439,7 +439,7 @@ def main(argv: list[str]) -> None:
         run = train(config)
         if run.first:
             print(f"\n{run.problems} test problems × {config.eval_samples} responses\n")
-            print(table({"before": [run.before], "after": [run.after]}))
+            print(measures_table({"before": [run.before], "after": [run.after]}))
             print(f"\n{time.perf_counter() - started:.0f} s; everything is in {run.directory}")
     ranks.leave()
 

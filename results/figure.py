@@ -13,9 +13,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from evaluate import Sampling, answer
-from support.reports.display import pieces
+from support.reports.display import by_author
 from support.reports.figure import draw_line, during_training, load_matplotlib, save
-from support.reports.results import Run, group_runs, is_plain_rl, read_results
+from support.reports.results import RunResults, group_runs, is_plain_rl, read_results
 from support.runs.options import UserError, command, parse
 from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
@@ -57,7 +57,7 @@ def main(argv: list[str]) -> None:
     print(f"figure: {options.out}")
 
 
-def draw_training(axis, groups: dict[str, list[Run]]) -> None:
+def draw_training(axis, groups: dict[str, list[RunResults]]) -> None:
     """Handoff and solo at the steps at which the runs were measured."""
     for runs in groups.values():
         handoff = during_training(runs, "handoff/pass@1")
@@ -71,7 +71,8 @@ def draw_training(axis, groups: dict[str, list[Run]]) -> None:
         solo = during_training(runs, "solo/pass@1")
         draw_line(axis, color, solo, 1.0, style="--")
     axis.set_title("problems solved together (handoff)")
-    axis.set(xlabel="step", ylabel="share, by turns of a step", ylim=(0, 1.1))
+    axis.set(xlabel="step", ylabel="share, by turns of a step")
+    axis.set_ylim(0, 1.1)
     axis.text(0, 1.03, "the senior alone (dashed): at no cost", va="bottom", size=TEXT_SIZE)
     axis.legend(loc="center right", frameon=False)
 
@@ -80,11 +81,13 @@ def draw_responses(axis, directory: Path, seed: int) -> None:
     """Three responses to the first test problem, coloured by author."""
     run = load_run(directory)
     context = min(run.senior.config.max_seq_len, run.junior.config.max_seq_len)
-    _, (problem, *_), _ = load_problems(run.config, run.tokenizer, context, 1)
-    sampling = replace(Sampling.from_config(run.config), samples=1, seed=seed)
-    axis.set(xlim=(0, COLUMNS), ylim=(LINES, 0))
+    _, problems, _ = load_problems(run.config, run.tokenizer, context, 1)
+    sampling = Sampling.from_config(run.config)
+    sampling = replace(sampling, samples=1, seed=seed)
+    axis.set_xlim(0, COLUMNS)
+    axis.set_ylim(LINES, 0)
     axis.set_axis_off()
-    question = textwrap.wrap(problem.question, COLUMNS)
+    question = textwrap.wrap(problems[0].question, COLUMNS)
     for y, line in enumerate(question, 1):
         draw_text(axis, 0, y, [(line, None)])
     shown = (
@@ -94,13 +97,13 @@ def draw_responses(axis, directory: Path, seed: int) -> None:
     )
     for i, (writers, when, senior, schedule) in enumerate(shown):
         bar = tqdm(disable=True)
-        answers = answer(senior, run.junior, run.tokenizer, [problem], schedule, sampling, bar)
+        answers = answer(senior, run.junior, run.tokenizer, problems, schedule, sampling, bar)
         verdict = "right" if answers.right[0] else "wrong"
         x = i * BLOCK
         y = len(question) + 2
         axis.text(x, y, writers, size=TEXT_SIZE + 1, weight="bold")
         axis.text(x, y + 1.2, f"{when}: {verdict}", size=TEXT_SIZE + 1)
-        for line in layout(pieces(answers.rollout, 0, run.tokenizer)):
+        for line in layout(by_author(answers.rollout, 0, run.tokenizer)):
             draw_text(axis, x, y + 2.8, line)
             y += 1.25
     authors = [("written by: ", None), (" senior ", True), ("  ", None), (" junior ", False)]
@@ -122,7 +125,7 @@ def draw_text(axis, x: float, y: float, parts: list[Part]) -> None:
     for text, by_senior in parts:
         if by_senior is not None:
             color = AUTHOR_COLORS[by_senior]
-            axis.broken_barh([(x, len(text))], (y - 0.85, 1.2), color=color, linewidth=0)
+            axis.barh(y - 0.25, len(text), 1.2, x, color=color, linewidth=0)
         axis.text(x, y, text, size=TEXT_SIZE, family="monospace", parse_math=False)
         x += len(text)
 

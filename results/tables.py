@@ -15,9 +15,9 @@ from pathlib import Path
 from support.people import score
 from support.reports.compare import cells, difference_table, results_table
 from support.reports.results import (
-    MEASURES,
+    RUN_MEASURES,
     STUDENT_T,
-    Run,
+    RunResults,
     group_runs,
     interval,
     look_up,
@@ -29,7 +29,7 @@ FOLDER = Path(__file__).parent
 PAGES = (FOLDER.parent / "README.md", FOLDER / "README.md")
 BETWEEN_MARKERS = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 SOLO, HANDOFF, HANDOFF_WORD, KL, ACCEPTANCE, CROSS_ENTROPY, JARGON_RATE, LENGTH = (
-    path for _, path, _ in MEASURES
+    path for _, path, _ in RUN_MEASURES
 )
 # Whether a KL penalty does the same as tandem RL: words of the table `what-holds`
 ONE_SEED = "about the same, by one seed"
@@ -87,23 +87,23 @@ def filled(text: str) -> str:
 # The data: a file's runs in groups, and numbers of a group
 
 
-def groups_of(name: str, *shown: str) -> dict[str, list[Run]]:
+def groups_of(name: str, *shown: str) -> dict[str, list[RunResults]]:
     """The runs in NAME.json, in groups of seeds: all of them, or those shown."""
     groups = group_runs(read_results(FOLDER / f"{name}.json"))
     return {arm: groups[arm] for arm in shown or groups}
 
 
-def mean_of_runs(runs: list[Run], measure: str) -> float:
+def mean_of_runs(runs: list[RunResults], measure: str) -> float:
     """Their mean after training."""
     return statistics.fmean(look_up(run.after, measure) for run in runs)
 
 
-def after_training(runs: list[Run]) -> list[str]:
+def after_training(runs: list[RunResults]) -> list[str]:
     """The cells of a group's column, a measure each."""
     return cells([run.after for run in runs])
 
 
-def paired_interval(runs: list[Run], others: list[Run], measure: str) -> tuple:
+def paired_interval(runs: list[RunResults], others: list[RunResults], measure: str) -> tuple:
     """(mean, low, high) of runs minus others, paired by seed."""
     by_seed = {run.seed: run for run in others}
     differences = []
@@ -204,7 +204,7 @@ def what_holds() -> str:
     return rows_to_markdown(head, rows, words=(0, 1, 2, 3))
 
 
-def change(plain: list[Run], tandem: list[Run], measure: str) -> str:
+def change(plain: list[RunResults], tandem: list[RunResults], measure: str) -> str:
     before = f"{mean_of_runs(plain, measure):.3f}"
     after = f"{mean_of_runs(tandem, measure):.3f}"
     _, low, high = paired_interval(tandem, plain, measure)
@@ -217,7 +217,7 @@ def prediction() -> str:
     """Five default runs on the 100 problems of one, and the interval of a sixth."""
     tandem, _ = groups_of("jargon").values()
     rows = []
-    for label, path, upper in MEASURES[:6]:
+    for label, path, upper in RUN_MEASURES[:6]:
         last = [run.along[-1] for run in tandem]
         seeds = [look_up(measured, path) for measured in last]
         n = len(seeds)
@@ -249,7 +249,7 @@ def closeness() -> str:
 
 def ablations() -> str:
     groups = groups_of("ablations")
-    rows = [["train.py", *(label for label, *_ in MEASURES)]]
+    rows = [["train.py", *(label for label, *_ in RUN_MEASURES)]]
     for name in SHOWN_ABLATIONS:
         label = f"{name} (n={len(groups[name])})"
         rows.append([label, *after_training(groups[name])])

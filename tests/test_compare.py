@@ -19,9 +19,9 @@ from support.reports import compare, results
 from support.reports.compare import difference_table, results_table
 from support.reports.figure import shared
 from support.reports.results import (
-    IGNORED,
     STUDENT_T,
-    Run,
+    WITHOUT_EFFECT,
+    RunResults,
     group_runs,
     interval,
     is_plain_rl,
@@ -43,7 +43,7 @@ def made(
     jargon=0.5,
     before=None,
     **options,
-) -> Run:
+) -> RunResults:
     """A run with these measures; all others are 1."""
     after = {"solo": {"pass@1": solo}, "handoff": {"pass@1": 1.0}, "handoff_word": {"pass@1": 1.0}}
     after |= {"drift": {"kl": kl, "acceptance": 1.0}, "legibility": {"cross_entropy": 1.0}}
@@ -53,9 +53,9 @@ def made(
         | asdict(Config(schedule="word"))
         | options
     )
-    config = {name: value for name, value in config.items() if name not in IGNORED}
+    config = {name: value for name, value in config.items() if name not in WITHOUT_EFFECT}
     curve = {"reward": [0.25, None, 0.75], "jargon_rate": [None] * 3}
-    return Run(
+    return RunResults(
         name, seed, config, before or after, after, problems=10, samples=2, curve=curve, along=[]
     )
 
@@ -96,7 +96,7 @@ def test_fewer_than_three_values_have_no_interval():
     assert all(map(math.isnan, [*interval([0.7])[1:], *interval([0.7, 0.9])[1:]]))
 
 
-def names(*runs: Run) -> dict[str, list[str]]:
+def names(*runs: RunResults) -> dict[str, list[str]]:
     return {name: [run.name for run in group] for name, group in group_runs(list(runs)).items()}
 
 

@@ -17,7 +17,7 @@ from browser import browser, faults, narrow  # noqa: F401
 import train
 from evaluate import Sampling, answer
 from support.people import page
-from support.reports.results import MEASURES, look_up
+from support.reports.results import RUN_MEASURES, look_up
 from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
 
@@ -89,7 +89,7 @@ def test_the_table_and_the_curves_are_the_runs_own_numbers(runs, html):
     stages = ("before", "after", "after")
     wanted = [
         [label, *(f"{look_up(measured[stage], path):.3f}" for stage in stages)]
-        for label, path, _ in MEASURES
+        for label, path, _ in RUN_MEASURES
     ]
     assert data["table"]["rows"] == wanted
     lines = {chart["title"]: chart["lines"] for chart in data["curves"]}

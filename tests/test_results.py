@@ -36,10 +36,10 @@ from support.people import machine, page, score, study
 from support.reports import compare
 from support.reports.figure import draw_comparison, load_matplotlib, save
 from support.reports.results import (
-    IGNORED,
-    MEASURES,
+    RUN_MEASURES,
     STUDENT_T,
-    Run,
+    WITHOUT_EFFECT,
+    RunResults,
     interval,
     is_plain_rl,
     look_up,
@@ -57,7 +57,7 @@ WORLDS = ("jargon", "work", "phrasings")
 # Numbers of the runs
 
 
-def values(runs: list[Run], measure: str, step: int | None = None) -> list[float]:
+def values(runs: list[RunResults], measure: str, step: int | None = None) -> list[float]:
     """A measure of each run, after training or at a step."""
     found = []
     for run in runs:
@@ -68,15 +68,17 @@ def values(runs: list[Run], measure: str, step: int | None = None) -> list[float
     return found
 
 
-def mean(runs: list[Run], measure: str) -> float:
+def mean(runs: list[RunResults], measure: str) -> float:
     return statistics.fmean(values(runs, measure))
 
 
-def curve_mean(runs: list[Run], tenth: str) -> float:
+def curve_mean(runs: list[RunResults], tenth: str) -> float:
     return statistics.fmean(run.handoff_curve[tenth] for run in runs)
 
 
-def paired(runs: list[Run], others: list[Run], measure: str, step: int | None = None) -> tuple:
+def paired(
+    runs: list[RunResults], others: list[RunResults], measure: str, step: int | None = None
+) -> tuple:
     """The interval of the differences, paired by seed."""
     seeds, theirs_too = [run.seed for run in runs], [run.seed for run in others]
     ours = dict(zip(seeds, values(runs, measure, step), strict=True))
@@ -121,18 +123,18 @@ def span(shares: list[float]) -> tuple[str, str]:
 # Runs that several tests are about
 
 
-def penalties_of(groups: dict[str, list[Run]]) -> list[Run]:
+def penalties_of(groups: dict[str, list[RunResults]]) -> list[RunResults]:
     return [run for name, runs in groups.items() if "-kl-" in name for run in runs]
 
 
-def self_paired_runs() -> list[Run]:
+def self_paired_runs() -> list[RunResults]:
     """`word`, `step`, and two seeds of plain RL."""
     groups = groups_of("smollm2-self")
     (word,), (step,), (plain, again) = (groups[f"self-{name}"] for name in ("word", "step", "solo"))
     return [word, step, plain, again]
 
 
-def ablations_not_shown() -> tuple[list[Run], list[Run]]:
+def ablations_not_shown() -> tuple[list[RunResults], list[RunResults]]:
     """The runs that end like the default, and those of plain RL."""
     like_the_default, plain = [], []
     for name, runs in groups_of("ablations").items():
@@ -530,7 +532,7 @@ def test_the_prediction_is_of_the_five_seeds_on_the_100_problems_of_a_run():
     same = {run.seed: values([run], HANDOFF, step=250) for run in tandem}
     for run in groups_of("ablations")["word"]:  # the default measured itself on those problems
         assert run.problems == 100 and values([run], HANDOFF) == same[run.seed]
-    for (label, path, _), row in zip(MEASURES[:6], rows_of("prediction"), strict=True):
+    for (label, path, _), row in zip(RUN_MEASURES[:6], rows_of("prediction"), strict=True):
         seeds = values(tandem, path, step=250)
         assert row[:3] == [label, three(min(seeds)), three(max(seeds))]
 
@@ -670,7 +672,7 @@ def test_the_ablations_are_runs_of_the_listed_options():
         options = lines[int(number) - 10].split()
         config = dataclasses.asdict(parse(Config, [*options, "--seed", seed], ""))
         assert run.seed == config["seed"] == int(seed)
-        kept = {name: value for name, value in config.items() if name not in IGNORED}
+        kept = {name: value for name, value in config.items() if name not in WITHOUT_EFFECT}
         assert run.config == kept | measured_with
         seen.add(int(number) - 10)
     assert seen == set(range(len(lines)))

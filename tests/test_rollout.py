@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from model import GPT, autocast
 from rollout import Rollout, generate, response_states, sample, seeded, to_logprobs, token_logprobs
 from support.fast_engine import openmp
-from support.reports.display import pieces, render
+from support.reports.display import by_author, render
 from tandem import Handoff, Uniforms
 
 V, END, PAD = 37, 35, 36
@@ -368,7 +368,7 @@ def test_a_response_is_shown_in_the_pieces_of_its_authors(tokenizer):
     rollout = Rollout(
         [[1]], torch.tensor([ids]), authorship, mask, torch.zeros(shape), torch.zeros(shape)
     )
-    assert pieces(rollout, 0, tokenizer) == [("3", True), (" + ", False), ("4 = 7.\n\n", True)]
+    assert by_author(rollout, 0, tokenizer) == [("3", True), (" + ", False), ("4 = 7.\n\n", True)]
     assert rollout.texts(tokenizer) == ["3 + 4 = 7.\n\n"]
     assert render(rollout, 0, tokenizer, color=False) == "3⟦ + ⟧4 = 7.\n\n"
     assert render(rollout, 0, tokenizer, color=True).count("\x1b[33m") == 1

@@ -26,7 +26,7 @@ from model import GPT, autocast
 from rollout import Rollout, response_logprobs
 from support.reports.compare import cells
 from support.reports.figure import SHOWN
-from support.reports.results import MEASURES, Run, look_up, measured_pair, read_run
+from support.reports.results import RUN_MEASURES, RunResults, look_up, pair_key, read_run
 from support.runs.options import UserError, command, parse, pick_device
 from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
@@ -86,7 +86,7 @@ def embed(template: Path, data: dict) -> str:
     return template.read_text(encoding="utf-8").replace(PLACE, content)
 
 
-def page_data(runs: list[Run], directories: list[Path], count: int, device: torch.device) -> dict:
+def page_data(runs: list[RunResults], directories: list[Path], count: int, device: torch.device) -> dict:
     """All that the page shows."""
     problems, befores, about = {}, set(), "schedule {schedule}, {steps} steps, seed {seed}"
     for run, directory in zip(runs, directories, strict=True):
@@ -100,7 +100,7 @@ def page_data(runs: list[Run], directories: list[Path], count: int, device: torc
     }
 
 
-def curves(runs: list[Run]) -> list[dict]:
+def curves(runs: list[RunResults]) -> list[dict]:
     """A chart a measure that any run has: its title, its largest y (None: the data's), a line [(step, y)] a run."""
     charts = []
     for name, title in (
@@ -122,7 +122,7 @@ def curves(runs: list[Run]) -> list[dict]:
     ]
 
 
-def table(runs: list[Run]) -> dict:
+def table(runs: list[RunResults]) -> dict:
     """A row a measure, a column for each pair that runs began with, and one for each run."""
     columns = {}
     for run in runs:
@@ -133,7 +133,7 @@ def table(runs: list[Run]) -> dict:
         f"{run.problems} {run.config['eval_split']} problems × {run.samples} responses"
         for run in runs
     ]
-    rows = zip([label for label, *_ in MEASURES], *columns.values(), strict=True)
+    rows = zip([label for label, *_ in RUN_MEASURES], *columns.values(), strict=True)
     return {"caption": " or ".join(dict.fromkeys(sizes)), "head": list(columns), "rows": list(rows)}
 
 
@@ -147,7 +147,7 @@ def add_responses(
     context = min(run.senior.config.max_seq_len, run.junior.config.max_seq_len)
     _, some, _ = load_problems(run.config, run.tokenizer, context, count)
     junior, stages = run.junior.to(device), [(f"{name}, after {run.step} steps", name, run.senior)]
-    pair = measured_pair(directory, sampling, some)
+    pair = pair_key(directory, sampling, some)
     if pair not in befores:
         stages.insert(0, (f"before {name}" if befores else "before", None, run.before))
         befores.add(pair)

@@ -26,7 +26,7 @@ from tqdm import tqdm
 from model import GPT, autocast
 from reward import extract, verify, verify_batch
 from rollout import generate, seeded, token_logprobs
-from support.reports.compare import table
+from support.reports.compare import measures_table
 from support.reports.results import interval
 from support.runs.options import UserError, command, option, parse, pick_device
 from support.runs.pair import load_any
@@ -340,7 +340,7 @@ def main(argv: list[str]) -> None:
             json.dumps({"junior": options.junior, "groups": summary(groups), "transcripts": lines})
         )
         return
-    print(table(groups, f"the junior is {options.junior}", MEASURES))
+    print(measures_table(groups, f"the junior is {options.junior}", MEASURES))
     print(
         f"\n{len(transcripts)} responses; three questions or more: mean [95% confidence interval by Student's t]"
     )

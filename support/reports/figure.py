@@ -3,13 +3,14 @@
 from dataclasses import replace
 from pathlib import Path
 
-from support.reports.results import MEASURES, Run, interval, look_up
+from support.reports.results import RUN_MEASURES, RunResults, interval, look_up
 from support.runs.options import UserError
 
-SHOWN = [MEASURES[i] for i in (0, 1, 3, 5)]  # solo, handoff step by step, KL, cross-entropy
+SOLO_MEASURE, HANDOFF_MEASURE, _, KL_MEASURE, _, CROSS_ENTROPY_MEASURE, *_ = RUN_MEASURES
+SHOWN = [SOLO_MEASURE, HANDOFF_MEASURE, KL_MEASURE, CROSS_ENTROPY_MEASURE]
 
 
-def draw_comparison(groups: dict[str, list[Run]], path: str | Path) -> None:
+def draw_comparison(groups: dict[str, list[RunResults]], path: str | Path) -> None:
     """Lines and bars are means over a group's seeds, bands and whiskers their 95% intervals."""
     plt = load_matplotlib()
     figure = plt.figure(figsize=(16, 9), layout="constrained")
@@ -23,45 +24,57 @@ def draw_comparison(groups: dict[str, list[Run]], path: str | Path) -> None:
         lines = [panels_of_group[panel] for panels_of_group in drawn]
         if not any(lines):
             continue
-        axis = figure.add_subplot(3, 4, place, title=title, xlabel=xlabel, ylabel=ylabel)
+        axis = figure.add_subplot(3, 4, place)
+        axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
         for i, line in enumerate(lines):
             draw_line(axis, i, line, upper)
         axis.set_ylim(0, 1.03 if upper == 1 else None)
-    colors = [plt.Rectangle((0, 0), 1, 1, color=f"C{i}") for i in range(len(drawn))]
-    figure.legend(colors, names, loc="upper right", frameon=False)
+    corner, size = (0, 0), 1
+    patches = [plt.Rectangle(corner, size, size, color=f"C{i}") for i in range(len(drawn))]
+    figure.legend(patches, names, loc="upper right", frameon=False)
     save(figure, path)
 
 
-def before_training(run: Run) -> Run:
+def before_training(run: RunResults) -> RunResults:
     """The pair that a run began with, as a run that did nothing."""
-    nothing = {"reward": [], "jargon_rate": []}
-    handoff = run.before.get("handoff_curve")
-    return replace(run, after=run.before, handoff_curve=handoff, along=[], curve=nothing)
+    before = replace(run, after=run.before, along=[])
+    before.handoff_curve = run.before.get("handoff_curve")
+    before.curve = {"reward": [], "jargon_rate": []}
+    return before
 
 
-def panels(runs: list[Run]) -> dict:
+def panels(runs: list[RunResults]) -> dict:
     """{(place, title, x-axis, y-axis, largest y): {x: y of each run}}. There are 3 × 4 places."""
-    rewards = [dict(enumerate(run.curve["reward"])) for run in runs]
-    jargon = [dict(enumerate(run.curve["jargon_rate"])) for run in runs]
-    handoff = [run.handoff_curve or {} for run in runs]
+    rewards, jargon = of_rollouts(runs, "reward"), of_rollouts(runs, "jargon_rate")
+    handoff = shared([run.handoff_curve or {} for run in runs])
     before = "share that the senior wrote before"
     lines = {
-        (1, "reward of the rollouts", "step", "mean reward", 1.0): shared(rewards),
-        (2, "jargon rate of the rollouts", "step", "share of responses", 1.0): shared(jargon),
-        (3, "when the junior finishes", before, "share of problems solved", 1.0): shared(handoff),
+        (1, "reward of the rollouts", "step", "mean reward", 1.0): rewards,
+        (2, "jargon rate of the rollouts", "step", "share of responses", 1.0): jargon,
+        (3, "when the junior finishes", before, "share of problems solved", 1.0): handoff,
     }
     for place, (label, path, upper) in enumerate(SHOWN, 5):
         title = label.removesuffix(" ↑").removesuffix(", nats ↓")
         ylabel = "share of problems solved" if upper == 1 else "nats a token"
         after = [look_up(run.after, path) for run in runs]
+        during = during_training(runs, path)
         lines[place, title, "before and after training", ylabel, upper] = {0: after}
-        lines[place + 4, title, "step", ylabel, upper] = during_training(runs, path)
+        lines[place + 4, title, "step", ylabel, upper] = during
     return lines
 
 
-def during_training(runs: list[Run], path: str) -> dict[int, list[float]]:
+def of_rollouts(runs: list[RunResults], name: str) -> dict[int, list[float]]:
+    """A number of the rollouts at each step."""
+    curves = [run.curve[name] for run in runs]
+    return shared([dict(enumerate(curve)) for curve in curves])
+
+
+def during_training(runs: list[RunResults], path: str) -> dict[int, list[float]]:
     """A measure at each step at which all runs were measured."""
-    return shared([{m["step"]: look_up(m, path) for m in run.along} for run in runs])
+    lines = []
+    for run in runs:
+        lines.append({m["step"]: look_up(m, path) for m in run.along})
+    return shared(lines)
 
 
 def shared(lines: list[dict]) -> dict:
@@ -89,17 +102,20 @@ def draw_line(
         mean, low, high = zip(*points, strict=True)
         steps = list(line)
         color = f"C{i}"
-        axis.plot(steps, mean, style, color=color, label=label, linewidth=1.2)
-        axis.fill_between(steps, low, high, color=color, alpha=0.2, linewidth=0)
+        (curve,) = axis.plot(steps, mean, style, color=color, label=label)
+        curve.set_linewidth(1.2)
+        band = axis.fill_between(steps, low, high, color=color, alpha=0.2)
+        band.set_linewidth(0)
 
 
 def draw_bar(axis, i: int, point: tuple[float, float, float]) -> None:
     """A bar. Its number stands upright in its left half, its interval in the right half."""
     mean, low, high = point
-    whisker = [[mean - low], [high - mean]]
+    left, right = i - 0.2, i + 0.2
+    lengths = [[mean - low], [high - mean]]
     axis.bar(i, mean, color=f"C{i}", alpha=0.6)
-    axis.errorbar(i + 0.2, mean, yerr=whisker, fmt="none", ecolor="black", capsize=2)
-    axis.text(i - 0.2, 0, f" {mean:.3g}", rotation=90, ha="center", va="bottom")
+    axis.errorbar(right, mean, lengths, fmt="none", ecolor="black", capsize=2)
+    axis.text(left, 0, f" {mean:.3g}", rotation=90, ha="center", va="bottom")
     axis.set_xticks([])
 
 
