@@ -420,7 +420,7 @@ def test_a_damaged_file_of_results_is_one_line(tmp_path):
     damaged = [json.dumps([good | change]) for change in changes]
     for text in ("", "[1]", "3", "{", *damaged):
         path.write_text(text)
-        with pytest.raises(UserError, match="results.json can't be read as evaluate.py --json prints"):
+        with pytest.raises(UserError, match="results.json can't be read as evaluate.py --json"):
             read_results(path)
 
 
