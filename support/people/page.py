@@ -86,7 +86,9 @@ def embed(template: Path, data: dict) -> str:
     return template.read_text(encoding="utf-8").replace(PLACE, content)
 
 
-def page_data(runs: list[RunResults], directories: list[Path], count: int, device: torch.device) -> dict:
+def page_data(
+    runs: list[RunResults], directories: list[Path], count: int, device: torch.device
+) -> dict:
     """All that the page shows."""
     problems, befores, about = {}, set(), "schedule {schedule}, {steps} steps, seed {seed}"
     for run, directory in zip(runs, directories, strict=True):
