@@ -6,8 +6,8 @@ from pathlib import Path
 from support.reports.results import RUN_MEASURES, RunResults, interval, look_up
 from support.runs.options import UserError
 
-SOLO_MEASURE, HANDOFF_MEASURE, _, KL_MEASURE, _, CROSS_ENTROPY_MEASURE, *_ = RUN_MEASURES
-SHOWN = [SOLO_MEASURE, HANDOFF_MEASURE, KL_MEASURE, CROSS_ENTROPY_MEASURE]
+SHOWN_PATHS = ("solo/pass@1", "handoff/pass@1", "drift/kl", "legibility/cross_entropy")
+SHOWN = [measure for measure in RUN_MEASURES if measure[1] in SHOWN_PATHS]
 
 
 def draw_comparison(groups: dict[str, list[RunResults]], path: str | Path) -> None:
