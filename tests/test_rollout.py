@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from model import GPT, autocast
 from rollout import Rollout, generate, response_states, sample, seeded, to_logprobs, token_logprobs
 from support.fast_engine import openmp
-from support.reports.display import pieces, render
+from support.reports.display import by_author, render
 from tandem import Handoff, Uniforms
 
 pytestmark = pytest.mark.fast
@@ -583,7 +583,7 @@ def test_a_response_is_shown_in_the_pieces_of_its_authors(tokenizer):
         senior_logprobs=torch.zeros(1, T),
         junior_logprobs=torch.zeros(1, T),
     )
-    assert pieces(rollout, 0, tokenizer) == [("3", True), (" + ", False), ("4 = 7.\n\n", True)]
+    assert by_author(rollout, 0, tokenizer) == [("3", True), (" + ", False), ("4 = 7.\n\n", True)]
     assert rollout.texts(tokenizer) == ["3 + 4 = 7.\n\n"]
     assert render(rollout, 0, tokenizer, color=False) == "3⟦ + ⟧4 = 7.\n\n"
     assert render(rollout, 0, tokenizer, color=True).count("\x1b[33m") == 1

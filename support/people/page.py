@@ -27,7 +27,7 @@ from model import GPT, autocast
 from rollout import Rollout, response_logprobs
 from support.reports.compare import cells
 from support.reports.figure import SHOWN
-from support.reports.results import MEASURES, Run, look_up, measured_pair, read_run
+from support.reports.results import RUN_MEASURES, RunResults, look_up, pair_key, read_run
 from support.runs.options import UserError, command, parse, pick_device
 from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
@@ -73,7 +73,7 @@ def main(argv: list[str]) -> None:
     print(f"page: {out}", file=sys.stderr)
 
 
-def read_runs_to_show(directories: list[Path]) -> list[Run]:
+def read_runs_to_show(directories: list[Path]) -> list[RunResults]:
     """The runs, with their paths for names where two directories have one name."""
     names = [directory.name for directory in directories]
     runs = []
@@ -110,7 +110,9 @@ def embed(template: Path, data: dict) -> str:
     return template.read_text(encoding="utf-8").replace(DATA_MARK, content)
 
 
-def page_data(runs: list[Run], directories: list[Path], count: int, device: torch.device) -> dict:
+def page_data(
+    runs: list[RunResults], directories: list[Path], count: int, device: torch.device
+) -> dict:
     """All that the page shows."""
     problems = {}
     befores = set()
@@ -129,7 +131,7 @@ def page_data(runs: list[Run], directories: list[Path], count: int, device: torc
     }
 
 
-def curves(runs: list[Run]) -> list[dict]:
+def curves(runs: list[RunResults]) -> list[dict]:
     """A chart for each measure that a run has: title, largest y, and a line [(step, y)] a run.
 
     The largest y is None where the data decide.
@@ -155,7 +157,7 @@ def without_gaps(line: list[tuple]) -> list[tuple]:
     return [(step, y) for step, y in line if y is not None]
 
 
-def table_before_and_after(runs: list[Run]) -> dict:
+def table_before_and_after(runs: list[RunResults]) -> dict:
     """A row a measure; a column for each pair that runs began with, and for each run."""
     columns = {}
     for run in runs:
@@ -168,7 +170,7 @@ def table_before_and_after(runs: list[Run]) -> dict:
     for run in runs:
         split = run.config["eval_split"]
         sizes[f"{run.problems} {split} problems × {run.samples} responses"] = None
-    labels = [label for label, *_ in MEASURES]
+    labels = [label for label, *_ in RUN_MEASURES]
     rows = list(zip(labels, *columns.values(), strict=True))
     caption = " or ".join(sizes)
     return {"caption": caption, "head": list(columns), "rows": rows}
@@ -190,7 +192,7 @@ def add_responses(
     junior = run.junior.to(device)
 
     stages = []  # (when, the run's name or None, senior)
-    pair = measured_pair(directory, sampling, some)
+    pair = pair_key(directory, sampling, some)
     if pair not in befores:
         stages.append((f"before {name}" if befores else "before", None, run.before))
         befores.add(pair)

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from model import GPT, autocast
 from reward import extract, verify, verify_batch
 from rollout import generate, seeded, token_logprobs
-from support.reports.compare import table
+from support.reports.compare import measures_table
 from support.reports.results import interval
 from support.runs.options import UserError, command, option, parse, pick_device
 from support.runs.pair import load_any
@@ -381,7 +381,7 @@ def print_table(
     options, groups: dict[str, list[dict]], transcripts: list[Transcript], tokenizer
 ) -> None:
     """The table of the groups, and the responses that surprise the junior most."""
-    print(table(groups, f"the junior is {options.junior}", TRANSCRIPT_MEASURES))
+    print(measures_table(groups, f"the junior is {options.junior}", TRANSCRIPT_MEASURES))
     intervals = "three questions or more: mean [95% confidence interval by Student's t]"
     print(f"\n{len(transcripts)} responses; {intervals}")
     color = sys.stdout.isatty()

@@ -1,14 +1,16 @@
 """Speed on a fixed reference work, with random weights: `python rollout.py --benchmark [--json]`.
 
-All tasks are measured in turn, again and again, so a slow moment of the machine slows all of them. The floor is the
-arithmetic at the measured rate of a matrix product, and the bytes at the measured bandwidth of a copy. On CUDA a
-bfloat16 pair of SmolLM2-135M's shape is measured too, with its memory and how often a rollout waits for the GPU.
+All tasks are measured in turn, again and again, so a slow moment slows all of them. The floor is
+the arithmetic at the measured rate of a matrix product, and the bytes at the measured bandwidth of
+a copy. On CUDA a bfloat16 pair of SmolLM2-135M's shape is measured too, with its memory and with
+how often a rollout waits for the GPU.
 """
 
 import statistics
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -31,12 +33,11 @@ SIZES = {
     "d_ff": 352,
 }
 
-
 SMOLLM2 = GPTConfig(49152, 30, 9, 3, 64, 576, 1536, max_seq_len=1024)
 
 
 def medians(tasks: dict[str, Callable], repeats: int, device: torch.device) -> dict[str, float]:
-    """Seconds that each task takes: medians over rounds through all of them, after a round of warm-up."""
+    """Seconds of each task: medians over rounds through all of them, after a round of warm-up."""
     seconds = {name: [] for name in tasks}
     for _ in tqdm(range(repeats + 1), desc="benchmark", unit="round", leave=False):
         for name, task in tasks.items():
@@ -51,20 +52,24 @@ def medians(tasks: dict[str, Callable], repeats: int, device: torch.device) -> d
 def work(
     senior: GPT, junior: GPT, prompts: list, T: int, handoff: Callable, config
 ) -> tuple[Callable, Callable]:
-    """What is measured: write(schedule) gives a Rollout of exactly T tokens a prompt, learn(rollout) takes a step."""
+    """write(schedule) gives a Rollout of exactly T tokens a prompt, learn(rollout) takes a step."""
     from train import update
 
     optimizer = torch.optim.AdamW(senior.parameters(), fused=True)
 
     def write(schedule: str, prompts=prompts, new_tokens=T) -> Rollout:
         partner = None if schedule == "solo" else junior
-        settings = dict(
-            end=-1, pad=0, max_new_tokens=new_tokens, temperature=1.0
-        )  # no token ends it
-        generator = torch.Generator().manual_seed(0)
         with autocast(config.precision, senior.device):
             return generate(
-                senior, partner, prompts, handoff(schedule), **settings, generator=generator
+                senior,
+                partner,
+                prompts,
+                handoff(schedule),
+                end=-1,  # no token ends a row
+                pad=0,
+                max_new_tokens=new_tokens,
+                temperature=1.0,
+                generator=torch.Generator().manual_seed(0),
             )
 
     def learn(rollout: Rollout) -> None:
@@ -75,34 +80,42 @@ def work(
 
 
 def benchmark(tokenizer: Tokenizer, device: torch.device, small: bool = False) -> dict[str, float]:
-    """Measure; returns the numbers that `--json` prints. `small` is for tests: the same tasks with much less work."""
+    """The numbers that `--json` prints. `small` is for tests: the same tasks, with less work."""
     from train import Config  # the command that leads here starts below train
 
     groups, G, T, size, repeats = (2, 4, 8, 256, 1) if small else (16, 8, 64, 2048, 5)
-    lengths, batches = (T, 4 * T, 16 * T), (G, 4 * G, 16 * G, 64 * G)
+    lengths = (T, 4 * T, 16 * T)
+    batches = (G, 4 * G, 16 * G, 64 * G)
     torch.manual_seed(0)
     shape = GPTConfig(**SIZES, max_seq_len=40 + max(lengths))
-    senior, junior = GPT(shape).to(device), GPT(shape).to(device).requires_grad_(False)
+    senior = GPT(shape).to(device)
+    junior = GPT(shape).to(device).requires_grad_(False)
     ids = torch.randint(0, 256, (groups, 40)).tolist()
-    prompts = [
-        row[: 24 + 16 * i // (groups - 1)] for i, row in enumerate(ids) for _ in range(G)
-    ]  # 24 to 40 tokens
-    N, prompt_tokens = len(prompts), sum(map(len, prompts))
+    prompts = []
+    for i, row in enumerate(ids):
+        length = 24 + 16 * i // (groups - 1)  # 24 to 40 tokens
+        prompts += [row[:length]] * G
+    N = len(prompts)
+    prompt_tokens = sum(map(len, prompts))
 
-    handoff = lambda schedule: make_handoff(schedule, tokenizer, senior)
+    def handoff(schedule: str) -> Handoff:
+        return make_handoff(schedule, tokenizer, senior)
+
     write, learn = work(senior, junior, prompts, T, handoff, Config())
+    written = write("solo")
 
     @torch.no_grad()
     def forwards() -> None:
-        """Lower bound for tandem: both models just reading the same tokens."""
+        """Lower bound for tandem: both models just read the same tokens."""
         caches, _ = prefill([senior, junior], prompts, T, tokenizer.pad)
         with reading([senior, junior]) as read:
             for token in written.tokens.T[: T - 1]:
                 read(token, caches)
 
-    written = write("solo")
-    a, b = (torch.randn(size, size, device=device) for _ in range(2))
-    source, target = (torch.empty(4 * size**2, device=device) for _ in range(2))  # 64 MiB
+    a = torch.randn(size, size, device=device)
+    b = torch.randn(size, size, device=device)
+    source = torch.empty(4 * size**2, device=device)  # 64 MiB
+    target = torch.empty_like(source)
     tasks = {
         "matmul": lambda: a @ b,
         "copy": lambda: target.copy_(source),
@@ -113,19 +126,21 @@ def benchmark(tokenizer: Tokenizer, device: torch.device, small: bool = False) -
         "step solo": lambda: learn(write("solo")),
         "step tandem": lambda: learn(write("word")),
     }
-    curves = {f"{n} new tokens": lambda n=n: write("solo", prompts[: N // 4], n) for n in lengths}
-    curves |= {f"{n} rows": lambda n=n: write("solo", (prompts * n)[:n]) for n in batches}
-    s = medians(tasks, repeats, device) | medians(curves, 1, device)
-    rate, bandwidth = (
-        2 * size**3 / s["matmul"],
-        2 * source.nbytes / s["copy"],
-    )  # FLOP/s; bytes/s, read and written
+    s = medians(tasks, repeats, device)
+    curves = {}
+    for n in lengths:
+        curves[f"{n} new tokens"] = partial(write, "solo", prompts[: N // 4], n)
+    for n in batches:
+        curves[f"{n} rows"] = partial(write, "solo", (prompts * n)[:n])
+    s |= medians(curves, 1, device)
+
+    rate = 2 * size**3 / s["matmul"]  # FLOP a second
+    bandwidth = 2 * source.nbytes / s["copy"]  # bytes a second, read and written
     parameters = sum(p.numel() for p in senior.parameters())  # the tied embedding once
-    cached = (
-        (prompt_tokens + N * T / 2) * 2 * shape.n_layers * shape.n_kv_heads * shape.head_dim
-    )  # of a step, averaged
+    tokens_in_caches = prompt_tokens + N * T / 2  # at a step, averaged
+    cached = tokens_in_caches * 2 * shape.n_layers * shape.n_kv_heads * shape.head_dim
     floor = 2 * parameters * N / rate + 4 * (parameters + cached) / bandwidth  # of a decode step
-    return {
+    measured = {
         "matmul_gflops": rate / 1e9,
         "copy_gb_per_second": bandwidth / 1e9,
         "parameters": parameters,
@@ -141,26 +156,32 @@ def benchmark(tokenizer: Tokenizer, device: torch.device, small: bool = False) -
         "step_solo_seconds": s["step solo"],
         "step_tandem_seconds": s["step tandem"],
         "step_tandem_over_solo": s["step tandem"] / s["step solo"],
-        **{f"milliseconds_per_token_length_{n}": 1e3 * s[f"{n} new tokens"] / n for n in lengths},
-        **{f"milliseconds_per_row_batch_{n}": 1e3 * s[f"{n} rows"] / n for n in batches},
-        **{f"tokens_per_second_length_{n}": N // 4 * n / s[f"{n} new tokens"] for n in lengths},
-        **{f"tokens_per_second_rows_{n}": n * T / s[f"{n} rows"] for n in batches},
-        **(on_gpu(device, SMOLLM2, repeats) if device.type == "cuda" else {}),
     }
+    for n in lengths:
+        measured[f"milliseconds_per_token_length_{n}"] = 1e3 * s[f"{n} new tokens"] / n
+    for n in batches:
+        measured[f"milliseconds_per_row_batch_{n}"] = 1e3 * s[f"{n} rows"] / n
+    for n in lengths:
+        measured[f"tokens_per_second_length_{n}"] = N // 4 * n / s[f"{n} new tokens"]
+    for n in batches:
+        measured[f"tokens_per_second_rows_{n}"] = n * T / s[f"{n} rows"]
+    if device.type == "cuda":
+        measured |= on_gpu(device, SMOLLM2, repeats)
+    return measured
 
 
 def on_gpu(device: torch.device, shape: GPTConfig, repeats: int, T: int = 64) -> dict[str, float]:
     """The same work by a bfloat16 pair of a real shape, with random weights."""
     from train import Config
 
-    senior, junior = GPT(shape).to(device), GPT(shape).to(device).requires_grad_(False)
+    senior = GPT(shape).to(device)
+    junior = GPT(shape).to(device).requires_grad_(False)
     store_matrices(junior, torch.bfloat16)
     prompts = [[1 + i] * 32 for i in range(16) for _ in range(8)]
     boundary = torch.arange(shape.vocab_size) % 3 == 0
     config = Config(precision="bfloat16", micro_batch_tokens=2**14)
-    write, learn = work(
-        senior, junior, prompts, T, lambda schedule: Handoff(schedule, boundary=boundary), config
-    )
+    handoff = partial(Handoff, boundary=boundary)
+    write, learn = work(senior, junior, prompts, T, handoff, config)
     tasks = {
         "solo": lambda: write("solo"),
         "tandem": lambda: write("word"),
@@ -181,31 +202,26 @@ def on_gpu(device: torch.device, shape: GPTConfig, repeats: int, T: int = 64) ->
     }
 
 
-def draw(measured: dict[str, float], path: str | Path) -> None:
-    """How a decode step's cost grows with the rows and the length: tokens a second."""
+def draw_speed(measured: dict[str, float], path: str | Path) -> None:
+    """Tokens a second over the rows and over the length."""
     figure = load_matplotlib().figure(figsize=(9, 4), layout="constrained")
-    for place, what in enumerate(("rows", "length"), 1):
-        found = {
-            int(name.split("_")[-1]): x
-            for name, x in measured.items()
-            if f"_per_second_{what}_" in name
-        }
-        axis = figure.add_subplot(
-            1, 2, place, xlabel=what, ylabel="new tokens a second", xscale="log"
-        )
-        axis.plot(list(found), list(found.values()), marker="o")
-        axis.set_xticks(list(found), list(map(str, found)))
+    for place, name in enumerate(("rows", "length"), 1):
+        speeds = {}
+        for label, speed in measured.items():
+            if f"_per_second_{name}_" in label:
+                speeds[int(label.split("_")[-1])] = speed
+        axis = figure.add_subplot(1, 2, place)
+        axis.set(xlabel=name, ylabel="new tokens a second", xscale="log")
+        axis.plot(list(speeds), list(speeds.values()), marker="o")
+        axis.set_xticks(list(speeds), list(map(str, speeds)))
         axis.set_ylim(0)
     save(figure, path)
 
 
-def table(measured: dict[str, float]) -> str:
+def speed_table(measured: dict[str, float]) -> str:
     """The measurements in Markdown, a line each."""
     width = max(map(len, measured))
-    rows = [
-        f"| {name.replace('_', ' '):{width}} | {value:>10,.3f} |"
-        for name, value in measured.items()
-    ]
-    return "\n".join(
-        [f"| {'':{width}} | {'median':>10} |", f"| {'-' * width} | {'-' * 9}: |", *rows]
-    )
+    lines = [f"| {'':{width}} | {'median':>10} |", f"| {'-' * width} | {'-' * 9}: |"]
+    for name, value in measured.items():
+        lines.append(f"| {name.replace('_', ' '):{width}} | {value:>10,.3f} |")
+    return "\n".join(lines)

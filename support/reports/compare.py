@@ -7,9 +7,9 @@ from pathlib import Path
 
 from support.reports.figure import draw_comparison
 from support.reports.results import (
-    FEWEST,
-    MEASURES,
-    Run,
+    FEWEST_SEEDS,
+    RUN_MEASURES,
+    RunResults,
     group_runs,
     interval,
     is_plain_rl,
@@ -24,7 +24,7 @@ class Options:
     runs: list[str]
     """directories that train.py wrote, or files that --json printed"""
     control: str | None = None
-    """group to subtract from the others; if not given, plain RL: --schedule solo without --kl-coef"""
+    """group to subtract from the others; by default plain RL: --schedule solo without --kl-coef"""
     problems: int | None = None
     """measure again, on this many problems; settings that aren't given stay as the run has them"""
     samples: int | None = None
@@ -38,7 +38,7 @@ class Options:
     top_k: int | None = None
     """measure again, with both models cut to this many likeliest tokens (the paper: 20)"""
     handoff_curve: bool = False
-    """measure again, and the accuracy where the junior takes over after 0, 10 … 100% of the senior's response too"""
+    """measure again, also the accuracy if the junior goes on after 0, 10 … 100% of a response"""
     json: bool = False
     """print the results as JSON, a run a line"""
     figure: str | None = None
@@ -50,11 +50,11 @@ class Options:
         least = {"problems": 1, "samples": 1, "temperature": 0, "top_p": 1e-6, "top_k": 1}
         given = {name: getattr(self, name) for name in least if getattr(self, name) is not None}
         for name, value in given.items():
-            most = 1 if name == "top_p" else 10**9
-            if not least[name] <= value <= most:
-                raise ValueError(
-                    f"{option(name)} is {value}; it must be at least {least[name]} and at most {most}"
-                )
+            low = least[name]
+            high = 1 if name == "top_p" else 10**9
+            if not low <= value <= high:
+                bounds = f"at least {low} and at most {high}"
+                raise ValueError(f"{option(name)} is {value}; it must be {bounds}")
         self.measure_again = bool(given or self.validation or self.handoff_curve)
         self.sampling = {name: value for name, value in given.items() if name != "problems"}
 
@@ -67,18 +67,13 @@ def main(argv: list[str]) -> None:
     if options.control not in (None, *groups):
         raise UserError(f"--control {options.control} is no group; choose from {', '.join(groups)}")
     if options.json:
-        print("[\n" + ",\n".join(json.dumps(asdict(run)) for run in runs) + "\n]")
+        rows = [json.dumps(asdict(run)) for run in runs]
+        print("[\n" + ",\n".join(rows) + "\n]")
     else:
-        tables = [
-            results_table(groups),
-            difference_table(groups, options.control),
-            curve_table(groups),
-        ]
+        tables = [results_table(groups), difference_table(groups, options.control)]
+        tables.append(curve_table(groups))
         print("\n\n".join(filter(None, tables)))
-    first = Path(options.runs[0]).resolve()
-    path = options.figure or (
-        first.with_suffix(".svg") if first.is_file() else first.with_name("comparison.svg")
-    )
+    path = options.figure or beside(Path(options.runs[0]).resolve())
     try:
         draw_comparison(groups, path)
         print(f"figure: {path}", file=sys.stderr)
@@ -90,103 +85,122 @@ def main(argv: list[str]) -> None:
         print(f"no figure: {error}", file=sys.stderr)
 
 
-def table(columns: dict[str, list[dict]], head: str = "", measures=MEASURES) -> str:
+def beside(first: Path) -> Path:
+    """Where the figure goes: next to the first run or file."""
+    if first.is_file():
+        return first.with_suffix(".svg")
+    return first.with_name("comparison.svg")
+
+
+def measures_table(columns: dict[str, list[dict]], head: str = "", measures=RUN_MEASURES) -> str:
     """Measurements side by side: a column for each list of them, a row a measure."""
-    return markdown(
-        head, {name: cells(measured, measures) for name, measured in columns.items()}, measures
-    )
+    shown = {name: cells(measurements, measures) for name, measurements in columns.items()}
+    return markdown(head, shown, measures)
 
 
-def cells(measurements: list[dict], measures=MEASURES) -> list[str]:
-    """Of each measure: one or two values as they are, the mean and its interval of more."""
+def cells(measurements: list[dict], measures=RUN_MEASURES) -> list[str]:
+    """A cell a measure: one or two values, or the mean and its interval of three or more."""
     column = []
     for _, path, upper in measures:
         values = [look_up(measurement, path) for measurement in measurements]
         if None in values:
             column.append("-")
-        elif len(values) < FEWEST:
+        elif len(values) < FEWEST_SEEDS:
             column.append(", ".join(f"{value:.3f}" for value in values))
         else:
-            column.append("{:.3f} [{:.3f}, {:.3f}]".format(*interval(values, 0, upper)))
+            mean, low, high = interval(values, 0, upper)
+            column.append(f"{mean:.3f} [{low:.3f}, {high:.3f}]")
     return column
 
 
 def markdown(head: str, columns: dict[str, list[str]], measures) -> str:
-    """A table in Markdown, padded so that it reads well as it is. More than 6 columns become rows."""
-    rows = [[head, *(label for label, *_ in measures)]] + [
-        [name, *column] for name, column in columns.items()
-    ]
+    """A table in Markdown, padded so that its source reads well. Over 6 columns become rows."""
+    rows = [[head, *(label for label, *_ in measures)]]
+    for name, column in columns.items():
+        rows.append([name, *column])
     if len(columns) <= 6:
         rows = list(zip(*rows, strict=True))
-    widths = [max(8, *map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])])
-    aligned = " | ".join([f"{{:{widths[0]}}}", *(f"{{:>{width}}}" for width in widths[1:])])
-    return "\n".join(f"| {aligned.format(*row)} |" for row in rows)
+    first, *others = [max(8, *map(len, column)) for column in zip(*rows, strict=True)]
+    rule = ["-" * first, *("-" * (width - 1) + ":" for width in others)]
+    padded = [f"{{:{first}}}", *(f"{{:>{width}}}" for width in others)]
+    line = "| " + " | ".join(padded) + " |"
+    rows.insert(1, rule)
+    return "\n".join(line.format(*row) for row in rows)
 
 
-def results_table(groups: dict[str, list[Run]]) -> str:
-    """A column for each group, one for each pair that they began with, and a line that says how to read them."""
-    columns, sizes = {}, {}
-    for name, (first, *others) in groups.items():
+def results_table(groups: dict[str, list[RunResults]]) -> str:
+    """A column a group, one for each pair that they began with, and a line on how to read them."""
+    columns, sizes = {}, []
+    for name, runs in groups.items():
+        first = runs[0]
         if cells([first.before]) not in map(cells, columns.values()):
-            columns[f"before {name}" if columns else "before"] = [first.before]
-        columns[f"{name} (n={len(others) + 1})"] = [run.after for run in (first, *others)]
-        sizes[
-            f"{first.problems} {first.config['eval_split']} problems × {first.samples} responses"
-        ] = None
-    how = "three seeds or more: mean [95% confidence interval by Student's t, on these problems]; two: both values"
-    return f"{table(columns)}\n\n{' or '.join(sizes)}; {how}"
+            label = f"before {name}" if columns else "before"
+            columns[label] = [first.before]
+        columns[f"{name} (n={len(runs)})"] = [run.after for run in runs]
+        split = first.config["eval_split"]
+        size = f"{first.problems} {split} problems × {first.samples} responses"
+        if size not in sizes:
+            sizes.append(size)
+    how = "three seeds or more: mean [95% confidence interval by Student's t, on these problems]"
+    return f"{measures_table(columns)}\n\n{' or '.join(sizes)}; {how}; two: both values"
 
 
-def difference_table(groups: dict[str, list[Run]], control: str | None) -> str:
-    """The groups minus the control, by default plain RL, paired by seed, if they have three pairs and one `before`."""
-    control = control or next((name for name, runs in groups.items() if is_plain_rl(runs)), None)
-    theirs, columns = groups.get(control, []), {}
+def difference_table(groups: dict[str, list[RunResults]], control: str | None) -> str:
+    """The groups minus the control, by default plain RL, paired by seed.
+
+    A group is subtracted if three of its seeds have a pair, and both began with the same measures.
+    """
+    if control is None:
+        control = next((name for name, runs in groups.items() if is_plain_rl(runs)), None)
+    theirs = groups.get(control, [])
     by_seed = {run.seed: run for run in theirs}
+    columns = {}
     for name, runs in groups.items():
         pairs = [(run, by_seed[run.seed]) for run in runs if run.seed in by_seed]
-        if (
-            name == control
-            or len(pairs) < FEWEST
-            or cells([runs[0].before]) != cells([theirs[0].before])
-        ):
+        if name == control or len(pairs) < FEWEST_SEEDS:
             continue
-        column, ratios = columns.setdefault(f"{name} (n={len(pairs)})", []), []
-        for _, path, _ in MEASURES:
-            both = [[look_up(run.after, path) for run in pair] for pair in pairs]
-            if any(None in values for values in both):
-                column.append("-")
-                continue
-            mean, low, high = interval([a - b for a, b in both])
-            column.append(
-                f"{mean:+.3f} [{low:+.3f}, {high:+.3f}] {'*' if low > 0 or high < 0 else ' '}"
-            )
-            if path in ("drift/kl", "legibility/cross_entropy"):
-                ours, other = map(sum, zip(*both, strict=True))
-                ratios.append(f"{other / ours:.3g} ×  " if ours else "-")
-        column += ratios
-    rows = [
-        *MEASURES,
-        *((f"{name} of {control} ÷ {name} of this",) for name in ("KL", "cross-entropy")),
-    ]
-    how = "mean difference [the same interval]; * it excludes 0 (row by row, not corrected for their number)"
-    return (
-        f"{markdown(f'minus {control}, paired by seed', columns, rows)}\n\n{how}" if columns else ""
-    )
+        if cells([runs[0].before]) == cells([theirs[0].before]):
+            columns[f"{name} (n={len(pairs)})"] = differences(pairs)
+    if not columns:
+        return ""
+    labels = list(RUN_MEASURES)
+    for measure in ("KL", "cross-entropy"):
+        labels.append((f"{measure} of {control} ÷ {measure} of this",))
+    shown = markdown(f"minus {control}, paired by seed", columns, labels)
+    how = "mean difference [the same interval]; * it excludes 0"
+    return f"{shown}\n\n{how} (row by row, not corrected for their number)"
 
 
-def curve_table(groups: dict[str, list[Run]]) -> str:
-    """The handoff curves; empty where none was measured."""
-    tenths = [(str(tenth / 10), f"handoff_curve/{tenth / 10}", 1.0) for tenth in range(11)]
-    columns = {"before": [next(iter(groups.values()))[0].before]}
-    columns |= {
-        f"{name} (n={len(runs)})": [vars(run) for run in runs] for name, runs in groups.items()
-    }
-    measured = {
-        name: some for name, some in columns.items() if all(m.get("handoff_curve") for m in some)
-    }
-    return (
-        table(measured, "the senior's share before the junior takes over", tenths)
-        if measured
-        else ""
-    )
+def differences(pairs: list[tuple[RunResults, RunResults]]) -> list[str]:
+    """A cell a measure, then by how many times the control's KL and cross-entropy are larger."""
+    column, ratios = [], []
+    for _, path, _ in RUN_MEASURES:
+        ours = [look_up(run.after, path) for run, _ in pairs]
+        theirs = [look_up(control.after, path) for _, control in pairs]
+        if None in ours + theirs:
+            column.append("-")
+            continue
+        mean, low, high = interval([a - b for a, b in zip(ours, theirs, strict=True)])
+        star = "*" if low > 0 or high < 0 else " "
+        column.append(f"{mean:+.3f} [{low:+.3f}, {high:+.3f}] {star}")
+        if path in ("drift/kl", "legibility/cross_entropy"):
+            ratio = f"{sum(theirs) / sum(ours):.3g} ×  " if sum(ours) else "-"
+            ratios.append(ratio)
+    return column + ratios
+
+
+def curve_table(groups: dict[str, list[RunResults]]) -> str:
+    """The handoff curves; empty if none was measured."""
+    first, *_ = next(iter(groups.values()))
+    columns = {"before": [first.before]}
+    for name, runs in groups.items():
+        columns[f"{name} (n={len(runs)})"] = [vars(run) for run in runs]
+    measured = {}
+    for name, some in columns.items():
+        if all(measurement.get("handoff_curve") for measurement in some):
+            measured[name] = some
+    if not measured:
+        return ""
+    shares = [str(tenth / 10) for tenth in range(11)]
+    tenths = [(share, f"handoff_curve/{share}", 1.0) for share in shares]
+    return measures_table(measured, "the senior's share before the junior takes over", tenths)

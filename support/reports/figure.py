@@ -1,83 +1,126 @@
-"""The figure that compares groups of runs, drawn by matplotlib. The same runs give the same file."""
+"""The figure that compares groups of runs. The same runs give the same file."""
 
 from dataclasses import replace
 from pathlib import Path
 
-from support.reports.results import MEASURES, Run, interval, look_up
+from support.reports.results import RUN_MEASURES, RunResults, interval, look_up
 from support.runs.options import UserError
 
-SHOWN = [MEASURES[i] for i in (0, 1, 3, 5)]  # solo, handoff step by step, KL, cross-entropy
+SHOWN_PATHS = ("solo/pass@1", "handoff/pass@1", "drift/kl", "legibility/cross_entropy")
+SHOWN = [measure for measure in RUN_MEASURES if measure[1] in SHOWN_PATHS]
 
 
-def draw_comparison(groups: dict[str, list[Run]], path: str | Path) -> None:
+def draw_comparison(groups: dict[str, list[RunResults]], path: str | Path) -> None:
     """Lines and bars are means over a group's seeds, bands and whiskers their 95% intervals."""
     plt = load_matplotlib()
-    first = next(iter(groups.values()))[0]
-    before = replace(first, after=first.before, handoff_curve=first.before.get("handoff_curve"))
-    before.along, before.curve = [], {"reward": [], "jargon_rate": []}
-    names = [f"{name} (n={len(runs)})" for name, runs in groups.items()]
-    drawn = [panels(runs) for runs in groups.values()] + [panels([before])]
     figure = plt.figure(figsize=(16, 9), layout="constrained")
+    names = [f"{name} (n={len(runs)})" for name, runs in groups.items()]
+    drawn = [panels(runs) for runs in groups.values()]
+    names.append("before")
+    first, *_ = next(iter(groups.values()))
+    drawn.append(panels([before_training(first)]))
     for panel in drawn[0]:
-        place, title, xlabel, upper = panel
-        lines = [lines_of[panel] for lines_of in drawn]
-        if any(lines):
-            axis = figure.add_subplot(3, 4, place, title=title, xlabel=xlabel)
-            for i, line in enumerate(lines):
-                draw_line(axis, i, line, upper)
-            axis.set_ylim(0, 1.03 if upper == 1 else None)
-    colors = [plt.Rectangle((0, 0), 1, 1, color=f"C{i}") for i in range(len(drawn))]
-    figure.legend(colors, [*names, "before"], loc="upper right", frameon=False)
+        place, title, xlabel, ylabel, upper = panel
+        lines = [panels_of_group[panel] for panels_of_group in drawn]
+        if not any(lines):
+            continue
+        axis = figure.add_subplot(3, 4, place)
+        axis.set(title=title, xlabel=xlabel, ylabel=ylabel)
+        for i, line in enumerate(lines):
+            draw_line(axis, i, line, upper)
+        axis.set_ylim(0, 1.03 if upper == 1 else None)
+    corner, size = (0, 0), 1
+    patches = [plt.Rectangle(corner, size, size, color=f"C{i}") for i in range(len(drawn))]
+    figure.legend(patches, names, loc="upper right", frameon=False)
     save(figure, path)
 
 
-def panels(runs: list[Run]) -> dict:
-    """{(place, title, x-axis, largest y): {x: y of each run}} of a group. There are 3 × 4 places."""
-    rewards = shared([dict(enumerate(run.curve["reward"])) for run in runs])
-    jargon = shared([dict(enumerate(run.curve["jargon_rate"])) for run in runs])
+def before_training(run: RunResults) -> RunResults:
+    """The pair that a run began with, as a run that did nothing."""
+    before = replace(run, after=run.before, along=[])
+    before.handoff_curve = run.before.get("handoff_curve")
+    before.curve = {"reward": [], "jargon_rate": []}
+    return before
+
+
+def panels(runs: list[RunResults]) -> dict:
+    """{(place, title, x-axis, y-axis, largest y): {x: y of each run}}. There are 3 × 4 places."""
+    rewards, jargon = of_rollouts(runs, "reward"), of_rollouts(runs, "jargon_rate")
     handoff = shared([run.handoff_curve or {} for run in runs])
-    found = {
-        (1, "reward of the rollouts", "step", 1.0): rewards,
-        (2, "jargon rate of the rollouts", "step", 1.0): jargon,
-        (
-            3,
-            "accuracy when the junior finishes",
-            "share that the senior wrote before",
-            1.0,
-        ): handoff,
+    before = "share that the senior wrote before"
+    lines = {
+        (1, "reward of the rollouts", "step", "mean reward", 1.0): rewards,
+        (2, "jargon rate of the rollouts", "step", "share of responses", 1.0): jargon,
+        (3, "when the junior finishes", before, "share of problems solved", 1.0): handoff,
     }
     for place, (label, path, upper) in enumerate(SHOWN, 5):
-        title = label.rstrip(" ↑↓")
-        during = [{m["step"]: look_up(m, path) for m in run.along} for run in runs]
-        found[place, title, "before and after training", upper] = {
-            0: [look_up(run.after, path) for run in runs]
-        }
-        found[place + 4, title, "step", upper] = shared(during)
-    return found
+        title = label.removesuffix(" ↑").removesuffix(", nats ↓")
+        ylabel = "share of problems solved" if upper == 1 else "nats a token"
+        after = [look_up(run.after, path) for run in runs]
+        during = during_training(runs, path)
+        lines[place, title, "before and after training", ylabel, upper] = {0: after}
+        lines[place + 4, title, "step", ylabel, upper] = during
+    return lines
+
+
+def of_rollouts(runs: list[RunResults], name: str) -> dict[int, list[float]]:
+    """A number of the rollouts at each step."""
+    curves = [run.curve[name] for run in runs]
+    return shared([dict(enumerate(curve)) for curve in curves])
+
+
+def during_training(runs: list[RunResults], path: str) -> dict[int, list[float]]:
+    """A measure at each step at which all runs were measured."""
+    lines = []
+    for run in runs:
+        lines.append({m["step"]: look_up(m, path) for m in run.along})
+    return shared(lines)
 
 
 def shared(lines: list[dict]) -> dict:
-    """The points that all runs have, so that each mean is over the same runs. There may be no jargon: None."""
-    points = {x: [line[x] for line in lines] for x in sorted(set.intersection(*map(set, lines)))}
-    return {x: values for x, values in points.items() if None not in values}
+    """The points that all runs have, so that each mean is over the same runs.
+
+    A world without jargon has None for its rate.
+    """
+    everywhere = set.intersection(*map(set, lines))
+    points = {}
+    for x in sorted(everywhere):
+        values = [line[x] for line in lines]
+        if None not in values:
+            points[x] = values
+    return points
 
 
-def draw_line(axis, i: int, line: dict, upper: float, label: str | None = None) -> None:
-    """The means of group i and their intervals, in colour i. A single point is a bar with its height in it."""
+def draw_line(
+    axis, i: int, line: dict, upper: float, label: str | None = None, style: str = "-"
+) -> None:
+    """The means of group i and their intervals, in colour i. A single point is a bar."""
     points = [interval(values, 0, upper) for values in line.values()]
     if len(points) == 1:
-        mean, low, high = points[0]
-        axis.bar(i, mean, color=f"C{i}", yerr=[[mean - low], [high - mean]], capsize=3)
-        axis.text(i - 0.3, 0, f" {mean:.3g}", rotation=90, va="bottom")
-        axis.set_xticks([])
+        draw_bar(axis, i, points[0])
     elif points:
         mean, low, high = zip(*points, strict=True)
-        axis.plot(list(line), mean, color=f"C{i}", label=label, linewidth=1.2)
-        axis.fill_between(list(line), low, high, color=f"C{i}", alpha=0.2, linewidth=0)
+        steps = list(line)
+        color = f"C{i}"
+        (curve,) = axis.plot(steps, mean, style, color=color, label=label)
+        curve.set_linewidth(1.2)
+        band = axis.fill_between(steps, low, high, color=color, alpha=0.2)
+        band.set_linewidth(0)
+
+
+def draw_bar(axis, i: int, point: tuple[float, float, float]) -> None:
+    """A bar. Its number stands upright in its left half, its interval in the right half."""
+    mean, low, high = point
+    left, right = i - 0.2, i + 0.2
+    lengths = [[mean - low], [high - mean]]
+    axis.bar(i, mean, color=f"C{i}", alpha=0.6)
+    axis.errorbar(right, mean, lengths, fmt="none", ecolor="black", capsize=2)
+    axis.text(left, 0, f" {mean:.3g}", rotation=90, ha="center", va="bottom")
+    axis.set_xticks([])
 
 
 def load_matplotlib():
-    """matplotlib.pyplot, set so that the same figure is the same file. ImportError where it isn't installed."""
+    """matplotlib.pyplot, set so that the same figure is the same file."""
     import matplotlib.pyplot as plt
 
     plt.switch_backend("Agg")
@@ -90,8 +133,7 @@ def save(figure, path: str | Path) -> None:
     try:
         figure.savefig(path, dpi=150, metadata={"Date": None})
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{path} can't be drawn ({error}); give the path of a .png or .svg"
-        ) from None
+        remedy = "give the path of a .png or .svg"
+        raise UserError(f"{path} can't be drawn ({error}); {remedy}") from None
     finally:
         load_matplotlib().close(figure)

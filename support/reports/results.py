@@ -1,4 +1,4 @@
-"""The results of runs: read from their files or measured again, in groups of seeds, with 95% intervals."""
+"""The results of runs: read or measured again, in groups of seeds, with 95% intervals."""
 
 import hashlib
 import json
@@ -16,8 +16,9 @@ from support.runs.options import UserError, option, pick_device
 from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
 
-# The numbers of a measurement, which is the M in eval.json: label, path, largest possible value. The smallest is 0.
-MEASURES = (
+# The numbers of a measurement, the M in eval.json: label, path, largest possible value.
+# The smallest possible value is 0.
+RUN_MEASURES = (
     ("solo pass@1 ↑", "solo/pass@1", 1.0),
     ("handoff pass@1, step by step ↑", "handoff/pass@1", 1.0),
     ("handoff pass@1, word by word ↑", "handoff_word/pass@1", 1.0),
@@ -27,30 +28,35 @@ MEASURES = (
     ("jargon rate", "jargon_rate", 1.0),
     ("response length, tokens", "response_length", math.inf),
 )
-# Options that don't change what a run computes, apart from rounding. Runs of one group may differ in them.
-IGNORED = ("seed", "out", "resume", "export", "device", "save_every", "eval_every")
-IGNORED += (
+# Options that change nothing but rounding. Runs of one group may differ in them.
+WITHOUT_EFFECT = (
+    "seed",
+    "out",
+    "resume",
+    "export",
+    "device",
+    "save_every",
+    "eval_every",
     "rollout_batch_size",
     "micro_batch_tokens",
     "checkpoint_activations",
     "offload_optimizer",
 )
 ADDED = {"chat_template": "own"}  # options that older runs don't name, with their default
-# Student's t: the middle 95% of its distribution end at ±t, for 1, 2 … 10 degrees of freedom. More take the last: wider.
+# Student's t: 95% of its distribution lie within ±t, for 1, 2 … 10 degrees of freedom. More degrees
+# take the last one, which is a little too wide for them.
 STUDENT_T = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
-FEWEST = (
-    3  # seeds that an interval needs: of two it would be ±9 standard deviations, which says nothing
-)
+FEWEST_SEEDS = 3  # of an interval: of two seeds it would be ±9 standard deviations
 
 
 @dataclass
-class Run:
-    """What the tables and the figure need of a run. `evaluate.py --json` prints one a line."""
+class RunResults:
+    """The results of one run. `evaluate.py --json` prints a run a line."""
 
     name: str
     seed: int
-    config: dict  # the options that change what is computed, but for the seed
-    before: dict  # M of the pair before training; also its handoff_curve, where that was measured
+    config: dict  # the options that have an effect, without the seed
+    before: dict  # M of the pair before training; also its handoff_curve, if that was measured
     after: dict  # M of the trained pair
     problems: int
     samples: int  # responses to a problem
@@ -61,15 +67,12 @@ class Run:
     def __post_init__(self):
         self.config = ADDED | self.config
         try:
-            [
-                look_up(m, path)
-                for m in (self.before, self.after, *self.along)
-                for _, path, _ in MEASURES
-            ]
+            for measurement in (self.before, self.after, *self.along):
+                for _, path, _ in RUN_MEASURES:
+                    look_up(measurement, path)
         except (LookupError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{self.name} is damaged ({error!r}); --problems measures it again"
-            ) from None
+            remedy = "--problems measures it again"
+            raise UserError(f"{self.name} is damaged ({error!r}); {remedy}") from None
 
 
 def look_up(measurement: dict, path: str) -> float | None:
@@ -79,34 +82,34 @@ def look_up(measurement: dict, path: str) -> float | None:
     return None if measurement is None else float(measurement)
 
 
-def interval(
-    values: list[float], lower: float = -math.inf, upper: float = math.inf
-) -> tuple[float, float, float]:
-    """(mean, low, high): the 95% confidence interval, clipped to [lower, upper]; NaN, NaN of fewer than three values."""
+def interval(values: list[float], lower: float = -math.inf, upper: float = math.inf) -> tuple:
+    """(mean, low, high): the 95% confidence interval, clipped to [lower, upper].
+
+    Fewer than three values have none: low and high are NaN.
+    """
+    n = len(values)
     mean = statistics.fmean(values)
-    if len(values) < FEWEST:
+    if n < FEWEST_SEEDS:
         return mean, math.nan, math.nan
-    half = STUDENT_T[: len(values) - 1][-1] * statistics.stdev(values) / math.sqrt(len(values))
+    t = STUDENT_T[min(n - 1, len(STUDENT_T)) - 1]
+    half = t * statistics.stdev(values) / math.sqrt(n)
     return mean, max(mean - half, lower), min(mean + half, upper)
 
 
-def read_runs(options) -> list[Run]:
-    """The runs of all directories and files in `options.runs`, with names of their own."""
+def read_runs(options) -> list[RunResults]:
+    """The runs of all directories and files in `options.runs`, each with a name of its own."""
     runs, befores = {}, {}
-    for path in dict.fromkeys(Path(given).resolve() for given in options.runs):
+    paths = [Path(given).resolve() for given in options.runs]
+    for path in dict.fromkeys(paths):  # each once
         is_file = path.is_file() or path.suffix == ".json"
-        if path.suffix in (".png", ".svg") or (
-            path.is_dir() and not (path / "config.json").exists()
-        ):
-            print(
-                f"left out: {path} is no run", file=sys.stderr
-            )  # `runs/*` has figures and base pairs too
+        if is_no_run(path):
+            print(f"left out: {path} is no run", file=sys.stderr)
             continue
         if is_file and options.measure_again:
-            raise UserError(
-                f"{path} can't be measured again, as it has no models; give the runs' directories"
-            )
-        for run in read_results(path) if is_file else [read_run(path, options, befores)]:
+            remedy = "give the runs' directories"
+            raise UserError(f"{path} can't be measured again, as it has no models; {remedy}")
+        read = read_results(path) if is_file else [read_run(path, options, befores)]
+        for run in read:
             if run.name in runs:
                 run.name = f"{path}/{run.name}" if is_file else str(path)
             runs[run.name] = run
@@ -115,132 +118,150 @@ def read_runs(options) -> list[Run]:
     return list(runs.values())
 
 
-def read_results(path: Path) -> list[Run]:
+def is_no_run(path: Path) -> bool:
+    """`runs/*` has figures and base pairs too."""
+    is_figure = path.suffix in (".png", ".svg")
+    return is_figure or (path.is_dir() and not (path / "config.json").exists())
+
+
+def read_results(path: Path) -> list[RunResults]:
     """The runs in a file that `evaluate.py --json` printed."""
     try:
-        return [Run(**row) for row in json.loads(path.read_text(encoding="utf-8"))]
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return [RunResults(**row) for row in rows]
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(
-            f"{path} can't be read as evaluate.py --json prints it ({error}); print it again"
-        ) from None
+        problem = f"{path} can't be read as evaluate.py --json prints it ({error})"
+        raise UserError(f"{problem}; print it again") from None
 
 
-def read_run(directory: Path, options, befores: dict) -> Run:
+def read_run(directory: Path, options, befores: dict) -> RunResults:
     """A run from its directory: the measurement in its eval.json, or a new one."""
     if options.measure_again:
         evaluation = measure_again(directory, options, befores)
     else:
         names = ("before", "after", "problems", "samples", "config")
-        found = read_json(directory / "eval.json", *names)
-        evaluation = {name: found[name] for name in names}  # another version may have written more
-    config = {"eval_split": "test", "eval_top_p": None, "eval_top_k": None} | evaluation.pop(
-        "config"
-    )
-    kept = {name: value for name, value in config.items() if name not in IGNORED}
-    steps, path = (
-        read_lines(directory / "metrics.jsonl", "reward", "jargon_rate"),
-        directory / "evals.jsonl",
-    )
-    curve = {
-        name: [row[name] and round(row[name], 4) for row in steps]
-        for name in ("reward", "jargon_rate")
-    }
-    along = read_lines(path, "step") if path.exists() else []
-    if (
-        not options.measure_again
-    ):  # the run may have gone on since: no later steps beside its measurement
-        curve = {name: values[: config["steps"]] for name, values in curve.items()}
-        along = [measurement for measurement in along if measurement["step"] <= config["steps"]]
-    return Run(directory.name, config["seed"], kept, curve=curve, along=along, **evaluation)
+        written = read_json(directory / "eval.json", *names)
+        evaluation = {name: written[name] for name in names}  # other versions may write more
+    config = {"eval_split": "test", "eval_top_p": None, "eval_top_k": None}
+    config |= evaluation.pop("config")
+    steps = read_lines(directory / "metrics.jsonl", "reward", "jargon_rate")
+    curve = {}
+    for name in ("reward", "jargon_rate"):
+        curve[name] = [row[name] and round(row[name], 4) for row in steps]
+    along = []
+    if (directory / "evals.jsonl").exists():
+        along = read_lines(directory / "evals.jsonl", "step")
+    if not options.measure_again:  # the run may have gone on since: drop the later steps
+        last = config["steps"]
+        curve = {name: values[:last] for name, values in curve.items()}
+        along = [measurement for measurement in along if measurement["step"] <= last]
+    seed = config["seed"]
+    kept = {name: value for name, value in config.items() if name not in WITHOUT_EFFECT}
+    return RunResults(directory.name, seed, kept, curve=curve, along=along, **evaluation)
 
 
 def hash_of(path: Path) -> str:
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()  # which reads it in parts
+        return hashlib.file_digest(file, "sha256").hexdigest()  # it reads the file in parts
 
 
-def measured_pair(directory: Path, sampling: Sampling, problems: list) -> str:
-    """What the responses of a run's pair before training depend on: the same of two runs that began with one pair."""
-    return repr(
-        ([hash_of(directory / name) for name in ("senior.pt", "junior.pt")], sampling, problems)
-    )
+def pair_key(directory: Path, sampling: Sampling, problems: list) -> str:
+    """Cache key of the measurement before training, equal for runs that start from one pair."""
+    hashes = [hash_of(directory / name) for name in ("senior.pt", "junior.pt")]
+    return repr((hashes, sampling, problems))
 
 
 def measure_again(directory: Path, options, befores: dict) -> dict:
-    """What eval.json would have, of a new measurement. Many runs begin with one pair: `befores` has its measurements."""
+    """A new measurement, in the form of eval.json.
+
+    Many runs begin with one pair: `befores` keeps its measurements.
+    """
     run = load_run(directory)
     if options.validation and run.config.data is not None:
-        raise UserError(
-            f"{directory} has no validation problems, as it has --data; leave --validation out"
-        )
-    split, count = (
-        "validation" if options.validation else "test",
-        options.problems or run.config.eval_problems,
-    )
+        remedy = "leave --validation out"
+        raise UserError(f"{directory} has no validation problems, as it has --data; {remedy}")
+    split = "validation" if options.validation else "test"
+    count = options.problems or run.config.eval_problems
     sampling = replace(Sampling.from_config(run.config), **options.sampling)
     context = min(run.senior.config.max_seq_len, run.junior.config.max_seq_len)
     _, problems, _ = load_problems(run.config, run.tokenizer, context, count, split)
     device = pick_device(options.device)
 
     def measure(senior, label: str) -> dict:
-        junior = run.junior.to(device)
-        measurement, answers = evaluate(
-            senior.to(device), junior, run.tokenizer, problems, sampling, label
-        )
+        senior, junior = senior.to(device), run.junior.to(device)
+        measurement, answers = evaluate(senior, junior, run.tokenizer, problems, sampling, label)
         if options.handoff_curve:
-            measurement["handoff_curve"] = handoff_curve(
-                junior, answers["solo"], run.tokenizer, sampling, label
-            )
+            curve = handoff_curve(junior, answers["solo"], run.tokenizer, sampling, label)
+            measurement["handoff_curve"] = curve
         return measurement
 
-    key = measured_pair(directory, sampling, problems)
-    befores[key] = befores.get(key) or measure(run.before, "before")
-    after = (
-        measure(run.senior, directory.name) if run.step else dict(befores[key])
-    )  # of no steps it is the same
-    config = read_json(directory / "config.json", "seed") | {
-        "eval_split": split,
-        "eval_problems": count,
-    }
+    key = pair_key(directory, sampling, problems)
+    if key not in befores:
+        befores[key] = measure(run.before, "before")
+    if run.step:
+        after = measure(run.senior, directory.name)
+    else:
+        after = dict(befores[key])  # after no steps it is the same
+    config = read_json(directory / "config.json", "seed")
+    config |= {"eval_split": split, "eval_problems": count}
     config["steps"] = run.step  # of an unfinished run, fewer than asked for
-    config |= {
-        f"eval_{name}": getattr(sampling, name)
-        for name in ("samples", "temperature", "top_p", "top_k")
-    }
-    measured = {
+    for name in ("samples", "temperature", "top_p", "top_k"):
+        config[f"eval_{name}"] = getattr(sampling, name)
+    return {
         "before": befores[key],
         "handoff_curve": after.pop("handoff_curve", None),
         "after": after,
+        "config": config,
+        "problems": len(problems),
+        "samples": sampling.samples,
     }
-    return measured | {"config": config, "problems": len(problems), "samples": sampling.samples}
 
 
-def group_runs(runs: list[Run]) -> dict[str, list[Run]]:
-    """The runs that differ in nothing but their seed, by the name of their directories, or by their options."""
-    conditions = [
-        json.dumps([run.config, run.problems, run.samples], sort_keys=True) for run in runs
-    ]
-    stems = [re.sub(f"-{run.seed}$", "-SEED", run.name) for run in runs]
-    times = Counter(zip(conditions, (run.seed for run in runs), strict=True))
-    repeated = {alike for (alike, _), n in times.items() if n > 1}  # of these, each stem is a group
+def group_runs(runs: list[RunResults]) -> dict[str, list[RunResults]]:
+    """The runs that differ in nothing but their seed, by the name of their directories.
+
+    If such names don't tell the groups apart, they are named by their options.
+    """
+    conditions = [condition(run) for run in runs]
+    times = Counter((alike, run.seed) for alike, run in zip(conditions, runs, strict=True))
+    repeated = {alike for (alike, _), n in times.items() if n > 1}  # a seed comes twice
     groups, names = {}, {}
-    for run, alike, stem in zip(runs, conditions, stems, strict=True):
-        key = (alike, stem if alike in repeated else None)
+    for alike, run in zip(conditions, runs, strict=True):
+        stem = re.sub(f"-{run.seed}$", "-SEED", run.name)
+        key = (alike, stem if alike in repeated else None)  # then each stem is a group
         groups.setdefault(key, []).append(run)
-        names.setdefault(key, set()).add(stem.removesuffix("-SEED"))
-    if sum(map(len, names.values())) == len(set.union(*names.values())) == len(groups):
+        name = stem.removesuffix("-SEED")
+        names.setdefault(key, set()).add(name)
+    all_names = set.union(*names.values())
+    one_name_each = all(len(some) == 1 for some in names.values())
+    if one_name_each and len(all_names) == len(groups):
         return {names[key].pop(): group for key, group in groups.items()}
     named = {}
-    for first, *others in groups.values():
-        words = [first.config["schedule"]]
-        for name, value in first.config.items():
-            if name != "schedule" and value != runs[0].config.get(name):
-                words += [option(name), f"{value:g}" if isinstance(value, float) else str(value)]
-        name = " ".join(words)
-        named[f"{name} ({first.name})" if name in named else name] = [first, *others]
+    for group in groups.values():
+        name = name_by_options(group[0], runs[0])
+        if name in named:
+            name = f"{name} ({group[0].name})"
+        named[name] = group
     return named
 
 
-def is_plain_rl(group: list[Run]) -> bool:
+def condition(run: RunResults) -> str:
+    """Equal for runs that differ in nothing but their seed."""
+    measured = [run.config, run.problems, run.samples]
+    return json.dumps(measured, sort_keys=True)
+
+
+def name_by_options(run: RunResults, first: RunResults) -> str:
+    """The run's schedule, and its options that differ from those of the first run."""
+    words = [run.config["schedule"]]
+    for name, value in run.config.items():
+        if name != "schedule" and value != first.config.get(name):
+            shown = f"{value:g}" if isinstance(value, float) else str(value)
+            words += [option(name), shown]
+    return " ".join(words)
+
+
+def is_plain_rl(group: list[RunResults]) -> bool:
     """Whether it is the control: the senior writes alone, and no penalty draws it to the junior."""
-    return group[0].config["schedule"] == "solo" and not group[0].config["kl_coef"]
+    config = group[0].config
+    return config["schedule"] == "solo" and not config["kl_coef"]

@@ -1,4 +1,4 @@
-"""The command `python rollout.py`: co-written responses of a run, coloured by author; a person's turn; the benchmark."""
+"""The command `python rollout.py`: co-written responses, a person's turn, or the benchmark."""
 
 import json
 import sys
@@ -9,7 +9,7 @@ import rollout
 from data.problems import Problem
 from data.tokenizer import load_tokenizer
 from support.people.play import play
-from support.reports.benchmark import benchmark, draw, table
+from support.reports.benchmark import benchmark, draw_speed, speed_table
 from support.reports.display import legend, render
 from support.runs.options import UserError, command, parse, pick_device
 from support.runs.pair import load_run
@@ -53,9 +53,8 @@ class Options:
             raise ValueError("--json and --figure belong to --benchmark; leave them out")
         self.schedule = self.schedule or ("step" if self.human else "word")
         if self.human and self.schedule == "solo":
-            raise ValueError(
-                "--schedule solo never hands over to --human; leave it out, and a turn is a reasoning step"
-            )
+            remedy = "leave it out, and a turn is a reasoning step"
+            raise ValueError(f"--schedule solo never hands over to --human; {remedy}")
         if self.problems < 1:
             raise ValueError("--problems must be at least 1")
 
@@ -65,50 +64,66 @@ def main(argv: list[str]) -> None:
     options = parse(Options, argv, rollout.__doc__)
     device = pick_device(options.device)
     if options.benchmark:
-        measured = benchmark(load_tokenizer(), device)
-        print(json.dumps(measured, indent=2) if options.json else table(measured))
-        if options.figure:
-            try:
-                draw(measured, options.figure)
-            except ImportError:
-                raise UserError(
-                    "--figure is drawn by matplotlib, which isn't installed: pip install matplotlib"
-                ) from None
-        return
+        return show_speed(options, device)
     run = load_run(options.run)
-    config, senior, junior, tokenizer = (
-        run.config,
-        run.senior.to(device),
-        run.junior.to(device),
-        run.tokenizer,
-    )
-    context = min(senior.config.max_seq_len, junior.config.max_seq_len)
-    count = options.problems if options.human else options.samples
-    problems = [Problem(options.prompt or "", "")] * (1 if options.human else count)
+    run.senior.to(device)
+    run.junior.to(device)
+    if options.human:
+        problems, _ = asked(run, options, options.problems)
+        return play(problems, run.senior, run.tokenizer, run.config, options)
+    problems, prompts = asked(run, options, options.samples)
+    show_responses(run, problems, prompts, options)
+
+
+def show_speed(options: Options, device) -> None:
+    measured = benchmark(load_tokenizer(), device)
+    print(json.dumps(measured, indent=2) if options.json else speed_table(measured))
+    if options.figure:
+        try:
+            draw_speed(measured, options.figure)
+        except ImportError:
+            remedy = "pip install matplotlib"
+            problem = "--figure is drawn by matplotlib, which isn't installed"
+            raise UserError(f"{problem}: {remedy}") from None
+
+
+def asked(run, options: Options, count: int) -> tuple[list[Problem], list[list[int]]]:
+    """Test problems, or the user's own, and their prompts."""
+    config, tokenizer = run.config, run.tokenizer
+    context = min(run.senior.config.max_seq_len, run.junior.config.max_seq_len)
     if options.prompt is None:
         _, problems, _ = load_problems(config, tokenizer, context, count)
+    else:
+        problems = [Problem(options.prompt, "")] * (1 if options.human else count)
+    template = config.prompt_template
     try:
-        prompts = [
-            tokenizer.prompt(problem.question, config.prompt_template) for problem in problems
-        ]
+        prompts = [tokenizer.prompt(problem.question, template) for problem in problems]
     except ValueError as error:  # a character that the tokenizer lacks
         raise UserError(f"--prompt: {error}") from None
-    room, longest = context - config.max_new_tokens, max(map(len, prompts))
+    room = context - config.max_new_tokens
+    longest = max(map(len, prompts))
     if longest > room:
         raise UserError(f"--prompt has {longest} tokens; {room} fit into the context: shorten it")
-    if options.human:
-        return play(problems, senior, tokenizer, config, options)
-    handoff = rollout.make_handoff(options.schedule, tokenizer, senior, config)
-    writers = (senior, None if options.schedule == "solo" else junior)
-    limits = {"end": tokenizer.end, "pad": tokenizer.pad, "max_new_tokens": config.max_new_tokens}
-    sampling = {
-        "temperature": options.temperature,
-        "generator": rollout.seeded(options.seed, "show"),
-    }
-    responses = rollout.generate(*writers, prompts, handoff, **limits, **sampling)
+    return problems, prompts
+
+
+def show_responses(run, problems: list[Problem], prompts: list[list[int]], options) -> None:
+    tokenizer = run.tokenizer
+    responses = rollout.generate(
+        run.senior,
+        None if options.schedule == "solo" else run.junior,
+        prompts,
+        rollout.make_handoff(options.schedule, tokenizer, run.senior, run.config),
+        end=tokenizer.end,
+        pad=tokenizer.pad,
+        max_new_tokens=run.config.max_new_tokens,
+        temperature=options.temperature,
+        generator=rollout.seeded(options.seed, "show"),
+    )
     color = sys.stdout.isatty()
     print(legend(color))
-    for row, (problem, text) in enumerate(zip(problems, responses.texts(tokenizer), strict=True)):
+    for row, text in enumerate(responses.texts(tokenizer)):
+        problem = problems[row]
         print(f"\n{problem.question}\n\n{render(responses, row, tokenizer, color)}")
         if problem.answer:
             right = reward.verify(text, problem.answer)

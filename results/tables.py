@@ -1,0 +1,326 @@
+"""Write the tables of README.md and results/README.md again, from the JSON files here.
+
+python -m results.tables            # between the markers <!-- table: NAME --> and <!-- end -->
+python -m results.tables --check    # changes nothing; fails where a page is out of date
+"""
+
+import json
+import math
+import re
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from support.people import score
+from support.reports.compare import cells, difference_table, results_table
+from support.reports.results import (
+    RUN_MEASURES,
+    STUDENT_T,
+    RunResults,
+    group_runs,
+    interval,
+    look_up,
+    read_results,
+)
+from support.runs.options import UserError, command, parse
+
+FOLDER = Path(__file__).parent
+PAGES = (FOLDER.parent / "README.md", FOLDER / "README.md")
+BETWEEN_MARKERS = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+SOLO, HANDOFF, HANDOFF_WORD, KL, ACCEPTANCE, CROSS_ENTROPY, JARGON_RATE, LENGTH = (
+    path for _, path, _ in RUN_MEASURES
+)
+# Whether a KL penalty does the same as tandem RL: words of the table `what-holds`
+ONE_SEED = "about the same, by one seed"
+THREE_SEEDS = "**no**: one penalty, three seeds"
+NO_GAIN = "there is no gain"
+SHOWN_ABLATIONS = (  # the others don't differ visibly
+    "word",
+    "solo",
+    "chunk",
+    "word --junior-weight 0.5",
+    "word --junior-weight 1",
+    "word --learning-rate 5e-05",
+    "word --learning-rate 0.0008",
+    "word --junior runs/weaker.pt",
+    "word --junior runs/stronger.pt",
+    "solo --kl-coef 0.001",
+    "solo --kl-coef 0.1 --kl-estimator k3",
+    "solo --kl-coef 1 --kl-estimator k3",
+    "solo --group-size 16",
+)
+
+
+@dataclass
+class Options:
+    check: bool = False
+    """change nothing; fail where a page differs from its data"""
+
+
+@command
+def main(argv: list[str]) -> None:
+    options = parse(Options, argv, __doc__)
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        made = filled(text)
+        if made == text:
+            continue
+        if options.check:
+            raise UserError(f"{page} is out of date; run python -m results.tables")
+        page.write_text(made, encoding="utf-8")
+        print(f"tables: {page}")
+
+
+def filled(text: str) -> str:
+    """The page with all of its tables made again."""
+
+    def fill(marked: re.Match) -> str:
+        begin, name, end = marked.groups()
+        if name not in TABLES:
+            raise UserError(f"no table has the name {name}; choose from {', '.join(TABLES)}")
+        return f"{begin}{TABLES[name]()}\n{end}"
+
+    return BETWEEN_MARKERS.sub(fill, text)
+
+
+# The data: a file's runs in groups, and numbers of a group
+
+
+def groups_of(name: str, *shown: str) -> dict[str, list[RunResults]]:
+    """The runs in NAME.json, in groups of seeds: all of them, or those shown."""
+    groups = group_runs(read_results(FOLDER / f"{name}.json"))
+    return {arm: groups[arm] for arm in shown or groups}
+
+
+def mean_of_runs(runs: list[RunResults], measure: str) -> float:
+    """Their mean after training."""
+    return statistics.fmean(look_up(run.after, measure) for run in runs)
+
+
+def after_training(runs: list[RunResults]) -> list[str]:
+    """The cells of a group's column, a measure each."""
+    return cells([run.after for run in runs])
+
+
+def paired_interval(runs: list[RunResults], others: list[RunResults], measure: str) -> tuple:
+    """(mean, low, high) of runs minus others, paired by seed."""
+    by_seed = {run.seed: run for run in others}
+    differences = []
+    for run in runs:
+        if run.seed in by_seed:
+            theirs = look_up(by_seed[run.seed].after, measure)
+            differences.append(look_up(run.after, measure) - theirs)
+    return interval(differences)
+
+
+def strongest_penalty() -> float:
+    """The best handoff of a KL penalty where closeness isn't enough."""
+    groups = groups_of("closeness")
+    penalties = [name for name in groups if name.startswith("kl-")]
+    return max(mean_of_runs(groups[name], HANDOFF) for name in penalties)
+
+
+# Tables in Markdown
+
+
+def rows_to_markdown(head: list[str], rows: list[list[str]], words: tuple = (0,)) -> str:
+    """A table. Columns of words are aligned to the left, columns of numbers to the right."""
+    rule = ["---" if i in words else "---:" for i in range(len(head))]
+    lines = [f"| {' | '.join(row)} |" for row in [head, rule, *rows]]
+    return "\n".join(lines).replace("|  |", "| |")
+
+
+def compact(table: str) -> str:
+    """A padded table without its padding, and without the line that says how to read it."""
+    head, rule, *rows = [line for line in table.splitlines() if line.startswith("|")]
+    rule = re.sub("-+", "---", rule)
+    return re.sub(" +", " ", "\n".join([head, rule, *rows]))
+
+
+def three_digits(numbers: list[float]) -> list[str]:
+    return [f"{number:.3f}" for number in numbers]
+
+
+def arms(name: str, *shown: str) -> str:
+    """The measures of a file's groups, or of those shown, side by side."""
+    return compact(results_table(groups_of(name, *shown)))
+
+
+def minus_plain_rl(name: str, *shown: str) -> str:
+    return compact(difference_table(groups_of(name, *shown), None))
+
+
+def five_seeds() -> str:
+    """The first page's table: the pair before training, and both arms."""
+    tandem, plain = groups_of("jargon").values()
+    labels = {
+        "senior alone (solo)": SOLO,
+        "the two, taking turns (handoff)": HANDOFF,
+        "KL to the junior, nats a token": KL,
+        "junior's cross-entropy, nats a token": CROSS_ENTROPY,
+    }
+    rows = []
+    for label, measure in labels.items():
+        before = look_up(plain[0].before, measure)
+        after = [mean_of_runs(runs, measure) for runs in (plain, tandem)]
+        rows.append([label, *three_digits([before, *after])])
+    return rows_to_markdown(["", "before", "plain RL", "tandem RL"], rows)
+
+
+def pretrained() -> str:
+    """The first page's run of SmolLM2."""
+    (run,) = read_results(FOLDER / "smollm2.json")
+    rows = []
+    shown = (SOLO, HANDOFF, KL, JARGON_RATE)
+    for label in ("before", "after"):
+        measured = getattr(run, label)
+        numbers = [look_up(measured, path) for path in shown]
+        rows.append([label, *three_digits(numbers)])
+    return rows_to_markdown(["", "solo", "handoff", "KL to the junior", "jargon rate"], rows)
+
+
+def what_holds() -> str:
+    """One row a setting. A change is bold if the interval of its difference excludes 0."""
+    closest = f"**no**: at most {strongest_penalty():.3f} with one of seven"
+    settings = (  # name, file, groups of plain RL and of tandem RL, whether a penalty does the same
+        ("`jargon`", "jargon", "solo", "word", "yes, by two seeds"),
+        ("`work`", "work", "work-solo", "work-word", "yes, as does twice the rate: one seed each"),
+        ("`jargon`, a junior that imitates it wrongly", "closeness", "solo", "word", closest),
+        ("SmolLM2, `jargon`", "smollm2-jargon", "jargon-solo", "jargon-word", ONE_SEED),
+        ("SmolLM2, `mirrored`", "smollm2-mirrored", "mirrored-solo", "mirrored-word", ONE_SEED),
+        ("`phrasings`, own copy, strict turns", "phrasings", "ph-solo", "ph-step", THREE_SEEDS),
+        ("`phrasings`, own copy, word by word", "phrasings", "ph-solo", "ph-word", NO_GAIN),
+        ("SmolLM2, own copy, one seed", "smollm2-self", "self-solo", "self-word", "not tried"),
+    )
+    rows = []
+    for setting, name, control, arm, penalty in settings:
+        groups = groups_of(name)
+        handoff = change(groups[control], groups[arm], HANDOFF)
+        solo = change(groups[control], groups[arm], SOLO)
+        rows.append([setting, handoff, solo, penalty])
+    head = ["setting", "handoff, plain → tandem RL", "solo, plain → tandem RL"]
+    head.append("does a KL penalty do the same?")
+    return rows_to_markdown(head, rows, words=(0, 1, 2, 3))
+
+
+def change(plain: list[RunResults], tandem: list[RunResults], measure: str) -> str:
+    before = f"{mean_of_runs(plain, measure):.3f}"
+    after = f"{mean_of_runs(tandem, measure):.3f}"
+    _, low, high = paired_interval(tandem, plain, measure)
+    if low > 0 or high < 0:  # False if there are too few seeds for an interval
+        after = f"**{after}**"
+    return f"{before} → {after}"
+
+
+def prediction() -> str:
+    """Five default runs on the 100 problems of one, and the interval of a sixth."""
+    tandem, _ = groups_of("jargon").values()
+    rows = []
+    for label, path, upper in RUN_MEASURES[:6]:
+        last = [run.along[-1] for run in tandem]
+        seeds = [look_up(measured, path) for measured in last]
+        n = len(seeds)
+        error = statistics.stdev(seeds) * math.sqrt(1 + 1 / n)  # of one more seed
+        half = STUDENT_T[n - 2] * error
+        low = max(statistics.fmean(seeds) - half, 0)
+        high = min(statistics.fmean(seeds) + half, upper)
+        lowest, highest = three_digits([min(seeds), max(seeds)])
+        rows.append([label, lowest, highest, f"[{low:.3f}, {high:.3f}]"])
+    return rows_to_markdown(["", "lowest", "highest", "prediction"], rows)
+
+
+def closeness() -> str:
+    """A row a group, the KL penalties between plain RL and tandem RL."""
+    tandem, plain, *penalties = groups_of("closeness").values()
+    rows = [["before", *cells([tandem[0].before])]]
+    for runs in (plain, *penalties, tandem):
+        coefficient = runs[0].config["kl_coef"]
+        label = f"KL penalty {coefficient:g}" if coefficient else "plain RL"
+        if runs is tandem:
+            label = "tandem RL"
+        if len(runs) == 1:
+            label += ", one seed"
+        rows.append([label, *after_training(runs)])
+    shown = [row[:5] + row[7:8] for row in rows]  # neither acceptance nor legibility
+    head = ["", "solo ↑", "handoff, steps ↑", "words ↑", "KL ↓", "jargon rate"]
+    return rows_to_markdown(head, shown)
+
+
+def ablations() -> str:
+    groups = groups_of("ablations")
+    rows = [["train.py", *(label for label, *_ in RUN_MEASURES)]]
+    for name in SHOWN_ABLATIONS:
+        label = f"{name} (n={len(groups[name])})"
+        rows.append([label, *after_training(groups[name])])
+    head, *rows = [row[:3] + row[4:5] + row[7:8] for row in rows]  # solo, handoff, KL, jargon
+    return rows_to_markdown(head, rows)
+
+
+def search() -> str:
+    """Every run of the search, on validation problems."""
+    rows = []
+    for world in ("jargon", "work", "phrasings"):
+        for run in read_results(FOLDER / f"{world}-search.json"):
+            config = run.config
+            arm = config["schedule"]
+            if config["kl_coef"]:
+                arm += f", KL penalty {config['kl_coef']:g}"
+            batch = f"{config['prompts_per_step']} × {config['group_size']}"
+            options = [world, f"{config['learning_rate']:g}", batch, str(config["steps"]), arm]
+            rows.append([*options, *after_training([run])[:6]])
+    head = ["world", "learning rate", "batch", "steps", "arm", "solo ↑", "handoff, steps ↑"]
+    head += ["words ↑", "KL ↓", "acceptance ↑", "cross-entropy ↓"]
+    return rows_to_markdown(head, rows, words=(0, 4))
+
+
+def study_with_a_machine() -> str:
+    """The study's table, from every answer of the machine."""
+    study = json.loads((FOLDER / "people.json").read_text(encoding="utf-8"))
+    asked = (
+        ("take-over: right answers ↑", "take-over", "accuracy"),
+        ("check: right verdicts ↑", "check", "accuracy"),
+        ("rate: how easy to follow, 1 to 5 ↑", "rate", "rating"),
+    )
+    rows = []
+    for label, task, measure in asked:
+        answered = [answer for answer in study["answers"] if answer["task"] == task]
+        row = [label]
+        for arm in ("before", "solo", "word"):
+            of_arm = [answer for answer in answered if answer["arm"] == arm]
+            estimate = score.measured(of_arm, measure)
+            row.append(score.cell(estimate, ".3f"))
+        difference = score.measured(answered, measure, ("word", "solo"))
+        row.append(score.cell(difference, "+.3f", 0))
+        rows.append(row)
+    head = ["the junior as rater", "before", "plain RL", "tandem RL", "tandem RL minus plain RL"]
+    return rows_to_markdown(head, rows)
+
+
+MIRRORED_ARMS = ("mirrored-word", "mirrored-solo", "mirrored-kl-0.1")
+JARGON_ARMS = ("jargon-word", "jargon-solo", "jargon-kl-0.1")
+TABLES: dict[str, Callable[[], str]] = {
+    "five-seeds": five_seeds,
+    "pretrained": pretrained,
+    "what-holds": what_holds,
+    "jargon": lambda: arms("jargon"),
+    "jargon-minus-plain-rl": lambda: minus_plain_rl("jargon"),
+    "prediction": prediction,
+    "work": lambda: arms("work"),
+    "work-minus-plain-rl": lambda: minus_plain_rl("work"),
+    "phrasings": lambda: arms("phrasings"),
+    "phrasings-minus-plain-rl": lambda: minus_plain_rl("phrasings"),
+    "closeness": closeness,
+    "smollm2-jargon": lambda: arms("smollm2-jargon", *JARGON_ARMS),
+    "smollm2-jargon-minus-plain-rl": lambda: minus_plain_rl("smollm2-jargon", *JARGON_ARMS),
+    "smollm2-mirrored": lambda: arms("smollm2-mirrored", *MIRRORED_ARMS),
+    "smollm2-mirrored-minus-plain-rl": lambda: minus_plain_rl("smollm2-mirrored", *MIRRORED_ARMS),
+    "smollm2-self": lambda: arms("smollm2-self"),
+    "ablations": ablations,
+    "study": study_with_a_machine,
+    "search": search,
+}
+
+
+if __name__ == "__main__":
+    main()
