@@ -83,7 +83,7 @@ MAX_STEPS = 20_000  # tokens taken, those that are read again with another sign 
 MAX_DEPTH = 40  # brackets, functions and exponents inside one another
 MAX_SIGNS = 4  # ± in one statement
 
-# ---- Several readings ------------------------------------------------------------------------------------------------
+# ---- Several readings ----------------------------------------------------------------------------
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+[^\d,;(\[{]*")  # 1,22
 SHORT_UNIT = re.compile(r"""(?x)  # 12 m/s
     (?P<number>[+-]?[\d.,/]+(?:\s?(?:\*|\\times|\\cdot)\s?10\^\{?-?\d+\}?)?)\ (?P<name>[A-Za-z]{1,3})
@@ -141,7 +141,7 @@ read_reference = lru_cache(maxsize=512)(
     read
 )  # all responses of a group are held against one answer
 
-# ---- Tokenize: (kind, text, is there space before it) with kinds number, name, function, word, currency, op ----------
+# ---- Tokenize: (kind, text, is there space before it) with kinds number, name, function, word, currency, op 
 SYMBOLS = table("^ **; = == :=; ≤ <= =<; ≥ >=; ≠ !=; ≈ ~=; ± +-")
 COMMANDS = table(r"""* cdot times ast; / div; = equiv; < lt; > gt; ≤ le leq leqslant leqq; ≥ ge geq geqslant geqq;
     ≠ ne neq; ≈ approx simeq doteq; → to rightarrow; ± pm; ∓ mp; ∪ cup bigcup; ∩ cap bigcap; ∈ in; ∉ notin; ∖
@@ -271,7 +271,7 @@ def parse_number(text: str) -> Fraction:
     return (number + Fraction(int(block), 10 ** len(block) - 1)) / 10**fixed
 
 
-# ---- Parse: recursive descent, one method a level of precedence ------------------------------------------------------
+# ---- Parse: recursive descent, one method a level of precedence ----------------------------------
 SIGNS = {"+", "-", "±", "∓"}
 SEPARATORS = {",", ";", "and", "or", "∧", "∨", "&"}
 RELATIONS = {"=", "<", ">", "≤", "≥", "≠", "≈", "∈", "∉", "→"}

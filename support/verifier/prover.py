@@ -141,7 +141,7 @@ close = atexit.register(WORKER.stop)
 if hasattr(os, "register_at_fork"):  # a forked child must not talk to its parent's worker
     os.register_at_fork(after_in_child=WORKER.__init__)
 
-# ---- In the worker ---------------------------------------------------------------------------------------------------
+# ---- In the worker -------------------------------------------------------------------------------
 FUNCTIONS = {
     "+": "Add",
     "*": "Mul",

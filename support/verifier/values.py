@@ -49,7 +49,7 @@ def bits(value: Fraction) -> int:
     return max(value.numerator.bit_length(), value.denominator.bit_length())
 
 
-# ---- Expressions -----------------------------------------------------------------------------------------------------
+# ---- Expressions ---------------------------------------------------------------------------------
 
 
 def combine(operator: str, *values):
@@ -219,7 +219,7 @@ def has_symbol(value, symbol) -> bool:
     )
 
 
-# ---- Sets of real numbers --------------------------------------------------------------------------------------------
+# ---- Sets of real numbers ------------------------------------------------------------------------
 
 
 def ends(value) -> list:
@@ -264,7 +264,7 @@ def points(value, ranks: dict) -> list[bool]:
     )
 
 
-# ---- Statements ------------------------------------------------------------------------------------------------------
+# ---- Statements ----------------------------------------------------------------------------------
 
 
 def is_name(value, inner: bool = False) -> bool:

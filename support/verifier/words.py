@@ -15,7 +15,7 @@ def words(text: str) -> set[str]:
     return set(text.split())
 
 
-# ---- Numbers ---------------------------------------------------------------------------------------------------------
+# ---- Numbers -------------------------------------------------------------------------------------
 ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
 NUMBERS = {word: Fraction(n) for n, word in enumerate([*ONES.split(), "eighteen", "nineteen"])}
@@ -40,7 +40,7 @@ SCALES = {
 SCALES |= {word: Fraction(n) for word, n in GROUPS.items()} | {"pi": ("symbol", "pi")}
 POWERS = {"squared": Fraction(2), "cubed": Fraction(3)}
 
-# ---- Words that aren't units: 5 pairs isn't 5 -----------------------------------------------------------------------
+# ---- Words that aren't units: 5 pairs isn't 5 ----------------------------------------------------
 NEGATIONS = words("""not no never except isn false wrong incorrect impossible unlikely maybe cannot neither nor rejected
     extraneous invalid excluded previous twice double half negative square anything""")
 CHANGERS = words("""without excluding untrue none nothing doubtful hardly fail otherwise else unless versus least
@@ -60,7 +60,7 @@ RESTRICTIONS = words(
     "positive negative nonnegative nonzero integer natural whole rational complex even odd prime"
 )
 
-# ---- Sets in words --------------------------------------------------------------------------------------------------
+# ---- Sets in words -------------------------------------------------------------------------------
 SYNONYMS = {"dne": "does not exist", "else": "otherwise"}
 NOTHING = re.compile(
     "(there (is|are) )?no (real )?(solutions?|roots?)( exists?)?|(the )?empty set|none"
@@ -79,7 +79,7 @@ SIGNED |= {
     "nonzero": ("without", REALS, ("set", Fraction(0))),
 }
 
-# ---- Units and currencies -------------------------------------------------------------------------------------------
+# ---- Units and currencies ------------------------------------------------------------------------
 CURRENCIES = table("""$ ¤ dollar dollars USD textdollar mathdollar; € euro EUR texteuro; £ GBP textsterling; ¥ yen JPY;
     ₹ rupee INR Rs; ¢ cent textcent; ₩ won KRW; CAD; AUD; CHF; CNY yuan""")
 UNITS = table("""% percent pct percentage; degree deg; celsius; fahrenheit; inch in inches; ft foot feet; yd yard;
