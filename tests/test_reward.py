@@ -18,7 +18,7 @@ from pathlib import Path
 
 import hypothesis
 import pytest
-from answers import page, pairs
+from answers import page, pairs, verdict
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -70,9 +70,9 @@ def test_without_a_text_to_compare_the_verdict_is_false():
     assert not equivalent("42", 42)
 
 
-# ---- Every kind of answer: tests/answers.py has the cases ------------------------------------------------------------
+# ---- Every kind of answer: tests/answers.jsonl has the cases -------------------------------------
 
-PAIRS = pairs()
+PAIRS = [(pair["kind"], verdict(pair), pair["prediction"], pair["answer"]) for pair in pairs()]
 
 
 @pytest.mark.parametrize("kind, equal, a, b", PAIRS)
@@ -82,9 +82,8 @@ def test_pairs(kind, equal, a, b):
 
 def test_the_documentation_has_these_cases():
     """python tests/answers.py > support/verifier/answers.md"""
-    assert (REWARD.parent / "support/verifier/answers.md").read_text(
-        encoding="utf-8"
-    ) == page() + "\n"
+    path = REWARD.parent / "support/verifier/answers.md"
+    assert path.read_text(encoding="utf-8") == page() + "\n"
 
 
 # ---- Hostile input: never an exception, never late, never run --------------------------------------------------------
