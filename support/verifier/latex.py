@@ -605,7 +605,7 @@ class Parser:
             return ("set",)
         if match := words.REAL_NUMBERS.fullmatch(text.casefold()):
             require(not match["but"] or self.kind != "end")
-            value = words.SIGNED[(match["sign"] or "").strip().replace("-", "")]
+            value = words.SIGNED[(match["sign"] or "").strip()]
             while match["but"] and (self.accept(*SEPARATORS) or self.kind != "end"):
                 excluded = self.statement()
                 excluded = (

@@ -66,7 +66,7 @@ NOTHING = re.compile(
     "(there (is|are) )?no (real )?(solutions?|roots?)( exists?)?|(the )?empty set|none"
 )
 REAL_NUMBERS = re.compile(
-    "(the )?(set of )?(all |any |every )?(?P<sign>positive |negative |non-?negative |non-?zero )?"
+    "(the )?(set of )?(all |any |every )?(?P<sign>positive |negative |nonnegative |nonzero )?"
     "(reals|real (numbers?|values?)|real numbers numbers)(?P<but> (except|but|excluding|other than)( for)?)?"
 )
 SIGNED = {
