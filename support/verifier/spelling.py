@@ -36,7 +36,7 @@ REWRITES = [  # (a text without which nothing is to do, pattern, replacement), i
     ("\\begin", r"\\\\\s?\[[-\d.]+ ?\w\w\]", r"\\\\"),  # \\[4pt]
     ("\\begin", ENVIRONMENT % "equation|multline|displaymath|math|center", lambda match: one_line(match[2])),
     ("\\begin", ENVIRONMENT % "aligned|align|flalign|split|gathered|gather|eqnarray", lambda match: one_line(match[2])),
-    ("\\begin", r"(?s)\\left\s?\\\{\s*\\begin\s*\{(array|matrix)\}(?:\{[lcr|\s]*\})?(.*)\\end\s*\{\1\}\s*\\right\s?\.",
+    ("\\begin", r"(?s)\\left\s?\\\{\s*\\begin\s*\{(array|matrix)\}(?:\{[lcr|\s]*\})?(.*)\\end\s*\{\1\}\s*\\right(?:\s?\.|$)",
      r"\\begin{cases}\2\\end{cases}"),
     ("\\", rf"\\(?:[hv]?phantom|[hv]space\*?|tag|label)\s?{GROUP}|\\(?:kern|[hm]skip|mkern)\s?-?[\d.]+\s?[a-z]+", " "),
     ("\\", r"\^\s?(?:\{\s?(?:\\circ|\\degree)\s?\}|\\circ|\\degree)|\\degree", "°"),
