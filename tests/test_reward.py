@@ -26,7 +26,7 @@ import reward
 from reward import equivalent, extract, verify, verify_batch
 from support.verifier import prover
 from support.verifier.compare_values import same_answer
-from support.verifier.latex import Unreadable, read, read_reference
+from support.verifier.latex import Unreadable, read_answer, read_reference
 
 REWARD = Path(reward.__file__)
 BOUND = 6  # seconds, for one verdict on a busy machine; 1 on a quiet one
@@ -287,7 +287,7 @@ QUESTIONS = [  # quick and slow ones, one that never ends
 def answers(pairs) -> list[tuple[str, int]]:
     """The worker's reply to each pair, and its count of work: nothing from the cache."""
     prover.ask.cache_clear()
-    return [prover.ask("equal", read(a)[1][0], read(b)[1][0]) for a, b in pairs]
+    return [prover.ask("equal", read_answer(a)[1][0], read_answer(b)[1][0]) for a, b in pairs]
 
 
 def test_a_count_does_not_depend_on_earlier_questions():
@@ -462,7 +462,7 @@ expressions = st.recursive(st.sampled_from(ATOMS), larger, max_leaves=8)
 
 def check_expressions(pair):
     a, b = pair
-    hypothesis.assume(read(a)[1])  # 1/0 has no value
+    hypothesis.assume(read_answer(a)[1])  # 1/0 has no value
     start = time.perf_counter()
     assert equivalent(a, b) and equivalent(b, a)
     assert not equivalent(a, f"({b}) + 1")

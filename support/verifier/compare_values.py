@@ -15,10 +15,10 @@ from support.verifier.values import (
     SCALARS,
     SETS,
     add,
+    ensure,
     has_symbol,
     kind_of,
     negative,
-    require,
     solution_of,
     substitute,
 )
@@ -38,7 +38,7 @@ def same_answer(prediction: str, answer: str) -> bool:
     """Do the two texts read as the same answer? May raise Unreadable."""
     if max(len(prediction), len(answer)) > MAX_TEXT:
         return False
-    key, readings = latex.read(prediction)
+    key, readings = latex.read_answer(prediction)
     answer_key, answer_readings = latex.read_reference(answer)
     if key == answer_key:
         return key != ""
@@ -56,7 +56,7 @@ class Budget:
     def compare(self) -> None:
         """Count a comparison. There can be many: of sets in sets in sets."""
         self.comparisons += 1
-        require(self.comparisons <= MAX_COMPARISONS)
+        ensure(self.comparisons <= MAX_COMPARISONS)
 
     def ask(self, question: str, a, b) -> str:
         """Ask sympy, unless this verdict has used its work."""
@@ -221,7 +221,7 @@ def same_set(a, b, budget) -> bool:
 def rank(ends: set, salt: str, budget) -> dict:
     """Each end's rank on the line, an odd number. Ends that are the same number share a rank."""
     at = {end: values.position(end, salt) for end in ends}
-    require(None not in at.values())
+    ensure(None not in at.values())
     ranks = {}
     last = None
     for end in sorted(ends, key=at.get):
