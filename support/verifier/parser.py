@@ -418,9 +418,9 @@ class AnswerParser(Cursor):
             value = words.NUMBERS[self.take().casefold()]
         while True:
             hyphen = self.operator == "-" and not self.spaced and not self.tokens[self.at + 1][2]
-            if hyphen or self.operator == "and":
-                if self.next_word() in words.NUMBERS | words.SCALES:
-                    self.take()
+            joined = hyphen or self.operator == "and"
+            if joined and self.next_word() in words.NUMBERS | words.SCALES:
+                self.take()
             if self.word in words.NUMBERS:
                 number = words.NUMBERS[self.take().casefold()]
                 room = 10 if number < 10 else 100

@@ -117,6 +117,19 @@ GROUP = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
 ENDS = r"([^][(){},;]+(?<!\\)[,;][^][(){},;]+)"  # of an interval
 REAL_SYMBOL = r"\\(?:mathbb|Bbb)\s?(?:\{\s?R\s?\}|R)"
 STYLES = r"math(?:bb|cal|bf|it|frak|scr)|Bbb|boldsymbol|bm|mathrm(?=\{.\}\s?_)"
+# \left\{ \begin{array} … \end{array} \right.
+ARRAY_OF_CASES = (
+    r"(?s)\\left\s?\\\{\s*\\begin\s*\{(array|matrix)\}(?:\{[lcr|\s]*\})?(.*)"
+    r"\\end\s*\{\1\}\s*\\right(?:\s?\.|$)"
+)
+INVISIBLE = (
+    rf"\\(?:[hv]?phantom|[hv]space\*?|tag|label)\s?{GROUP}"
+    r"|\\(?:kern|[hm]skip|mkern)\s?-?[\d.]+\s?[a-z]+"
+)
+TIMES_TEN = (
+    r"(?<=\d)(?<!(?<![\d.])0)(?:\s|~|\\[,; ]|\\(?:text|mathrm)\s?\{)*"
+    r"[xX](?:\s|~|\\[,; ]|\})*(?=\{?10\b)"
+)
 REWRITES = [  # (a text without which nothing is to do, pattern, replacement), in this order
     # Money: \$ is a currency, and so is a single $ that no other closes.
     ("$", r"\\\$", "¤"),
@@ -129,19 +142,9 @@ REWRITES = [  # (a text without which nothing is to do, pattern, replacement), i
     ("\\begin", r"\\\\\s?\[[-\d.]+ ?\w\w\]", r"\\\\"),
     ("\\begin", environment("equation|multline|displaymath|math|center"), one_line),
     ("\\begin", environment("aligned|align|flalign|split|gathered|gather|eqnarray"), one_line),
-    (
-        "\\begin",
-        r"(?s)\\left\s?\\\{\s*\\begin\s*\{(array|matrix)\}(?:\{[lcr|\s]*\})?(.*)"
-        r"\\end\s*\{\1\}\s*\\right(?:\s?\.|$)",
-        r"\\begin{cases}\2\\end{cases}",
-    ),
+    ("\\begin", ARRAY_OF_CASES, r"\\begin{cases}\2\\end{cases}"),
     # Commands: nothing to see, degrees, primes, negations.
-    (
-        "\\",
-        rf"\\(?:[hv]?phantom|[hv]space\*?|tag|label)\s?{GROUP}"
-        r"|\\(?:kern|[hm]skip|mkern)\s?-?[\d.]+\s?[a-z]+",
-        " ",
-    ),
+    ("\\", INVISIBLE, " "),
     ("\\", r"\^\s?(?:\{\s?(?:\\circ|\\degree)\s?\}|\\circ|\\degree)|\\degree", "°"),
     ("\\", r"\^\s?(?:\{\s?\\prime\s?\}|\\prime\b)", "'"),
     ("\\not", r"\\not\s?=", r"\\ne "),
@@ -186,12 +189,7 @@ REWRITES = [  # (a text without which nothing is to do, pattern, replacement), i
     (")", r"^([A-J])\)$", r"\1"),
     # x for times: 3 x 4, 3x10^8, but neither 3x nor 0x10
     (" ", r"(?<=\d) [xX] (?=\d)", "*"),
-    (
-        "10",
-        r"(?<=\d)(?<!(?<![\d.])0)(?:\s|~|\\[,; ]|\\(?:text|mathrm)\s?\{)*"
-        r"[xX](?:\s|~|\\[,; ]|\})*(?=\{?10\b)",
-        "*",
-    ),
+    ("10", TIMES_TEN, "*"),
     # Thousands: 1{,}234, 1\,234, 1 234
     ("", r"(?<=\d)(?:\{,\}|,\\!\s{0,9}|\\[,;:! ]|~)(?=\d{3}(?!\d))", ""),
     (" ", r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d/.]| \d| ?\\[dtc]?frac)", without_spaces),
