@@ -210,7 +210,7 @@ def same_set(a, b, budget) -> bool:
         ends = set(values.ends(a) + values.ends(b))
         constant = all(values.position(end) is not None for end in ends)
         for salt in [""] if constant else SALTS:
-            ranks = rank(ends, salt, budget)
+            ranks = rank_ends(ends, salt, budget)
             if values.points(a, ranks) != values.points(b, ranks):
                 return False
         return True
@@ -218,7 +218,7 @@ def same_set(a, b, budget) -> bool:
         return same_parts(a, b, budget)
 
 
-def rank(ends: set, salt: str, budget) -> dict:
+def rank_ends(ends: set, salt: str, budget) -> dict:
     """Each end's rank on the line, an odd number. Ends that are the same number share a rank."""
     at = {end: values.position(end, salt) for end in ends}
     ensure(None not in at.values())
