@@ -11,9 +11,9 @@ import pytest
 import torch
 from conftest import tiny
 
-import reward
 import support.reports.compare
 import support.reports.show
+import support.verifier.grade
 import train
 from model import load_model, save_model
 from support.runs.files import read_torch
@@ -22,7 +22,7 @@ MAINS = {
     "train": train.main,
     "evaluate": support.reports.compare.main,
     "rollout": support.reports.show.main,
-    "reward": reward.main,
+    "reward": support.verifier.grade.main,
 }
 
 

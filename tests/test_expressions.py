@@ -1,8 +1,9 @@
 r"""The verifier against mpmath: expressions drawn as trees, written in two ways, and with one edit.
 
-A tree is valued by mpmath at three points, and written as LaTeX twice: as it is, and after rewriting by rules that keep
-its value. The verifier, which sees the texts alone, has to find the two equal (99% of them: some identities have no
-proof within its bounds), and must never find a tree equal to one that differs by an edit and, says mpmath, in value.
+mpmath computes the value of a tree at three points. The tree is written as LaTeX twice: as it is,
+and after rewriting by rules that keep its value. The verifier sees the two texts, and has to find
+them equal in 99% of all cases: some identities have no proof within its bounds. It must never find
+a tree equal to one that differs by an edit, and by mpmath in value.
 """
 
 import mpmath
@@ -15,40 +16,44 @@ from reward import equivalent
 POINTS = [{"x": 0.37, "y": 1.91}, {"x": 2.3, "y": 0.61}, {"x": 1.73, "y": 5.2}]
 DIGITS = 40
 
+
+def integers(least: int, most: int):
+    return st.integers(least, most).map(lambda n: ("number", str(n)))
+
+
 numbers = st.one_of(
-    st.integers(0, 12).map(lambda n: ("number", str(n))),
+    integers(0, 12),
     st.tuples(st.integers(0, 9), st.integers(1, 99)).map(
         lambda pair: ("number", f"{pair[0]}.{pair[1]:02}")
     ),
 )
-leaves = st.one_of(
-    numbers, st.sampled_from([("name", "x"), ("name", "y"), ("name", "pi"), ("name", "e")])
-)
+names = st.sampled_from([("name", "x"), ("name", "y"), ("name", "pi"), ("name", "e")])
+leaves = st.one_of(numbers, names)
 
 
 def larger(tree):
+    """Trees with one more node on top."""
     two = st.tuples(st.sampled_from(["+", "-", "*", "/"]), tree, tree)
-    whole = st.integers(0, 6).map(lambda n: ("number", str(n)))
+    whole = integers(0, 6)
+    root = st.tuples(st.just("sqrt"), numbers)
+    radicand = st.tuples(st.sampled_from(["+", "-"]), numbers, root)
     return st.one_of(
         two,
         two,
-        st.tuples(st.just("^"), tree, st.integers(-3, 4).map(lambda n: ("number", str(n)))),
+        st.tuples(st.just("^"), tree, integers(-3, 4)),
         st.tuples(st.sampled_from(["sqrt", "abs", "negative"]), tree),
         st.tuples(st.sampled_from(["sin", "cos", "exp"]), leaves),
-        st.tuples(st.just("ln"), st.integers(2, 9).map(lambda n: ("number", str(n)))),
+        st.tuples(st.just("ln"), integers(2, 9)),
         st.tuples(st.just("!"), whole),
         st.tuples(st.just("binom"), whole, whole),
-        st.tuples(
-            st.just("cbrt"),
-            st.tuples(st.sampled_from(["+", "-"]), numbers, st.tuples(st.just("sqrt"), numbers)),
-        ),
+        st.tuples(st.just("cbrt"), radicand),
     )
 
 
 trees = st.recursive(leaves, larger, max_leaves=6)
 
 
-# ---- The value, by mpmath --------------------------------------------------------------------------------------------
+# ---- The value, by mpmath ------------------------------------------------------------------------
 
 
 def cube_root(x):
@@ -56,12 +61,22 @@ def cube_root(x):
 
 
 APPLY = {  # 0^0 has no value here
-    "+": lambda a, b: a + b, "-": lambda a, b: a - b, "*": lambda a, b: a * b, "/": lambda a, b: a / b,
-    "^": lambda a, b: a ** int(b) if a or b > 0 else 1 / a, "sqrt": mpmath.sqrt, "abs": abs, "negative": lambda a: -a,
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "*": lambda a, b: a * b,
+    "/": lambda a, b: a / b,
+    "^": lambda a, b: a ** int(b) if a or b > 0 else 1 / a,
+    "sqrt": mpmath.sqrt,
+    "abs": abs,
+    "negative": lambda a: -a,
     "sin": mpmath.sin,
-    "cos": mpmath.cos, "exp": mpmath.exp, "ln": mpmath.log, "!": mpmath.factorial, "binom": mpmath.binomial,
+    "cos": mpmath.cos,
+    "exp": mpmath.exp,
+    "ln": mpmath.log,
+    "!": mpmath.factorial,
+    "binom": mpmath.binomial,
     "cbrt": cube_root,
-}  # fmt: skip
+}
 
 
 def value(tree, point):
@@ -69,10 +84,15 @@ def value(tree, point):
     if kind == "number":
         return mpmath.mpf(parts[0])
     if kind == "name":
-        return {"pi": mpmath.pi(), "e": mpmath.e()}.get(parts[0]) or mpmath.mpf(
-            str(point[parts[0]])
-        )
-    return APPLY[kind](*(value(part, point) for part in parts))
+        return name_value(parts[0], point)
+    arguments = [value(part, point) for part in parts]
+    return APPLY[kind](*arguments)
+
+
+def name_value(name: str, point: dict):
+    if name in point:
+        return mpmath.mpf(str(point[name]))
+    return mpmath.pi() if name == "pi" else mpmath.e()
 
 
 def values(tree) -> list:
@@ -82,7 +102,8 @@ def values(tree) -> list:
             found = [value(tree, point) for point in POINTS]
         except (ZeroDivisionError, ValueError, OverflowError):
             assume(False)
-        assume(all(mpmath.isfinite(x) and mpmath.im(x) == 0 and abs(x) < 1e12 for x in found))
+        for x in found:
+            assume(mpmath.isfinite(x) and mpmath.im(x) == 0 and abs(x) < 1e12)
         return found
 
 
@@ -90,16 +111,25 @@ def differ(a, b, tolerance) -> bool:
     return any(abs(x - y) > tolerance * (1 + abs(x)) for x, y in zip(a, b, strict=True))
 
 
-# ---- The text --------------------------------------------------------------------------------------------------------
+# ---- The text ------------------------------------------------------------------------------------
 
 SPELLINGS = {
-    "+": ["A+B", "A + B", r"A\,+\,B"], "-": ["A-B", "A − B"], "*": [r"A \cdot B", r"A\times B", "A*B", "(A)(B)"],
-    "/": [r"\frac{A}{B}", r"\dfrac{A}{B}", "A/B", r"{A \over B}"], "^": ["A^{B}", "A**(B)", "{A}^{B}"],
-    "sqrt": [r"\sqrt{A}", r"\sqrt {A}", "√(A)"], "abs": ["|A|", r"\left|A\right|", r"\lvert A \rvert", "abs(A)"],
-    "negative": ["(-A)", "-(A)"], "sin": [r"\sin A", r"\sin(A)", r"\sin{A}"], "cos": [r"\cos A", r"\cos\left(A\right)"],
-    "exp": ["e^{A}", r"\exp(A)"], "ln": [r"\ln A", r"\log(A)", r"\ln{A}"], "!": ["A!", r"A\,!"],
-    "binom": [r"\binom{A}{B}", r"\dbinom{A}{B}", r"{A \choose B}"], "cbrt": [r"\sqrt[3]{A}", "∛(A)"],
-}  # fmt: skip
+    "+": ["A+B", "A + B", r"A\,+\,B"],
+    "-": ["A-B", "A − B"],
+    "*": [r"A \cdot B", r"A\times B", "A*B", "(A)(B)"],
+    "/": [r"\frac{A}{B}", r"\dfrac{A}{B}", "A/B", r"{A \over B}"],
+    "^": ["A^{B}", "A**(B)", "{A}^{B}"],
+    "sqrt": [r"\sqrt{A}", r"\sqrt {A}", "√(A)"],
+    "abs": ["|A|", r"\left|A\right|", r"\lvert A \rvert", "abs(A)"],
+    "negative": ["(-A)", "-(A)"],
+    "sin": [r"\sin A", r"\sin(A)", r"\sin{A}"],
+    "cos": [r"\cos A", r"\cos\left(A\right)"],
+    "exp": ["e^{A}", r"\exp(A)"],
+    "ln": [r"\ln A", r"\log(A)", r"\ln{A}"],
+    "!": ["A!", r"A\,!"],
+    "binom": [r"\binom{A}{B}", r"\dbinom{A}{B}", r"{A \choose B}"],
+    "cbrt": [r"\sqrt[3]{A}", "∛(A)"],
+}
 NAMES = {"pi": [r"\pi", "π", r"\pi "], "e": ["e", r"\mathrm{e}"], "x": ["x", "{x}"], "y": ["y"]}
 BRACKETS = ["(A)", r"\left(A\right)", "[A]"]
 
@@ -113,14 +143,13 @@ def spell(tree, draw) -> str:
     form = draw(st.sampled_from(SPELLINGS[kind]))
     for letter, part in zip("AB", parts, strict=False):
         text = spell(part, draw).replace("A", "\0").replace("B", "\1")
-        plain = part[0] in ("number", "name") and not text.startswith("-")
-        form = form.replace(
-            letter, text if plain else draw(st.sampled_from(BRACKETS)).replace("A", text)
-        )
+        if part[0] not in ("number", "name") or text.startswith("-"):
+            text = draw(st.sampled_from(BRACKETS)).replace("A", text)
+        form = form.replace(letter, text)
     return form.replace("\0", "A").replace("\1", "B")
 
 
-# ---- The same value written otherwise, and one edit ------------------------------------------------------------------
+# ---- The same value written otherwise, and one edit ----------------------------------------------
 
 ONE, TWO, THREE = (("number", str(n)) for n in (1, 2, 3))
 

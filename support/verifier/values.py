@@ -1,11 +1,14 @@
-"""The values that an answer can have, and exact arithmetic: support/verifier/latex.py reads values, reward.py compares them.
+"""The values that an answer can have, and exact arithmetic with them.
 
 A value is a Fraction, or a tuple that begins with its kind:
 
-    expressions   ("symbol", name)  ("+", terms...)  ("*", factors...)  ("^", base, exponent)  ("call", name, args...)
+    expressions   ("symbol", name)  ("+", terms...)  ("*", factors...)  ("^", base, exponent)
+                  ("call", name, args...)
     containers    ("tuple", items...)  ("list", items...)  ("matrix", rows...)
-                  ("pair", left, right, brackets): an interval, or if both brackets are of a kind perhaps a tuple
-    sets          ("set", items...)  ("union", sets...)  ("and", sets...)  ("without", set, set)  a pair
+                  ("pair", left, right, brackets): an interval, perhaps a tuple if the brackets
+                  are of one kind
+    sets          ("set", items...)  ("union", sets...)  ("and", sets...)  ("without", set, set)
+                  ("comma", sets...): "and" if any number is in all of them, else "union"
     statements    ("relation", operators, members...)  ("or", relations...)
                   ("where", value, conditions...)  ("builder", value, conditions...)
     the rest      ("unit", value, unit)  ("choice", letter, value)  ("word", text)
@@ -17,24 +20,26 @@ import zlib
 from fractions import Fraction
 from functools import partial
 
-MAX_BITS = 14_000  # of a numerator or denominator: about 4,200 digits, below Python's own limit on int <-> str
+# Of a numerator or denominator: about 4,200 digits, below Python's own limit on int <-> str.
+MAX_BITS = 14_000
 EXPRESSIONS = {"symbol", "+", "*", "^", "call"}
 SCALARS = {"rational", "expression"}
 SETS = {"set", "pair", "union", "and", "without", "comma"}
-FUNCTIONS = set(
-    "sin cos tan cot sec csc asin acos atan sinh cosh tanh log abs floor ceil factorial binomial".split()
-)
+NAMED_FUNCTIONS = """sin cos tan cot sec csc asin acos atan sinh cosh tanh log abs floor ceil
+    factorial binomial"""
+FUNCTIONS = set(NAMED_FUNCTIONS.split())
 ACCENTS = {"bar", "hat", "tilde", "vec", "dot", "ddot"}
 INFINITY = ("symbol", "∞")
 MINUS_ONE = Fraction(-1)
-REALS = ("pair", ("*", MINUS_ONE, INFINITY), INFINITY, "()")
+MINUS_INFINITY = ("*", MINUS_ONE, INFINITY)
+REALS = ("pair", MINUS_INFINITY, INFINITY, "()")
 
 
 class Unreadable(Exception):
     """This text is not in the grammar, has no value (1/0), or would be too large."""
 
 
-def require(condition) -> None:
+def ensure(condition) -> None:
     if not condition:
         raise Unreadable
 
@@ -49,86 +54,113 @@ def bits(value: Fraction) -> int:
     return max(value.numerator.bit_length(), value.denominator.bit_length())
 
 
-# ---- Expressions -----------------------------------------------------------------------------------------------------
+def is_whole(value) -> bool:
+    return isinstance(value, Fraction) and value.denominator == 1
+
+
+def is_a(value, operator: str) -> bool:
+    """Is this a tuple that begins so?"""
+    return isinstance(value, tuple) and value[0] == operator
+
+
+# ---- Expressions ---------------------------------------------------------------------------------
 
 
 def combine(operator: str, *values):
-    """A sum or product: nested ones flattened, the rationals computed, equal bases joined, the rest sorted."""
+    """A sum or product: nested ones flattened, the rationals computed, the rest sorted.
+
+    In a product equal bases are joined.
+    """
     identity = Fraction(1 if operator == "*" else 0)
-    constant, rest = identity, []
-    for value in values:
-        require(isinstance(value, Fraction) or value[0] in EXPRESSIONS)  # no set plus a number
-        for part in (
-            value[1:] if not isinstance(value, Fraction) and value[0] == operator else [value]
-        ):
-            if not isinstance(part, Fraction):
-                rest.append(part)
-                continue
-            constant = constant * part if operator == "*" else constant + part
-            require(bits(constant) <= MAX_BITS)
+    constant = identity
+    rest = []
+    for part in flatten(operator, values):
+        if not isinstance(part, Fraction):
+            rest.append(part)
+            continue
+        constant = constant * part if operator == "*" else constant + part
+        ensure(bits(constant) <= MAX_BITS)
     if not rest:
         return constant
     if INFINITY in rest:  # only ∞ and -∞ are values
-        require(len(rest) == 1 and abs(constant) == identity)
+        ensure(len(rest) == 1 and abs(constant) == identity)
     if operator == "*" and constant == 0:
         return constant
     if operator == "*" and len(rest) > 1:
-        powers = {}
-        for part in rest:
-            base, exponent = part[1:] if part[0] == "^" else (part, Fraction(1))
-            powers.setdefault(base, []).append(exponent)
+        powers = exponents_of(rest)
         if len(powers) < len(rest):  # x^2 x^3 is x^5
-            return multiply(
-                constant, *(power(base, add(*exponents)) for base, exponents in powers.items())
-            )
+            joined = [exponentiate(base, add(*exponents)) for base, exponents in powers.items()]
+            return multiply(constant, *joined)
     rest.sort(key=repr)
     if constant != identity:
-        rest = [constant, *rest]
+        rest.insert(0, constant)
     return rest[0] if len(rest) == 1 else (operator, *rest)
 
 
-def power(base, exponent):
+def flatten(operator: str, values):
+    """The values, and in place of a sum in a sum, or a product in a product, its parts."""
+    for value in values:
+        ensure(isinstance(value, Fraction) or value[0] in EXPRESSIONS)  # no set plus a number
+        if is_a(value, operator):
+            yield from value[1:]
+        else:
+            yield value
+
+
+def exponents_of(factors: list) -> dict:
+    """Each base among the factors, with the list of its exponents."""
+    powers = {}
+    for factor in factors:
+        base, exponent = factor[1:] if factor[0] == "^" else (factor, Fraction(1))
+        powers.setdefault(base, []).append(exponent)
+    return powers
+
+
+def exponentiate(base, exponent):
     """A power: computed if it is rational and small enough, else itself."""
-    whole = isinstance(exponent, Fraction) and exponent.denominator == 1
+    whole = is_whole(exponent)
     if isinstance(base, Fraction):
-        require(base or (isinstance(exponent, Fraction) and exponent > 0))
-        if whole and (
-            abs(base.numerator) == base.denominator
-            or bits(base) * abs(exponent.numerator) <= MAX_BITS
-        ):
+        ensure(base or (isinstance(exponent, Fraction) and exponent > 0))
+        if whole and has_small_power(base, exponent):
             return base**exponent.numerator
-    require(
-        kind_of(base) in SCALARS
-        and kind_of(exponent) in SCALARS
-        and INFINITY not in (base, exponent)
-    )
-    if base == ("symbol", "i") and whole:
+    ensure(kind_of(base) in SCALARS and kind_of(exponent) in SCALARS)
+    ensure(INFINITY not in (base, exponent))
+    if not whole:
+        return ("^", base, exponent)
+    if base == ("symbol", "i"):
         exponent %= 4
-    if whole and exponent in (0, 1):
-        return base if exponent else Fraction(1)
-    if whole and isinstance(base, tuple) and base[0] == "^":  # (x^2)^3 is x^6
-        return power(base[1], multiply(base[2], exponent))
-    if whole and isinstance(base, tuple) and base[0] == "*":  # (2x)^3 is 2^3 x^3
-        return multiply(*(power(factor, exponent) for factor in base[1:]))
-    if (
-        whole
-        and isinstance(base, tuple)
-        and base[0] == "+"
-        and (exponent % 2 == 0 or abs(exponent) > 100)
-    ):
-        opposite = add(*(negative(term) for term in base[1:]))  # (1-x)^2 is (x-1)^2
-        minus = [sum("Fraction(-" in repr(term) for term in terms) for terms in (base, opposite)]
-        if (minus[1], repr(opposite)) < (minus[0], repr(base)):
-            return (
-                power(opposite, exponent)
-                if exponent % 2 == 0
-                else negative(power(opposite, exponent))
-            )
+    if exponent == 0:
+        return Fraction(1)
+    if exponent == 1:
+        return base
+    if is_a(base, "^"):  # (x^2)^3 is x^6
+        return exponentiate(base[1], multiply(base[2], exponent))
+    if is_a(base, "*"):  # (2x)^3 is 2^3 x^3
+        factors = [exponentiate(factor, exponent) for factor in base[1:]]
+        return multiply(*factors)
+    even = exponent % 2 == 0
+    if is_a(base, "+") and (even or abs(exponent) > 100):
+        opposite = add(*map(negative, base[1:]))
+        if sign_order(opposite) < sign_order(base):  # (1-x)^2 is (x-1)^2
+            turned = exponentiate(opposite, exponent)
+            return turned if even else negative(turned)
     return ("^", base, exponent)
 
 
+def has_small_power(base: Fraction, exponent: Fraction) -> bool:
+    if abs(base.numerator) == base.denominator:
+        return True
+    return bits(base) * abs(exponent.numerator) <= MAX_BITS
+
+
+def sign_order(terms) -> tuple[int, str]:
+    """Of a sum and its opposite, the one with fewer minus signs comes first."""
+    minus = sum("Fraction(-" in repr(term) for term in terms)
+    return minus, repr(terms)
+
+
 add, multiply = partial(combine, "+"), partial(combine, "*")
-inverse = partial(power, exponent=MINUS_ONE)
+inverse = partial(exponentiate, exponent=MINUS_ONE)
 
 
 def negative(value):
@@ -136,32 +168,27 @@ def negative(value):
 
 
 def real_power(base, exponent):
-    """A power, real where it can be: an odd root of a negative number is negative, as everybody means it."""
-    odd = (
-        isinstance(exponent, Fraction)
-        and exponent.denominator % 2 == 1
-        and exponent.denominator > 1
-    )
-    if odd and (position(base) or 0) < -1e-9:
-        magnitude = power(negative(base), exponent)
+    """A power, real where it can be: an odd root of a negative number is negative."""
+    odd_root = isinstance(exponent, Fraction) and exponent.denominator % 2 == 1
+    if odd_root and not is_whole(exponent) and (position(base) or 0) < -1e-9:
+        magnitude = exponentiate(negative(base), exponent)
         return negative(magnitude) if exponent.numerator % 2 else magnitude
-    return power(base, exponent)
+    return exponentiate(base, exponent)
 
 
 def call(function: str, *arguments):
     """A function of arguments: computed if that is exact and cheap, else itself."""
-    require(
-        function not in FUNCTIONS | {"exp", "lg"}
-        or all(kind_of(argument) in SCALARS for argument in arguments)
-    )
+    if function in FUNCTIONS | {"exp", "lg"}:
+        ensure(all(kind_of(argument) in SCALARS for argument in arguments))
     first, last = arguments[0], arguments[-1]
     if function == "exp":
-        return power(("symbol", "e"), first)
+        return exponentiate(("symbol", "e"), first)
     if function in ("abs", "floor", "ceil") and isinstance(first, Fraction):
-        return Fraction({"abs": abs, "floor": math.floor, "ceil": math.ceil}[function](first))
+        compute = {"abs": abs, "floor": math.floor, "ceil": math.ceil}[function]
+        return Fraction(compute(first))
     if function == "lg":
         return multiply(call("log", first), inverse(call("log", Fraction(10))))
-    if all(isinstance(argument, Fraction) and argument.denominator == 1 for argument in arguments):
+    if all(is_whole(argument) for argument in arguments):
         if function == "factorial" and 0 <= first <= MAX_BITS // 10:
             return Fraction(math.factorial(first.numerator))
         if function == "binomial" and 0 <= last <= first <= MAX_BITS:
@@ -170,31 +197,41 @@ def call(function: str, *arguments):
 
 
 def position(value, salt: str = ""):
-    """Where a real number lies: a Fraction, or a float near it. None if it isn't real, or has variables and no `salt`.
+    """Where a real number lies: a Fraction, or a float near it. None if it isn't real.
 
-    With salt, a variable lies somewhere beyond 10 or -10.
+    A variable has no place without `salt`. With salt, it lies somewhere beyond 10 or -10.
     """
     try:
         if isinstance(value, Fraction):
             return value if bits(value) < 1_000 else None
         kind, *parts = value
         if kind == "symbol":
-            code = zlib.crc32((salt + parts[0]).encode())
-            variable = (10 + code / 2**32) * (1 if code % 2 else -1) if salt else None
-            return {"pi": math.pi, "e": math.e, "∞": math.inf, "i": None}.get(parts[0], variable)
+            return symbol_position(parts[0], salt)
         function = parts.pop(0) if kind == "call" else kind
-        parts = [position(part, salt) for part in parts]
-        compute = {"+": math.fsum, "*": math.prod, "^": lambda pair: pair[0] ** pair[1]}.get(
-            function
-        )
-        number = (
-            compute(parts)
-            if compute
-            else getattr(math, {"abs": "fabs"}.get(function, function))(*parts)
-        )
+        number = evaluate_float(function, [position(part, salt) for part in parts])
         return None if isinstance(number, complex) else number
     except (ArithmeticError, ValueError, TypeError, AttributeError, LookupError):
         return None
+
+
+def symbol_position(name: str, salt: str) -> float | None:
+    constants = {"pi": math.pi, "e": math.e, "∞": math.inf, "i": None}
+    if name in constants or not salt:
+        return constants.get(name)
+    code = zlib.crc32((salt + name).encode())
+    size = 10 + code / 2**32
+    return size if code % 2 else -size
+
+
+def evaluate_float(function: str, arguments: list):
+    if function == "+":
+        return math.fsum(arguments)
+    if function == "*":
+        return math.prod(arguments)
+    if function == "^":
+        return arguments[0] ** arguments[1]
+    name = "fabs" if function == "abs" else function
+    return getattr(math, name)(*arguments)
 
 
 def substitute(value, names: dict):
@@ -203,124 +240,156 @@ def substitute(value, names: dict):
         return value
     kind, *parts = value
     if kind == "symbol":
-        name, mark, subscript = parts[0].partition("_")
-        letter = "[a-zA-Z]" if len(subscript) < 3 else "(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])"
-        subscript = re.sub(letter, lambda match: names.get(match[0], match[0]), subscript)
-        return ("symbol", names.get(name, name) + mark + subscript)
+        return ("symbol", substitute_name(parts[0], names))
     parts = [substitute(part, names) for part in parts]
     if kind in ("+", "*"):
         return combine(kind, *parts)
-    return power(*parts) if kind == "^" else (kind, *parts)
+    return exponentiate(*parts) if kind == "^" else (kind, *parts)
+
+
+def substitute_name(name: str, names: dict) -> str:
+    letter, mark, subscript = name.partition("_")
+    # Of a long subscript only letters that stand alone are variables.
+    pattern = "[a-zA-Z]" if len(subscript) < 3 else "(?<![a-zA-Z])[a-zA-Z](?![a-zA-Z])"
+    subscript = re.sub(pattern, lambda match: names.get(match[0], match[0]), subscript)
+    return names.get(letter, letter) + mark + subscript
 
 
 def has_symbol(value, symbol) -> bool:
-    return value == symbol or (
-        isinstance(value, tuple) and any(has_symbol(part, symbol) for part in value[1:])
-    )
+    if value == symbol:
+        return True
+    return isinstance(value, tuple) and any(has_symbol(part, symbol) for part in value[1:])
 
 
-# ---- Sets of real numbers --------------------------------------------------------------------------------------------
+# ---- Sets of real numbers ------------------------------------------------------------------------
 
 
 def ends(value) -> list:
     """The numbers and the ends of intervals that a set is made of."""
     if kind_of(value) in SCALARS:
         return [value]
+    ensure(value[0] in SETS)
     parts = [part for part in value[1:] if not isinstance(part, str)]
-    require(
-        value[0] in SETS
-        and (value[0] not in ("set", "pair") or all(kind_of(part) in SCALARS for part in parts))
-    )
+    if value[0] in ("set", "pair"):
+        ensure(all(kind_of(part) in SCALARS for part in parts))
     return [end for part in parts for end in ends(part)]
 
 
 def is_interval(value) -> bool:
     """Surely an interval, or a number: (1, 2) may be a tuple."""
     if kind_of(value) == "pair":
-        return value[3] in ("(]", "[)") or INFINITY in value or REALS[1] in value
+        return value[3] in ("(]", "[)") or INFINITY in value or MINUS_INFINITY in value
     return kind_of(value) in SCALARS
 
 
 def contains(value, rank: int, ranks: dict) -> bool:
-    """Is this point in the set? An end has an odd rank, the numbers between two ends the even rank between theirs."""
+    """Is this point in the set?
+
+    An end has an odd rank, the numbers between two ends the even rank between theirs.
+    """
     kind, *parts = value if isinstance(value, tuple) and value[0] in SETS else ("set", value)
     if kind == "set":
         return any(ranks[part] == rank for part in parts)
     if kind == "pair":
-        left, right, brackets = ranks[parts[0]], ranks[parts[1]], parts[2]
-        inside = left <= rank <= right and (rank > left or brackets[0] == "[")
-        return inside and (rank < right or brackets[1] == "]")
+        return lies_between(rank, ranks[parts[0]], ranks[parts[1]], brackets=parts[2])
     inside = [contains(part, rank, ranks) for part in parts]
     if kind == "without":
         return inside[0] and not inside[1]
     return any(inside) if kind == "union" else all(inside)
 
 
+def lies_between(rank: int, left: int, right: int, brackets: str) -> bool:
+    if rank == left and brackets[0] != "[":
+        return False
+    if rank == right and brackets[1] != "]":
+        return False
+    return left <= rank <= right
+
+
 def points(value, ranks: dict) -> list[bool]:
-    """Which ends of intervals and numbers between them are in the set? x < 1, x > 5 is "or", as none is in both."""
+    """Which ends of intervals, and numbers between them, are in the set?
+
+    x < 1, x > 5 is "or", as no number is in both.
+    """
     inside = [contains(value, rank, ranks) for rank in range(2 * len(ranks) + 1)]
-    return (
-        points(("union", *value[1:]), ranks) if value[0] == "comma" and not any(inside) else inside
-    )
+    if value[0] == "comma" and not any(inside):
+        return points(("union", *value[1:]), ranks)
+    return inside
 
 
-# ---- Statements ------------------------------------------------------------------------------------------------------
+# ---- Statements ----------------------------------------------------------------------------------
 
 
 def is_name(value, inner: bool = False) -> bool:
-    """Does this name a quantity, as the left of `x = 42` does? x, f(2), AB, (p, q), x + y: no number is in it."""
+    """Does this name a quantity, as the left of `x = 42` does?
+
+    x, f(2), AB, (p, q), x + y: there is no number in it, but `inner` it may be a minus.
+    """
     if isinstance(value, Fraction):
         return inner and value == -1  # x - y, V_1/V_2
     kind, *parts = value
     if kind == "*":
-        return all(is_name(part, inner or not isinstance(parts[0], Fraction)) for part in parts)
+        inner = inner or not isinstance(parts[0], Fraction)
+        return all(is_name(part, inner) for part in parts)
     if kind == "^":
         return inner and parts[1] == -1 and is_name(parts[0])
     if kind == "+":
         return all(is_name(part, not isinstance(part, Fraction)) for part in parts)
     if kind in ("tuple", "pair"):  # A:B:C is the tuple A/C, B/C, 1
-        return parts[0] != 1 and all(
-            part == 1 or isinstance(part, str) or is_name(part) for part in parts
-        )
+        others = [part for part in parts if part != 1 and not isinstance(part, str)]
+        return parts[0] != 1 and all(is_name(part) for part in others)
     return kind in ("word", "call") or (kind == "symbol" and parts[0] not in ("∞", "pi"))
 
 
 def solution_of(value) -> tuple:
-    """(name, value) of x = 42, 42 = x, x = y = 42; (name, set) of x < 3, 1 < x ≤ 2, |x| < 3, x ≠ 3, x ∈ (1, 2).
+    """(name, value) of x = 42, 42 = x, x = y = 42.
 
-    (None, None) of other relations, and of what is no relation.
+    (name, set) of x < 3, 1 < x ≤ 2, |x| < 3, x ≠ 3, x ∈ (1, 2).
+    (None, None) of other relations, and of everything else.
     """
-    return (kind_of(value) == "relation" and solve(value)) or (None, None)
+    solution = solve(value) if kind_of(value) == "relation" else None
+    return solution or (None, None)
 
 
 def solve(relation) -> tuple | None:
     _, operators, *members = relation
     if set(operators) <= {"=", "∈"}:
-        if all(is_name(member) or member == members[-1] for member in members[:-1]):
-            value = members[-1]
-            return members[0], ("union", value) if operators[-1] == "∈" and kind_of(
-                value
-            ) == "pair" else value
-        return (members[1], members[0]) if operators == ("=",) and is_name(members[1]) else None
-    if operators == ("≠",) and is_name(members[1]) and not is_name(members[0]):
-        members = members[::-1]
-    if operators in (("≠",), ("∉",)) and is_name(members[0]):
-        return members[0], (
-            "without",
-            REALS,
-            ("set", members[1]) if operators == ("≠",) else members[1],
-        )
-    if len(members) == 2 and (solution := solution_of_absolute(*members, operators[0])):
-        return solution
-    if len(members) == 2 and is_name(members[0]):  # x < 3 is -∞ < x < 3
-        operators, members = ("<", *operators), [REALS[1], *members]
-    elif len(members) == 2:
-        operators, members = (*operators, "<"), [*members, INFINITY]
-    if not set(operators) <= {"<", "≤"} or [is_name(member) for member in members] != [
-        False,
-        True,
-        False,
-    ]:
+        return solve_equation(operators, members)
+    if len(members) == 2:
+        left, right = members
+        if operators == ("≠",) and is_name(right) and not is_name(left):
+            left, right = right, left
+        if operators == ("≠",) and is_name(left):
+            return left, ("without", REALS, ("set", right))
+        if operators == ("∉",) and is_name(left):
+            return left, ("without", REALS, right)
+        solution = solve_absolute(left, right, operators[0])
+        if solution:
+            return solution
+        if is_name(left):  # x < 3 is -∞ < x < 3
+            operators = ("<", *operators)
+            members = [MINUS_INFINITY, left, right]
+        else:
+            operators = (*operators, "<")
+            members = [left, right, INFINITY]
+    return solve_inequality(operators, members)
+
+
+def solve_equation(operators, members) -> tuple | None:
+    """x = 42, 42 = x, x = y = 42, x ∈ (1, 2)"""
+    *names, value = members
+    if all(is_name(name) or name == value for name in names):
+        is_set = operators[-1] == "∈" and kind_of(value) == "pair"
+        return names[0], ("union", value) if is_set else value
+    if operators == ("=",) and is_name(value):
+        return value, names[0]
+    return None
+
+
+def solve_inequality(operators, members) -> tuple | None:
+    """1 < x ≤ 2"""
+    named = [is_name(member) for member in members]
+    if not set(operators) <= {"<", "≤"} or named != [False, True, False]:
         return None
     left, name, right = members
     opening = "(" if operators[0] == "<" else "["
@@ -328,33 +397,24 @@ def solve(relation) -> tuple | None:
     return name, ("union", ("pair", left, right, opening + closing))
 
 
-def solution_of_absolute(left, right, operator):
+def solve_absolute(left, right, operator) -> tuple | None:
     """|x| < 3 and |x - 2| ≤ 3 are intervals; 3 < |x| is the rest of the numbers."""
-    inside = isinstance(left, tuple) and left[:2] == ("call", "abs")
+    inside = is_absolute(left)
     absolute, bound = (left, right) if inside else (right, left)
-    if (
-        not isinstance(absolute, tuple)
-        or absolute[:2] != ("call", "abs")
-        or operator not in ("<", "≤")
-    ):
+    if not is_absolute(absolute) or operator not in ("<", "≤"):
         return None
-    name, shift = absolute[2], Fraction(0)
-    if (
-        kind_of(name) == "expression"
-        and name[0] == "+"
-        and len(name) == 3
-        and isinstance(name[1], Fraction)
-    ):
+    name = absolute[2]
+    shift = Fraction(0)
+    if is_a(name, "+") and len(name) == 3 and isinstance(name[1], Fraction):
         _, shift, name = name
-    if (
-        not is_name(name)
-        or (isinstance(bound, Fraction) and bound < 0)
-        or kind_of(bound) not in SCALARS
-    ):
+    is_negative = isinstance(bound, Fraction) and bound < 0
+    if not is_name(name) or is_negative or kind_of(bound) not in SCALARS:
         return None
+    back = negative(shift)
     brackets = "()" if inside == (operator == "<") else "[]"
-    within = (
-        "union",
-        ("pair", add(negative(bound), negative(shift)), add(bound, negative(shift)), brackets),
-    )
+    within = ("union", ("pair", add(negative(bound), back), add(bound, back), brackets))
     return name, within if inside else ("without", REALS, within)
+
+
+def is_absolute(value) -> bool:
+    return is_a(value, "call") and value[1] == "abs"

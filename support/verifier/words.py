@@ -1,107 +1,118 @@
-"""The words that support/verifier/latex.py knows in an answer: numbers, units, currencies, and those that change a number."""
+"""The words that the verifier knows in an answer: numbers, units, and changes of a number."""
 
 import re
 from fractions import Fraction
 
-from support.verifier.values import INFINITY, REALS
+from support.verifier.values import INFINITY, MINUS_INFINITY, REALS
 
 
-def table(rows: str) -> dict[str, str]:
-    """Every word of a row stands for the row's first word."""
-    return {word: row.split()[0] for row in rows.split(";") for word in row.split()}
+def synonyms(rows: str) -> dict[str, str]:
+    """Every word of a row stands for the row's first word. A semicolon ends a row."""
+    meanings = {}
+    for row in rows.split(";"):
+        first, *others = row.split()
+        meanings[first] = first
+        for word in others:
+            meanings[word] = first
+    return meanings
 
 
-def words(text: str) -> set[str]:
+def word_set(text: str) -> set[str]:
     return set(text.split())
 
 
-# ---- Numbers ---------------------------------------------------------------------------------------------------------
-ONES = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
+# ---- Numbers -------------------------------------------------------------------------------------
+
+ONES = """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen
+    fifteen sixteen seventeen eighteen nineteen"""
 TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
-NUMBERS = {word: Fraction(n) for n, word in enumerate([*ONES.split(), "eighteen", "nineteen"])}
+NUMBERS = {word: Fraction(n) for n, word in enumerate(ONES.split())}
 NUMBERS |= {word: Fraction(10 * n) for n, word in enumerate(TENS.split(), 2)}
-PARTS = dict(
-    half=2,
-    halve=2,
-    third=3,
-    quarter=4,
-    fourth=4,
-    fifth=5,
-    sixth=6,
-    seventh=7,
-    eighth=8,
-    ninth=9,
-    tenth=10,
-)
-GROUPS = dict(dozen=12, hundred=100, thousand=1000, million=10**6, billion=10**9, trillion=10**12)
-SCALES = {
-    word: Fraction(1, n) for word, n in (PARTS | dict(hundredth=100, thousandth=1000)).items()
+PARTS = "third fourth fifth sixth seventh eighth ninth tenth"
+SCALES = {word: Fraction(1, n) for n, word in enumerate(PARTS.split(), 3)}
+SCALES |= {
+    "half": Fraction(1, 2),
+    "halve": Fraction(1, 2),
+    "quarter": Fraction(1, 4),
+    "hundredth": Fraction(1, 100),
+    "thousandth": Fraction(1, 1000),
+    "dozen": Fraction(12),
+    "hundred": Fraction(100),
+    "thousand": Fraction(1000),
+    "million": Fraction(10**6),
+    "billion": Fraction(10**9),
+    "trillion": Fraction(10**12),
+    "pi": ("symbol", "pi"),
 }
-SCALES |= {word: Fraction(n) for word, n in GROUPS.items()} | {"pi": ("symbol", "pi")}
 POWERS = {"squared": Fraction(2), "cubed": Fraction(3)}
 
-# ---- Words that aren't units: 5 pairs isn't 5 -----------------------------------------------------------------------
-NEGATIONS = words("""not no never except isn false wrong incorrect impossible unlikely maybe cannot neither nor rejected
-    extraneous invalid excluded previous twice double half negative square anything""")
-CHANGERS = words("""without excluding untrue none nothing doubtful hardly fail otherwise else unless versus least
-    most minimum if or bc ago as the sum pair couple trio score gross triple quadruple quintupled doubled tripled
-    halved negated time fold more less fewer plus minus positive below above under over than root inverse reciprocal
-    opposite complement conjugate factorial mod modulo remainder recurring repeating bar base point choose power
-    cube by to out through divided multiplied off loss probability percentile basis mille ppm lakh crore quadrillion
-    googol myriad mln mil bn k K M i e x n alpha beta gamma theta tau phi omega""")
+# ---- Words that aren't units: 5 pairs isn't 5 ----------------------------------------------------
+
+NEGATIONS = word_set("""not no never except isn false wrong incorrect impossible unlikely maybe
+    cannot neither nor rejected extraneous invalid excluded previous twice double half negative
+    square anything""")
+CHANGERS = word_set("""without excluding untrue none nothing doubtful hardly fail otherwise else
+    unless versus least most minimum if or bc ago as the sum pair couple trio score gross triple
+    quadruple quintupled doubled tripled halved negated time fold more less fewer plus minus
+    positive below above under over than root inverse reciprocal opposite complement conjugate
+    factorial mod modulo remainder recurring repeating bar base point choose power cube by to out
+    through divided multiplied off loss probability percentile basis mille ppm lakh crore
+    quadrillion googol myriad mln mil bn k K M i e x n alpha beta gamma theta tau phi omega""")
 CHANGERS |= NEGATIONS | set(SCALES) | set(NUMBERS)
-OTHER_PARTS = re.compile("(teen|tie|twelf|eleven|illion|^n)ths?$|^tens$")
+OTHER_PARTS = re.compile("(teen|tie|twelf|eleven|illion|^n)ths?$|^tens$")  # 5 twentieths
 QUALIFIERS = {"for", "where", "with"}
 STOPS = QUALIFIERS | {"if", "when", "otherwise", "else", "and", "or"}
-FILLERS = words(
-    "all any every each some real number value of is are i be a an the arbitrary constant fixed integration"
-)
-RESTRICTIONS = words(
-    "positive negative nonnegative nonzero integer natural whole rational complex even odd prime"
-)
+FILLERS = word_set("""all any every each some real number value of is are i be a an the arbitrary
+    constant fixed integration""")
+RESTRICTIONS = word_set("""positive negative nonnegative nonzero integer natural whole rational
+    complex even odd prime""")
 
-# ---- Sets in words --------------------------------------------------------------------------------------------------
+# ---- Sets in words -------------------------------------------------------------------------------
+
 SYNONYMS = {"dne": "does not exist", "else": "otherwise"}
 NOTHING = re.compile(
     "(there (is|are) )?no (real )?(solutions?|roots?)( exists?)?|(the )?empty set|none"
 )
 REAL_NUMBERS = re.compile(
-    "(the )?(set of )?(all |any |every )?(?P<sign>positive |negative |non-?negative |non-?zero )?"
-    "(reals|real (numbers?|values?)|real numbers numbers)(?P<but> (except|but|excluding|other than)( for)?)?"
+    "(the )?(set of )?(all |any |every )?(?P<sign>positive |negative |nonnegative |nonzero )?"
+    "(reals|real (numbers?|values?)|real numbers numbers)"
+    "(?P<but> (except|but|excluding|other than)( for)?)?"
 )
+ZERO = Fraction(0)
 SIGNED = {
     "": REALS,
-    "positive": ("pair", Fraction(0), INFINITY, "()"),
-    "negative": ("pair", REALS[1], Fraction(0), "()"),
-}
-SIGNED |= {
-    "nonnegative": ("pair", Fraction(0), INFINITY, "[)"),
-    "nonzero": ("without", REALS, ("set", Fraction(0))),
+    "positive": ("pair", ZERO, INFINITY, "()"),
+    "negative": ("pair", MINUS_INFINITY, ZERO, "()"),
+    "nonnegative": ("pair", ZERO, INFINITY, "[)"),
+    "nonzero": ("without", REALS, ("set", ZERO)),
 }
 
-# ---- Units and currencies -------------------------------------------------------------------------------------------
-CURRENCIES = table("""$ ¤ dollar dollars USD textdollar mathdollar; € euro EUR texteuro; £ GBP textsterling; ¥ yen JPY;
-    ₹ rupee INR Rs; ¢ cent textcent; ₩ won KRW; CAD; AUD; CHF; CNY yuan""")
-UNITS = table("""% percent pct percentage; degree deg; celsius; fahrenheit; inch in inches; ft foot feet; yd yard;
-    lb pound; mi mile; oz ounce; gal gallon; qt quart; pt pint; tbsp tablespoon; tsp teaspoon; min minute; h hr
-    hour; d day; wk week; mo month; yr year; rad radian; ha hectare; km/h kph kmh kmph; mi/h mph; square sq; cubic
-    cu""")
+# ---- Units and currencies ------------------------------------------------------------------------
+
+CURRENCIES = synonyms("""$ ¤ dollar dollars USD textdollar mathdollar; € euro EUR texteuro;
+    £ GBP textsterling; ¥ yen JPY; ₹ rupee INR Rs; ¢ cent textcent; ₩ won KRW; CAD; AUD; CHF;
+    CNY yuan""")
+UNITS = synonyms("""% percent pct percentage; degree deg; celsius; fahrenheit; inch in inches;
+    ft foot feet; yd yard; lb pound; mi mile; oz ounce; gal gallon; qt quart; pt pint;
+    tbsp tablespoon; tsp teaspoon; min minute; h hr hour; d day; wk week; mo month; yr year;
+    rad radian; ha hectare; km/h kph kmh kmph; mi/h mph; square sq; cubic cu""")
 UNITS |= CURRENCIES
-BASES = """m meter metre; g gram gramme; s second sec; N newton; J joule; W watt; V volt; A ampere amp; Hz hertz; T
-    tesla; Pa pascal; K kelvin; mol mole; C coulomb; F farad; L l liter litre; eV electronvolt; cal calorie; ohm; B
-    byte; bit; Wh"""
-PREFIXES = (
-    "k kilo; M mega; G giga; T tera; h hecto; d deci; c centi; m milli; u micro; n nano; p pico"
-)
-for unit, symbol in table(BASES).items():  # kN kilonewton
+BASES = synonyms("""m meter metre; g gram gramme; s second sec; N newton; J joule; W watt; V volt;
+    A ampere amp; Hz hertz; T tesla; Pa pascal; K kelvin; mol mole; C coulomb; F farad;
+    L l liter litre; eV electronvolt; cal calorie; ohm; B byte; bit; Wh""")
+PREFIXES = synonyms("""k kilo; M mega; G giga; T tera; h hecto; d deci; c centi; m milli; u micro;
+    n nano; p pico""")
+for unit, symbol in BASES.items():  # kN kilonewton
     UNITS.setdefault(unit, symbol)
-    for prefix, letter in table(PREFIXES).items():
-        if unit == symbol or (len(prefix) > 1) == (len(unit) > 2):
+    for prefix, letter in PREFIXES.items():
+        both_long = len(prefix) > 1 and len(unit) > 2
+        both_short = len(prefix) == 1 and len(unit) <= 2
+        if unit == symbol or both_long or both_short:
             UNITS.setdefault(prefix + unit, letter + symbol)
-SHORT_UNITS = words("mm cm km ft kg mg lb lbs oz ml deg min sec hr hrs yrs day sq per pct mph")
-SHORT_WORDS = words(
-    "USD EUR GBP CAD AUD CHF INR JPY CNY Rs one two six ten for all any is of the but not no"
-)
+SHORT_UNITS = word_set("""mm cm km ft kg mg lb lbs oz ml deg min sec hr hrs yrs day sq per pct
+    mph""")
+SHORT_WORDS = word_set("""USD EUR GBP CAD AUD CHF INR JPY CNY Rs one two six ten for all any is of
+    the but not no""")
 
 
 def unit_of(word: str) -> str:
