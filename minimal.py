@@ -88,7 +88,7 @@ def co_write(
     return tokens, authorship, mask
 
 
-def grade(tokens: Tensor, mask: Tensor, problems: list[Problem]) -> tuple[list[str], Tensor]:
+def team_reward(tokens: Tensor, mask: Tensor, problems: list[Problem]) -> tuple[list[str], Tensor]:
     """The texts, and their rewards (N,): 1 if the final answer is right, whoever wrote it."""
     texts = []
     rewards = []
@@ -132,7 +132,7 @@ def handoff_accuracy(senior: GPT, junior: GPT) -> float:
     problems = first_problems("test", 100, "evaluation") * 4
     prompts = [tokenizer.prompt(problem.question) for problem in problems]
     tokens, _, mask = co_write(senior, junior, prompts, 0.7, turns=True)
-    _, rewards = grade(tokens, mask, problems)
+    _, rewards = team_reward(tokens, mask, problems)
     return rewards.mean().item()
 
 
@@ -155,7 +155,7 @@ def main(steps: int = 250) -> list[tuple[float, float]]:
         tokens, authorship, mask = co_write(senior, junior, prompts)
 
         # 3. Team reward: the two get one reward, for the text's final answer.
-        texts, rewards = grade(tokens, mask, problems)
+        texts, rewards = team_reward(tokens, mask, problems)
 
         # 4. Advantage: how much better a rollout is than its group's mean.
         groups = rewards.view(PROBLEMS, G)

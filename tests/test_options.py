@@ -12,7 +12,8 @@ import torch
 
 import support.reports.compare
 import support.reports.show
-from support.runs.options import UserError, command, field_docs, option, parse, pick_device
+from support.runs.devices import pick_device
+from support.runs.options import UserError, command, field_docs, option, parse
 from train import Config
 
 ROOT = Path(__file__).parent.parent

@@ -114,7 +114,7 @@ def test_each_problem_has_a_response_of_every_stage_and_schedule(runs, html):
     assert shown == [(p.question, p.answer) for p in problems]
     expected = []
     for when in ("before", "word, after 2 steps", "other, after 2 steps"):
-        expected += [(who, when) for who in page.SCHEDULES.values()]
+        expected += [(who, when) for who in page.SHOWN_SCHEDULES.values()]
     for problem in data["problems"]:
         assert [(one["who"], one["when"]) for one in problem["responses"]] == expected
 
@@ -130,7 +130,7 @@ def test_responses_are_those_of_evaluation_and_surprise_is_the_juniors_in_float6
     joined = 0
     column = 0
     for senior in (run.before, run.senior, run.senior):
-        for schedule in page.SCHEDULES:
+        for schedule in page.SHOWN_SCHEDULES:
             answers = answer(senior, junior, run.tokenizer, problems, schedule, sampling, bar)
             for row, problem in enumerate(data["problems"]):
                 whole = check_response(problem["responses"][column], answers, row, schedule, exact)

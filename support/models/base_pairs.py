@@ -19,8 +19,8 @@ from data.problems import WORLDS, Language, WorldName, first_problems, problems,
 from data.tokenizer import Tokenizer, load_tokenizer
 from evaluate import Sampling, solo_accuracy
 from model import GPT, GPTConfig, autocast
+from support.runs.devices import pick_device
 from support.runs.files import new_directory, write_model
-from support.runs.options import pick_device
 from support.runs.pair import base_directory
 
 

@@ -21,8 +21,9 @@ from evaluate import Sampling, solo_accuracy
 from model import autocast
 from support.models.base_pairs import fit, solution_batch, solved_problems
 from support.models.pretrained import check_export, save_pretrained
+from support.runs.devices import pick_device
 from support.runs.files import read_torch, write_model
-from support.runs.options import UserError, command, option, parse, pick_device
+from support.runs.options import UserError, command, option, parse
 from support.runs.pair import load_any
 from support.runs.problem_files import read_json_lines
 from support.runs.run import on_signals

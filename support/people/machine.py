@@ -24,7 +24,8 @@ from reward import equivalent, extract
 from rollout import seeded
 from support.people.score import read_key
 from support.people.transcripts import Transcript, continue_texts, measure_surprise
-from support.runs.options import UserError, command, parse, pick_device
+from support.runs.devices import pick_device
+from support.runs.options import UserError, command, parse
 from support.runs.pair import load_any
 
 TRIES = 4

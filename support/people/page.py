@@ -28,13 +28,14 @@ from rollout import Rollout, response_logprobs
 from support.reports.compare import cells
 from support.reports.figure import SHOWN
 from support.reports.results import RUN_MEASURES, RunResults, look_up, pair_key, read_run
-from support.runs.options import UserError, command, parse, pick_device
+from support.runs.devices import pick_device
+from support.runs.options import UserError, command, parse
 from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
 
 PAGE_TEMPLATE = Path(__file__).with_name("page.html")
 DATA_MARK = "@DATA@"  # where a template takes its data
-SCHEDULES = {"solo": "the senior alone", "step": "the two, a reasoning step each"}
+SHOWN_SCHEDULES = {"solo": "the senior alone", "step": "the two, a reasoning step each"}
 ROLLOUT_CURVES = {
     "reward": "reward of the rollouts ↑",
     "jargon_rate": "jargon rate of the rollouts",
@@ -198,10 +199,10 @@ def add_responses(
         befores.add(pair)
     stages.append((f"{name}, after {run.step} steps", name, run.senior))
 
-    total = len(stages) * len(SCHEDULES) * len(some)
+    total = len(stages) * len(SHOWN_SCHEDULES) * len(some)
     bar = tqdm(total=total, desc=f"writing {name}", unit="response", leave=False)
     with autocast(sampling.precision, device), bar:
-        for (when, of_run, senior), schedule in itertools.product(stages, SCHEDULES):
+        for (when, of_run, senior), schedule in itertools.product(stages, SHOWN_SCHEDULES):
             senior = senior.to(device)
             answers = answer(senior, junior, run.tokenizer, some, schedule, sampling, bar)
             shown = responses(answers, junior, run.tokenizer, sampling)
@@ -211,7 +212,7 @@ def add_responses(
                     (question, right_answer),
                     {"question": question, "answer": right_answer, "responses": []},
                 )
-                about = {"who": SCHEDULES[schedule], "when": when, "run": of_run}
+                about = {"who": SHOWN_SCHEDULES[schedule], "when": when, "run": of_run}
                 shown_problem["responses"].append(about | response)
 
 

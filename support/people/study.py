@@ -27,7 +27,8 @@ from rollout import seeded
 from support.people.page import embed
 from support.people.statistics import latin_square, smallest_difference, study_power
 from support.people.transcripts import continue_texts, reasoning_steps
-from support.runs.options import UserError, command, parse, pick_device
+from support.runs.devices import pick_device
+from support.runs.options import UserError, command, parse
 from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
 

@@ -30,7 +30,8 @@ from reward import extract, verify, verify_batch
 from rollout import generate, seeded, token_logprobs
 from support.reports.compare import measures_table
 from support.reports.results import interval
-from support.runs.options import UserError, command, option, parse, pick_device
+from support.runs.devices import pick_device
+from support.runs.options import UserError, command, option, parse
 from support.runs.pair import load_any
 from support.runs.problem_files import read_json_lines, read_problems, short
 from tandem import Handoff

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evaluate import Sampling, evaluate, handoff_curve
+from support.runs.devices import pick_device
 from support.runs.files import read_json, read_lines
-from support.runs.options import UserError, option, pick_device
+from support.runs.options import UserError, option
 from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
 

@@ -11,7 +11,8 @@ from data.tokenizer import load_tokenizer
 from support.people.play import play
 from support.reports.benchmark import benchmark, draw_speed, speed_table
 from support.reports.display import legend, render
-from support.runs.options import UserError, command, parse, pick_device
+from support.runs.devices import pick_device
+from support.runs.options import UserError, command, parse
 from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
 from tandem import Schedule

@@ -9,8 +9,6 @@ import os
 import sys
 import typing
 
-import torch
-
 
 class UserError(ValueError):
     """A mistake of the user's: one line that names the thing and the remedy."""
@@ -29,12 +27,12 @@ def command(main):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack ⟦ or ↑
         try:
             main(sys.argv[1:] if argv is None else argv)
-        except (UserError, torch.OutOfMemoryError) as error:
-            if not isinstance(error, UserError):
-                error = "the GPU has too little memory for this; --device cpu has more"
-            if os.environ.get("RANK", "0") == "0":  # of several processes, the first speaks
-                print("error:", *str(error).split(), file=sys.stderr)
-            raise SystemExit(2) from None
+        except UserError as error:
+            end_with(str(error))
+        except RuntimeError as error:
+            if type(error).__name__ != "OutOfMemoryError":  # torch's, imported or not
+                raise
+            end_with("the GPU has too little memory for this; --device cpu has more")
         except KeyboardInterrupt:
             raise SystemExit(130) from None
         except BrokenPipeError:
@@ -44,6 +42,14 @@ def command(main):
             raise SystemExit(141) from None
 
     return wrapped
+
+
+def end_with(mistake: str) -> typing.NoReturn:
+    """Say a user's mistake in one line, and exit. Of several processes, the first speaks."""
+    if os.environ.get("RANK", "0") == "0":
+        line = " ".join(mistake.split())
+        print(f"error: {line}", file=sys.stderr)
+    raise SystemExit(2) from None
 
 
 class OptionParser(argparse.ArgumentParser):
@@ -152,26 +158,3 @@ def field_docs(cls: type) -> dict[str, str]:
             words = ast.literal_eval(text.value).split()
             docs[field.target.id] = " ".join(words)
     return docs
-
-
-def pick_device(name: str) -> torch.device:
-    """`auto` takes CUDA, then Apple's MPS, then the CPU.
-
-    Settings for rollouts on CUDA are made here too.
-    """
-    if name == "auto":
-        name = "cpu"
-        if torch.backends.mps.is_available():
-            name = "mps"
-        if torch.cuda.is_available():
-            name = "cuda"
-    # cuDNN's attention plans anew for each shape, and a cache has another shape at every token.
-    torch.backends.cuda.enable_cudnn_sdp(False)
-    # Products in float32 are many times slower without TF32.
-    torch.backends.cuda.matmul.allow_tf32 = True
-    try:
-        return torch.empty(0, device=name).device
-    except (RuntimeError, AssertionError):
-        raise UserError(
-            f"--device {name} can't be used on this machine; try --device cpu or auto"
-        ) from None

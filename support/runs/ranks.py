@@ -13,7 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from support.runs.options import UserError, pick_device
+from support.runs.devices import pick_device
+from support.runs.options import UserError
 
 
 def join() -> None:
