@@ -27,7 +27,7 @@ from data.tokenizer import Tokenizer
 from model import GPT, autocast
 from reward import verify_batch
 from rollout import Rollout, compare_models, generate, make_handoff, put_back, seeded
-from tandem import Handoff, Schedule, Uniforms, kl_exact
+from tandem import Handoff, Schedule, Uniforms
 
 SCHEDULES: dict[str, Schedule] = {
     "solo": "solo",
@@ -90,7 +90,9 @@ def evaluate(
 
     Returns the measures, as eval.json has them, and the answers behind them by SCHEDULES' names.
     """
-    N = len(problems) * sampling.samples
+    n = sampling.samples
+    N = len(problems) * n
+    ks = [2**i for i in range(n.bit_length())]  # 1, 2, 4 … up to n
     answers = {}
     measures = {}
     with (
@@ -99,7 +101,8 @@ def evaluate(
     ):
         for name, schedule in SCHEDULES.items():
             answers[name] = answer(senior, junior, tokenizer, problems, schedule, sampling, bar)
-            measures[name] = accuracy(answers[name], sampling.samples)
+            right = right_samples(answers[name], n)
+            measures[name] = {f"pass@{k}": fmean(pass_at_k(n, c, k) for c in right) for k in ks}
             if schedule != "solo":
                 measures[name]["junior_fraction"] = junior_fraction(answers[name].rollout)
         if warning := without_junior(answers["handoff"]):
@@ -154,17 +157,12 @@ def answer(
     return Answers(problems, rollout, texts, right)
 
 
-def accuracy(answers: Answers, n: int) -> dict[str, float]:
-    """pass@k for k = 1, 2, 4 … up to n samples of each problem, a mean over the problems."""
-    right = []  # samples of each problem
+def right_samples(answers: Answers, n: int) -> list[int]:
+    """How many of its n samples are right, of each problem."""
+    counts = []
     for start in range(0, len(answers.right), n):
-        right.append(sum(answers.right[start : start + n]))
-    measures = {}
-    k = 1
-    while k <= n:
-        measures[f"pass@{k}"] = fmean(pass_at_k(n, c, k) for c in right)
-        k *= 2
-    return measures
+        counts.append(sum(answers.right[start : start + n]))
+    return counts
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -191,7 +189,7 @@ def drift_and_legibility(senior: GPT, junior: GPT, rollout: Rollout) -> Tensor:
     def measure(senior_logprobs: Tensor, junior_logprobs: Tensor, tokens: Tensor) -> Tensor:
         p = senior_logprobs.exp()  # (m, V)
         q = junior_logprobs.exp()  # (m, V)
-        kl = kl_exact(senior_logprobs, junior_logprobs)  # (m,)
+        kl = (p * (senior_logprobs - junior_logprobs)).sum(dim=-1)  # (m,) Σ p log(p / q)
         acceptance = torch.minimum(p, q).sum(dim=-1)  # (m,) Σ min(p, q)
         cross_entropy = -junior_logprobs.gather(1, tokens[:, None])[:, 0]  # (m,)
         return torch.stack((kl, acceptance, cross_entropy), dim=1)  # (m, 3)

@@ -82,11 +82,9 @@ class Handoff:
             self.delimiter = upload(self.delimiter, device)  # (V,)
         if self.halves is not None:
             self.halves = [upload(half, device) for half in self.halves]  # (V,) each
-        self.gap = torch.zeros(
-            batch_size, dtype=torch.long, device=device
-        )  # tokens since a trigger
-        self.half = torch.zeros_like(self.gap, dtype=torch.bool)  # a first half was the last token
-        self.author = torch.ones_like(self.half)  # (B,)
+        self.author = torch.ones(batch_size, dtype=torch.bool, device=device)  # (B,)
+        self.gap = torch.zeros_like(self.author, dtype=torch.long)  # (B,) tokens since a trigger
+        self.half = torch.zeros_like(self.author)  # (B,) the last token ended in a first half
         if self.random:
             self.author = self.uniforms() < self.p_senior
         return self.author

@@ -299,7 +299,7 @@ def about_jargon():
 
 def about_one_default_run():
     tandem, _ = groups_of("jargon").values()
-    yield "most of its #", three(mean(tandem, KL))
+    yield "The # above comes from a few responses", three(mean(tandem, KL))
     *_, handoff = next(cells for cells in rows_of("prediction") if "step by step" in cells[0])
     *_, kl = next(cells for cells in rows_of("prediction") if "drift: KL" in cells[0])
     yield "expect handoff between # and #", *handoff.strip("[]").split(", ")
