@@ -334,7 +334,6 @@ def about_phrasings():
     yield "Its solo differs from plain RL's by #", signed(paired(penalty, plain, SOLO))
     of_penalty = signed(paired(penalty, plain, HANDOFF))
     yield "handoff step by step by #", of_penalty
-    yield "instead of a partner … by #", of_penalty
     yield "ahead of it in handoff by #", signed(paired(step, penalty, HANDOFF))
     yield "with the word schedule differs by #", signed(paired(word, plain, HANDOFF))
 
