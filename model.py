@@ -41,8 +41,8 @@ class GPTConfig:
             if not isinstance(size, int) or size < 1:
                 raise ValueError(f"{name} is {size!r}; it counts, and is at least 1")
         if self.n_heads % self.n_kv_heads:
-            heads = f"n_heads ({self.n_heads}), n_kv_heads ({self.n_kv_heads})"
-            raise ValueError(f"{heads}: the first must be a multiple of the second")
+            heads, shared = self.n_heads, self.n_kv_heads
+            raise ValueError(f"n_heads ({heads}) must be a multiple of n_kv_heads ({shared})")
         if self.head_dim % 2:
             raise ValueError(f"head_dim is {self.head_dim}; rotary positions need an even number")
 

@@ -335,7 +335,6 @@ def about_phrasings():
     of_penalty = signed(paired(penalty, plain, HANDOFF))
     yield "handoff step by step by #", of_penalty
     yield "ahead of it in handoff by #", signed(paired(step, penalty, HANDOFF))
-    yield "with the word schedule differs by #", signed(paired(word, plain, HANDOFF))
 
 
 def about_closeness():
