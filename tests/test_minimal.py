@@ -18,6 +18,7 @@ from train import Config, update
 RESULTS = Path(__file__).parent.parent / "results"
 
 
+@pytest.mark.fast
 def test_a_coin_falls_where_handoff_draws(tokenizer):
     N = 50
     generator = torch.Generator().manual_seed(5)
@@ -43,6 +44,7 @@ def test_a_coin_falls_where_handoff_draws(tokenizer):
     assert changes > 100
 
 
+@pytest.mark.fast
 @pytest.mark.parametrize("turns", [False, True])
 def test_the_authors_of_a_rollout_are_those_of_handoff(tokenizer, monkeypatch, turns):
     """On the same draws: tokens come from a generator of their own."""
@@ -71,6 +73,7 @@ def test_the_authors_of_a_rollout_are_those_of_handoff(tokenizer, monkeypatch, t
     assert 0 < authorship.sum() < mask.sum()
 
 
+@pytest.mark.fast
 def test_its_loss_and_gradient_are_those_of_update(tokenizer, monkeypatch):
     """In float64, on given rollouts."""
     exact = lambda logits, temperature: (logits / temperature).log_softmax(dim=-1)
