@@ -114,21 +114,17 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, layer: int, rope, context) -> Tensor:
         """States (B, T, C) -> what to add to them, (B, T, C). GPT.hidden explains `context`."""
-        H = self.n_heads
-        HK = H + self.n_kv_heads  # query and key heads
+        H, KV = self.n_heads, self.n_kv_heads
         qkv = self.qkv(x).unflatten(2, (-1, self.head_dim))  # (B, T, H + 2 KV, hd)
         qkv = qkv.transpose(1, 2)  # (B, H + 2 KV, T, hd)
-        qk = qkv[:, :HK]  # (B, H + KV, T, hd)
-        v = qkv[:, HK:]  # (B, KV, T, hd)
+        qk, v = qkv.split([H + KV, KV], dim=1)  # (B, H + KV, T, hd), (B, KV, T, hd)
         if self.qk_norm:
-            q = self.q_norm(qk[:, :H])
-            k = self.k_norm(qk[:, H:])
-            qk = torch.cat((q, k), dim=1)
+            q, k = qk.split([H, KV], dim=1)
+            qk = torch.cat((self.q_norm(q), self.k_norm(k)), dim=1)
         qk = rotate(qk, rope)
-        q = qk[:, :H]  # (B, H, T, hd)
-        k = qk[:, H:]  # (B, KV, T, hd)
+        q, k = qk.split([H, KV], dim=1)  # (B, H, T, hd), (B, KV, T, hd)
         if context is None:
-            shared = self.n_kv_heads != H
+            shared = H != KV
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=shared)
         else:
             y = context.attend(layer, q, k, v)
