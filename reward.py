@@ -113,7 +113,7 @@ def join_boxes(response: str, boxes: list[Box]) -> str:
     parts = []
     joiner = ", "
     beginning = Box(boxes[0].start, 0, slice(0))
-    for previous, box in reversed(list(pairwise([beginning, *boxes]))):
+    for previous, box in reversed(list(pairwise([beginning] + boxes))):
         between = response[previous.end : box.start]
         command = response[box.start : box.start + 6]  # boxes don't join an fbox
         joined = None

@@ -341,7 +341,7 @@ def micro_batches(rollout, rows: Tensor, budget: int) -> list[Tensor]:
 
     parts = []
     for row in order:
-        if parts and padded_tokens(prompts, lengths, [*parts[-1], row]) <= budget:
+        if parts and padded_tokens(prompts, lengths, parts[-1] + [row]) <= budget:
             parts[-1].append(row)
         else:  # a single row may exceed the budget
             parts.append([row])
