@@ -1,7 +1,7 @@
 """Two models, two caches, one text: `generate` writes it, `python rollout.py DIR` shows some.
 
     python rollout.py runs/word                # a run's pair on three test problems
-    python rollout.py runs/word --prompt "Ada has 5 hats. Ada buys 7 more. How many has Ada?"
+    python rollout.py runs/word --prompt "Ada has 5 hats. Ada buys 7 more. How many hats …"
     python rollout.py runs/word --human        # you take the junior's turns
     python rollout.py --benchmark              # the speed of both models and of an update
 
