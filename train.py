@@ -59,7 +59,7 @@ class Config:
     world's"""
     junior: str | None = None
     """the same for the junior, or self: a frozen copy of the senior; default: the world's, in
-    phrasings self"""
+    phrasings and slips self"""
 
     world: WorldName = "jargon"
     """generator of the problems and its base pair: shipped for jargon, else made by --pretrain"""

@@ -12,6 +12,8 @@ subtractions. The worlds differ in the languages in which the steps are written 
   sense, and draws results at random.
 - `work`: *plain*, and *coarse* (`19 + 8 - 9 = 18.`), which takes two steps at once.
 - `phrasings`: *phrased*, which words every step anew.
+- `slips`: *slipping*, which gets a step wrong now and then (`So 19 + 8 = 37.`), and now and then
+  checks the last one (`So 37? 19 + 8 = 27.`): the check puts a slip right.
 
 A generator is endless and seeded. A hash of the question decides its split, so no problem is in
 two splits.
@@ -28,8 +30,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Split = Literal["train", "validation", "test"]
-Language = Literal["plain", "jargon", "mirrored", "parroted", "coarse", "phrased"]
-WorldName = Literal["jargon", "work", "phrasings"]
+Language = Literal["plain", "jargon", "mirrored", "parroted", "coarse", "phrased", "slipping"]
+WorldName = Literal["jargon", "work", "phrasings", "slips"]
 
 NAMES = """
     Ada Ben Carla Dan Ella Finn Grace Hugo Iris Jack Kim Leo Mia Noah Olga Paul Rosa Sam Tina Umar
@@ -68,6 +70,10 @@ PHRASES = {
 }  # fmt: skip
 
 
+SLIP = 0.3  # probability that a step is wrong: ten too large, or above 50 ten too small
+CHECK_SLIP = 0.5  # probability that a wrong step is checked, and so put right
+CHECK_RIGHT = 0.3  # probability that a right step is checked
+
 Step = tuple[int, str, int, int]  # total, sign, change, new total
 
 
@@ -91,6 +97,7 @@ WORLDS: dict[WorldName, World] = {
     "phrasings": World(
         ("phrased",), None, max_start=90, max_total=99, max_change=49, max_new_tokens=96
     ),
+    "slips": World(("slipping",), None, max_new_tokens=192),
 }
 
 
@@ -170,10 +177,11 @@ def first_problems(
 def write_solution(problem: Problem, language: Language, rng: random.Random | None = None) -> str:
     r"""The reasoning, a step a paragraph, then `\boxed{answer}`.
 
-    Phrasings and parroted results are drawn from `rng`.
+    Phrasings, parroted results and slips are drawn from `rng`.
     """
     steps = problem.steps
     answer = problem.answer
+    opening = ""  # of the last line
     if language == "plain":
         lines = [_calculation([step]) for step in steps]
     elif language == "jargon":
@@ -186,10 +194,13 @@ def write_solution(problem: Problem, language: Language, rng: random.Random | No
         answer = guessed[-1][3]
     elif language == "coarse":
         lines = [_calculation(steps[i : i + 2]) for i in range(0, len(steps), 2)]
+    elif language == "slipping":
+        lines, answer = _slipping(steps, rng)
+        opening = f"So {answer} it is: "
     else:
         name = problem.question.split()[0]
         lines = _phrased(name, list(steps), rng)
-    lines.append(rf"\boxed{{{answer}}}")
+    lines.append(rf"{opening}\boxed{{{answer}}}")
     return "\n\n".join(lines)
 
 
@@ -246,6 +257,25 @@ def _phrased(name: str, steps: list[Step], rng: random.Random) -> list[str]:
             lines.append(phrase.format(name=name, a=total, b=change, c=new))
         del steps[0]
     return lines
+
+
+def _slipping(
+    steps: Sequence[Step], rng: random.Random, check_slip: float = CHECK_SLIP
+) -> tuple[list[str], int]:
+    """Each step, right or wrong, and perhaps a check of it; and the total that they end with."""
+    total = steps[0][0]
+    lines = []
+    for _, sign, change, _ in steps:
+        right = total + change if sign == "+" else total - change
+        written = right
+        if rng.random() < SLIP:
+            written += 10 if right <= 50 else -10
+        lines.append(f"So {total} {sign} {change} = {written}.")
+        if rng.random() < (CHECK_RIGHT if written == right else check_slip):
+            lines.append(f"So {written}? {total} {sign} {change} = {right}.")
+            written = right
+        total = written
+    return lines, total
 
 
 def is_unfamiliar(response: str, world: WorldName = "jargon") -> bool:

@@ -35,7 +35,7 @@ SPOKEN = [
     (world, language)
     for world in WORLDS
     for language in WORLDS[world].languages
-    if language != "parroted"
+    if language not in ("parroted", "slipping")
 ]
 
 
@@ -367,3 +367,46 @@ def test_a_question_is_asked_in_the_template_and_tokenizers_are_compared(tokeniz
         other = load_tokenizer()
         vars(other).update(change)
         assert not other.same_as(tokenizer) and not tokenizer.same_as(other)
+
+
+def test_behind_a_slip_a_coin_decides_who_may_put_it_right(tokenizer):
+    """A slip, then its check or the next step: between them the author of `word` is drawn anew."""
+    boundary = tokenizer.boundary()
+    for slip in ("So 19 + 8 = 37.", "So 60 - 8 = 42."):
+        total = slip[-3:-1]
+        check = tokenizer.encode(f"{slip}\n\nSo {total}? ")
+        others = [f"So {total} + 5 = 42.", f"So {total} it is: "]
+        for other in others:
+            ids = tokenizer.encode(f"{slip}\n\n{other}")
+            told = next(t for t in range(len(ids)) if ids[t] != check[t])  # the first to tell
+            written = len(tokenizer.encode(slip)) - 1  # the slip's last token, with the blank line
+            assert tokenizer.decode(check[:told]).endswith(f"So {total}")
+            assert boundary[ids[written + 1 : told]].any()
+
+
+def test_a_slipping_solution_ends_right_where_every_slip_was_checked():
+    stream = problems("train", "slips", "slips")
+    rng = random.Random(0)
+    right = slips = checks = 0
+    for _ in range(2000):
+        problem = next(stream)
+        *lines, end = write_solution(problem, "slipping", rng).split("\n\n")
+        open_slips = 0
+        for line in lines:
+            numbers = [int(number) for number in re.findall(r"\d+", line)]
+            total, change, new = numbers[-3:]
+            result = total + change if "+" in line else total - change
+            if "?" in line:
+                checks += 1
+                assert new == result
+                open_slips -= numbers[0] != new
+            elif new != result:
+                assert abs(new - result) == 10
+                slips += 1
+                open_slips += 1
+        assert f"boxed{{{new}}}" in end
+        right += new == int(problem.answer)
+        assert (new == int(problem.answer)) or open_slips > 0
+    assert slips > 1000
+    assert checks > 1000
+    assert 0.6 < right / 2000 < 0.68

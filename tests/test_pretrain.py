@@ -187,6 +187,15 @@ def test_the_shipped_pair_is_as_described(tokenizer, name, accuracy, jargon):
     assert accuracy[0] <= solved <= accuracy[1] and jargon[0] <= spoken <= jargon[1]
 
 
+def test_a_recipe_may_begin_from_the_weights_of_a_model(tokenizer):
+    """The shipped senior, whose context may be longer: after no step it is that model."""
+    recipe = replace(RECIPES["slips"]["senior"], steps=0)
+    model = train_base(recipe, tokenizer, 0, "cpu", "senior", "slips")
+    assert model.config.max_seq_len == 256
+    shipped = load_model(SHIPPED / "senior.pt")
+    assert all(map(torch.equal, model.parameters(), shipped.parameters()))
+
+
 # ---- Any model ----
 
 FEW = "--steps 4 --batch-size 4 --save-every 2 --eval-problems 2 --learning-rate 1e-3".split()

@@ -20,7 +20,7 @@ from data.tokenizer import Tokenizer, load_tokenizer
 from evaluate import Sampling, solo_accuracy
 from model import GPT, GPTConfig, autocast
 from support.runs.devices import pick_device
-from support.runs.files import new_directory, write_model
+from support.runs.files import new_directory, read_model, write_model
 from support.runs.pair import base_directory
 
 
@@ -39,13 +39,16 @@ class Recipe:
     batch_size: int = 64
     last_part: float = 0.15  # share of the steps that are late
     stop_at: float | None = None  # solo pass@1 on the validation split at which training stops
+    start: Path | None = None  # weights to begin with; random if None
 
 
 SENIOR = GPTConfig(n_layers=3, d_model=96, d_ff=256)
 LONGER_SENIOR = replace(SENIOR, max_seq_len=160)
+LONGEST_SENIOR = replace(SENIOR, max_seq_len=256)
 JUNIOR = GPTConfig(n_layers=2, d_model=64, d_ff=176)
 ALL_PLAIN = {"plain": 1.0}
 ALL_PHRASED = {"phrased": 1.0}
+ALL_SLIPPING = {"slipping": 1.0}
 JARGON_SENIOR = Recipe(
     model=SENIOR,
     steps=3500,
@@ -59,11 +62,21 @@ COARSE_SENIOR = Recipe(
     late={"coarse": 0.92, "plain": 0.08},
 )
 PHRASED_SENIOR = Recipe(LONGER_SENIOR, 3500, ALL_PHRASED, ALL_PHRASED)
+SLIPPING_SENIOR = Recipe(
+    model=LONGEST_SENIOR,
+    steps=700,
+    early=ALL_SLIPPING,
+    late=ALL_SLIPPING,
+    learning_rate=2e-3,
+    batch_size=32,
+    start=base_directory("jargon") / "senior.pt",
+)
 PLAIN_JUNIOR = Recipe(JUNIOR, 1600, ALL_PLAIN, ALL_PLAIN, stop_at=0.92)
 RECIPES: dict[WorldName, dict[str, Recipe]] = {
     "jargon": {"senior": JARGON_SENIOR, "junior": PLAIN_JUNIOR},
     "work": {"senior": COARSE_SENIOR, "junior": PLAIN_JUNIOR},
     "phrasings": {"senior": PHRASED_SENIOR},  # the junior is a frozen copy
+    "slips": {"senior": SLIPPING_SENIOR},  # the same
 }
 
 
@@ -125,7 +138,10 @@ def train_base(
     AdamW's rate warms up over 100 steps, and falls along a cosine to nearly 0.
     """
     torch.manual_seed(seed)
-    model = GPT(recipe.model).to(device)
+    model = GPT(recipe.model)
+    if recipe.start is not None:
+        model.load_state_dict(read_model(recipe.start).state_dict())
+    model = model.to(device)
     key = f"{name}/{seed}"
     rng = random.Random(key)
     stream = problems("train", key, world)
