@@ -207,17 +207,20 @@ def sample(logprobs: Tensor, uniform: Tensor) -> Tensor:
 def make_handoff(schedule: Schedule, tokenizer, model: GPT, config=None) -> Handoff:
     """The Handoff of a tokenizer and a model's vocabulary, with a run's settings or the paper's."""
     V = model.config.vocab_size
-    handoff = Handoff(
+    boundary = tokenizer.boundary(V)
+    delimiter = tokenizer.delimiter(V)
+    halves = tokenizer.halves(V)
+    if config is None:
+        return Handoff(schedule, boundary=boundary, delimiter=delimiter, halves=halves)
+    return Handoff(
         schedule,
-        boundary=tokenizer.boundary(V),
-        delimiter=tokenizer.delimiter(V),
-        halves=tokenizer.halves(V),
+        p_senior=config.p_senior,
+        max_gap=config.max_gap,
+        chunk=config.chunk,
+        boundary=boundary,
+        delimiter=delimiter,
+        halves=halves,
     )
-    if config is not None:
-        handoff.p_senior = config.p_senior
-        handoff.max_gap = config.max_gap
-        handoff.chunk = config.chunk
-    return handoff
 
 
 def seeded(*parts) -> torch.Generator:

@@ -259,19 +259,19 @@ def _phrased(name: str, steps: list[Step], rng: random.Random) -> list[str]:
     return lines
 
 
-def _slipping(
-    steps: Sequence[Step], rng: random.Random, check_slip: float = CHECK_SLIP
-) -> tuple[list[str], int]:
+def _slipping(steps: Sequence[Step], rng: random.Random) -> tuple[list[str], int]:
     """Each step, right or wrong, and perhaps a check of it; and the total that they end with."""
     total = steps[0][0]
     lines = []
     for _, sign, change, _ in steps:
         right = total + change if sign == "+" else total - change
         written = right
+        check = CHECK_RIGHT
         if rng.random() < SLIP:
             written += 10 if right <= 50 else -10
+            check = CHECK_SLIP
         lines.append(f"So {total} {sign} {change} = {written}.")
-        if rng.random() < (CHECK_RIGHT if written == right else check_slip):
+        if rng.random() < check:
             lines.append(f"So {written}? {total} {sign} {change} = {right}.")
             written = right
         total = written

@@ -24,7 +24,7 @@ import support.reports.compare
 import support.reports.show
 import tandem
 import train
-from data.problems import first_problems
+from data.problems import first_problems, jargon_rate
 from model import GPT, autocast, load_model, save_model
 from rollout import Rollout, generate, make_handoff, response_logprobs, seeded, to_logprobs
 from support.runs.pair import load_run
@@ -761,6 +761,22 @@ def test_a_run_in_bfloat16_keeps_its_junior_in_it_and_computes_the_same(tmp_path
     expected = read_json(exact / "eval.json")
     assert found["before"] == expected["before"]
     assert found["after"] == expected["after"]
+
+
+def test_the_jargon_rate_of_a_step_is_that_of_its_texts(tmp_path, monkeypatch):
+    steps = []
+
+    def recorded(texts, world):
+        steps.append(texts)
+        assert world == "jargon"
+        return jargon_rate(texts, world)
+
+    monkeypatch.setattr(train, "jargon_rate", recorded)
+    assert main(*SMALL, "--out", tmp_path / "run") == 0
+    rates = [jargon_rate(texts, "jargon") for texts in steps]
+    assert [row["jargon_rate"] for row in metrics(tmp_path / "run")] == rates
+    assert [len(texts) for texts in steps] == [8, 8]  # 2 problems × 4
+    assert any(rates)
 
 
 def test_a_run_without_signal_says_so_and_trains_nothing(tokenizer, tmp_path, capsys):
