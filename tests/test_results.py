@@ -483,7 +483,9 @@ def about_runs_whose_files_are_not_here():
     yield "writes jargon in # of its responses", "57%"
     juniors = ("0.807", "0.913", "0.999")  # ablations.sh prints them
     yield "junior solves # of 500 validation … shipped one #, the stronger one #", *juniors
-    yield "Seed 0 ended with solo #, handoff # and KL #", "1.000", "0.978", "0.006"
+    random_step, word = ("0.990", "0.975", "0.017"), ("1.000", "0.978", "0.006")
+    yield "Seed 0 ended with solo #, handoff # and KL #", *random_step
+    yield "`word` with #, # and #", *word
     yield "in # to # of their steps", "67%", "95%"
     yield "untrained model writes it in #", "4%"
 
