@@ -15,8 +15,11 @@ from support.runs.options import UserError
 
 def base_directory(world: str) -> Path:
     """The directory of the senior and the junior of a run in this world, if none are given."""
+    shipped = Path(__file__).parents[2] / "data"
     if world == "jargon":
-        return Path(__file__).parents[2] / "data"
+        return shipped
+    if world == "slips":
+        return shipped / "slips"
     return Path("runs") / f"base-{world}"
 
 

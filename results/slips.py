@@ -1,0 +1,215 @@
+r"""How many slips a senior puts right, by step of training, in the world `slips`.
+
+    python -m results.slips runs/slips/word-? runs/slips/solo-? --out results/slips-right.json
+    python -m results.slips results/slips-right.json --figure results/slips-right.svg
+
+A slip is a step whose arithmetic is wrong, `So 19 + 8 = 37.` The next paragraph puts it right,
+`So 37? 19 + 8 = 27.`, or goes on from it, `So 37 - 5 = 32.` The token behind `So 37` decides. If
+the senior wrote that token, it was the senior's turn to put the slip right.
+"""
+
+import json
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from tqdm import tqdm
+
+from data.problems import first_problems
+from evaluate import Sampling, answer
+from rollout import Rollout
+from support.reports.figure import draw_line, load_matplotlib, save
+from support.runs.files import read_json
+from support.runs.options import UserError, command, parse
+from support.runs.pair import load_any
+
+STEP = re.compile(
+    r"So (\d+) ([+-]) (\d+) = (\d+)\.(?=\n\n(So \4)(?!\d))"
+)  # and the next one's start
+RESPONSES = {"handoff": ("step", 0.7), "rollout": ("word", 1.0), "solo": ("solo", 0.7)}
+COLORS = {"word": (0, "tandem RL"), "solo": (7, "plain RL")}
+
+
+@dataclass
+class Options:
+    """The options of `python -m results.slips`."""
+
+    runs: list[str]
+    """directories of runs with --keep-every, or one file that --out wrote"""
+    problems: int = 100
+    """test problems at every kept step, 4 responses each"""
+    out: str | None = None
+    """where to write the counts, as JSON"""
+    figure: str | None = None
+    """where to draw the shares, a .svg or .png; needs matplotlib"""
+
+
+@dataclass
+class Slip:
+    """A wrong step."""
+
+    by_senior: bool  # who wrote its result
+    senior_next: bool  # who decided how the next paragraph goes on
+    put_right: bool  # by the next paragraph
+
+
+@dataclass
+class Counts:
+    """The slips in a run's responses at one step of training."""
+
+    arm: str  # the run's schedule
+    seed: int
+    step: int
+    responses: str  # handoff: by turns of a step; rollout: by words, as in training; or solo
+    own: int = 0  # slips of the senior that were its turn to put right
+    own_right: int = 0  # how many of them it put right
+    juniors: int = 0  # slips of the junior that were the senior's turn to put right
+    juniors_right: int = 0  # how many of them it put right
+    solved: float = 0.0  # share of the problems
+
+
+@command
+def main(argv: list[str]) -> None:
+    options = parse(Options, argv, __doc__)
+    first = options.runs[0]
+    if first.endswith(".json"):
+        counts = [Counts(**row) for row in json.loads(Path(first).read_text(encoding="utf-8"))]
+    else:
+        counts = count_runs(options.runs, options.problems)
+    if options.out is not None:
+        rows = [json.dumps(asdict(count)) for count in counts]
+        text = "[\n" + ",\n".join(rows) + "\n]\n"
+        Path(options.out).write_text(text, encoding="utf-8")
+    print(shares_table(counts))
+    if options.figure is not None:
+        draw(counts, options.figure)
+
+
+def slips_of(text: str, authors: list[bool]) -> list[Slip]:
+    """The slips of a response. `authors` has each character's, True for the senior."""
+    slips = []
+    for step in STEP.finditer(text):
+        total, sign, change, written = step.group(1, 2, 3, 4)
+        right = int(total) + int(change) if sign == "+" else int(total) - int(change)
+        if int(written) == right:
+            continue
+        behind = step.end(5)  # the character that tells a check from the next step
+        if behind == len(text):
+            continue
+        put_right = text.startswith(f"? {total} {sign} {change} = {right}.", behind)
+        slips.append(Slip(authors[step.start(4)], authors[behind], put_right))
+    return slips
+
+
+def authors_of_characters(rollout: Rollout, row: int, tokenizer) -> list[bool]:
+    """Who wrote each character of a response in ASCII."""
+    mask = rollout.mask[row]  # (T,)
+    tokens = rollout.tokens[row][mask].tolist()
+    by_senior = rollout.authorship[row][mask].tolist()
+    authors = []
+    for token, author in zip(tokens, by_senior, strict=True):
+        authors += [author] * len(tokenizer.decode([token]))
+    return authors
+
+
+def count_runs(directories: list[str], n: int) -> list[Counts]:
+    """The slips of runs, at their first step and at each that they kept."""
+    problems = first_problems("test", n, "slips", "slips")
+    counts = []
+    for directory in map(Path, directories):
+        config = read_json(directory / "config.json", "schedule", "seed", "world")
+        if config["world"] != "slips":
+            raise UserError(f"{directory} is in the world {config['world']}; give runs in slips")
+        junior, tokenizer = load_any(directory / "junior.pt")
+        kept = {0: directory / "senior.pt"}
+        for path in directory.glob("checkpoint-*.pt"):
+            kept[int(path.stem.split("-")[1])] = path
+        if len(kept) == 1:
+            raise UserError(f"{directory} kept no checkpoints; train it with --keep-every 25")
+        for step, path in tqdm(sorted(kept.items()), desc=str(directory), unit="checkpoint"):
+            senior, _ = load_any(path)
+            for responses in RESPONSES:
+                count = Counts(config["schedule"], config["seed"], step, responses)
+                fill(count, senior, junior, tokenizer, problems)
+                counts.append(count)
+    return counts
+
+
+@torch.no_grad()
+def fill(count: Counts, senior, junior, tokenizer, problems) -> None:
+    """Write responses to the problems, and count their slips."""
+    schedule, temperature = RESPONSES[count.responses]
+    sampling = Sampling(temperature=temperature, max_new_tokens=192, seed=count.seed)
+    with tqdm(disable=True) as bar:
+        answers = answer(senior, junior, tokenizer, problems, schedule, sampling, bar)
+    count.solved = sum(answers.right) / len(answers.right)
+    for row, text in enumerate(answers.texts):
+        authors = authors_of_characters(answers.rollout, row, tokenizer)
+        for slip in slips_of(text, authors):
+            if not slip.senior_next:
+                continue
+            if slip.by_senior:
+                count.own += 1
+                count.own_right += slip.put_right
+            else:
+                count.juniors += 1
+                count.juniors_right += slip.put_right
+
+
+def shares(counts: list[Counts], arm: str, responses: str, whose: str) -> dict[int, list[float]]:
+    """The share of slips put right at each step, a number a seed. `whose`: own or juniors."""
+    lines = {}
+    for count in counts:
+        slips = getattr(count, whose)
+        if count.arm == arm and count.responses == responses and slips > 0:
+            share = getattr(count, f"{whose}_right") / slips
+            lines.setdefault(count.step, []).append(share)
+    return dict(sorted(lines.items()))
+
+
+def shares_table(counts: list[Counts]) -> str:
+    """The shares at each step, a column an arm, as Markdown."""
+    columns = []
+    for responses, whose in (("handoff", "juniors"), ("rollout", "juniors"), ("solo", "own")):
+        for arm in COLORS:
+            columns.append((f"{responses}, {whose}, {arm}", shares(counts, arm, responses, whose)))
+    steps = sorted({count.step for count in counts})
+    lines = ["| step | " + " | ".join(name for name, _ in columns) + " |"]
+    lines.append("| ---: " * (len(columns) + 1) + "|")
+    for step in steps:
+        cells = [str(step)]
+        for _, line in columns:
+            of_seeds = line.get(step)
+            cells.append(f"{fmean(of_seeds):.3f}" if of_seeds else "-")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def draw(counts: list[Counts], path: str) -> None:
+    """Three panels: the junior's slips in handoff, in training's rollouts, the senior's own."""
+    try:
+        plt = load_matplotlib()
+    except ImportError:
+        raise UserError("figures need matplotlib: pip install matplotlib") from None
+    figure = plt.figure(figsize=(9.4, 2.9), layout="constrained")
+    titles = {
+        ("handoff", "juniors"): "the junior's slips, by turns of a step",
+        ("rollout", "juniors"): "the junior's slips, word by word",
+        ("solo", "own"): "its own slips, alone",
+    }
+    for place, ((responses, whose), title) in enumerate(titles.items(), 1):
+        axis = figure.add_subplot(1, 3, place)
+        for arm, (color, label) in COLORS.items():
+            draw_line(axis, color, shares(counts, arm, responses, whose), 1.0, label)
+        axis.set_title(title, size=10)
+        axis.set(xlabel="step", ylim=(0, 1.03))
+        if place == 1:
+            axis.set_ylabel("share that the senior puts right")
+            axis.legend(frameon=False)
+    save(figure, path)
+
+
+if __name__ == "__main__":
+    main()
