@@ -11,4 +11,4 @@ for steps in 10 20 25 $(seq 30 10 250); do
   python train.py --resume runs/along --steps $steps
   python -m results.along runs/along runs/along.jsonl
 done
-python -m results.drawings runs/along.jsonl --out runs
+python -m results.drawings runs/along.jsonl runs
