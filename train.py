@@ -486,6 +486,7 @@ def main(argv: list[str]) -> None:
             print(measures_table({"before": [run.before], "after": [run.after]}))
             seconds = time.perf_counter() - started
             print(f"\n{seconds:.0f} s; everything is in {run.directory}")
+            print(f"in a browser: python -m support.people page {run.directory}")
     ranks.leave()
 
 

@@ -18,8 +18,8 @@ from support.runs.options import command, parse
 from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
 
-PROBLEMS = 128  # 8 responses each are counted
-SHOWN = 8  # problems, a response each
+COUNTED_PROBLEMS = 128  # 8 responses each are counted
+SHOWN_PROBLEMS = 8  # problems, a response each
 
 
 @dataclass
@@ -37,9 +37,9 @@ def main(argv: list[str]) -> None:
     options = parse(Options, argv, __doc__)
     run = load_run(options.run)
     context = min(run.senior.config.max_seq_len, run.junior.config.max_seq_len)
-    _, problems, _ = load_problems(run.config, run.tokenizer, context, PROBLEMS)
+    _, problems, _ = load_problems(run.config, run.tokenizer, context, COUNTED_PROBLEMS)
     counts = first_coins(run, problems)
-    responses = shown_responses(run, problems[:SHOWN])
+    responses = shown_responses(run, problems[:SHOWN_PROBLEMS])
     line = {"step": run.step, "first_coin": counts, "responses": responses}
     with open(options.out, "a", encoding="utf-8") as file:
         print(json.dumps(line, ensure_ascii=False), file=file)
