@@ -1,6 +1,7 @@
 """A step explained: its table adds up to the loss, its coins fell, and its step is `update`'s."""
 
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from reward import verify
 from support.reports import explain, show
 from support.reports.explain import shipped_run
 from tandem import policy_loss
+
+ROOT = Path(__file__).parent.parent
 
 
 def asked(run, count: int) -> tuple:
@@ -91,6 +94,26 @@ def test_a_coin_falls_first_and_after_each_token_that_begins_with_a_space(step):
             assert fell[t] or not changed
             changes += changed
     assert changes > 10
+
+
+def test_the_first_page_shows_the_coins_of_the_third_response(step):
+    """`|` where one falls, ⟦ ⟧ around the junior's words, ¶ for a blank line."""
+    tokenizer = shipped_run().tokenizer
+    shown = ""
+    before = True
+    for t in range(int(step.rollout.mask[2].sum()) - 1):  # the end token has no text
+        by_senior = bool(step.rollout.authorship[2, t])
+        if by_senior and not before:
+            shown += "⟧"
+        if step.coins[2, t]:
+            shown += "|"
+        if before and not by_senior:
+            shown += "⟦"
+        text = tokenizer.decode([int(step.rollout.tokens[2, t])])
+        shown += text.replace("\n\n", "¶")
+        before = by_senior
+    shown += "" if before else "⟧"
+    assert f"`{shown}`" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("schedule", ["token", "step", "chunk", "alternate", "solo"])
@@ -174,7 +197,7 @@ def test_a_run_is_explained_by_its_own_pair_and_schedule(tmp_path, capsys):
     capsys.readouterr()
     show.main([str(tmp_path / "run"), "--explain", "--device", "cpu"])
     printed = capsys.readouterr().out
-    assert "Schedule token." in printed and "before each token" in printed
+    assert "Schedule token." in printed and "chosen anew\n" in printed
 
 
 @pytest.mark.parametrize(

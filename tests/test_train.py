@@ -905,6 +905,7 @@ def test_a_short_run_writes_and_prints_what_it_promises(finished):
     assert "after   1 steps  " in done.stdout
     assert "⟦" in done.stdout
     assert "everything is in runs/word" in done.stdout
+    assert done.stdout.endswith("in a browser: python -m support.people page runs/word\n")
 
 
 def test_the_same_seed_gives_the_same_metrics_and_evaluating_changes_no_run(finished, tmp_path):

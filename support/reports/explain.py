@@ -27,17 +27,8 @@ from tandem import Handoff, advantages, policy_loss
 RESPONSES = 4  # responses to a problem
 WIDTH = 98  # columns of the text
 TABLE_HEAD = ("t", "coin", "author", "token", "log πs", "log πj", "m", "loss", "log πs after")
-COINS = {  # when one falls, or when a strict schedule hands over
-    "word": "before the first token, and after each token that begins with a space",
-    "token": "before each token",
-    "step": "the author changes after a blank line; the senior is first",
-    "chunk": "the author changes after so many tokens; the senior is first",
-    "alternate": "the author changes at each token; the senior is first",
-    "solo": "none falls, as the senior writes alone",
-}
 LEGEND = {
-    "log πs, πj": "the token's log-prob by the senior and the junior; its author sampled it, both "
-    "read it",
+    "log πs, πj": "the token's log-prob by senior and junior: its author sampled it, both read it",
     "m": "the senior gate: 1 where the senior wrote, else 0",
     "loss": "the token's share, −A · m · log πs / Σm",
     "after": "log πs after one step of AdamW: A > 0 pushes the senior's tokens up, A < 0 down",
@@ -223,8 +214,10 @@ def introduction(step: ExplainedStep) -> list[str]:
 
 def meanings(step: ExplainedStep) -> dict[str, str]:
     """Of the columns."""
-    coin = f"it fell before this token and chose its author: {COINS[step.schedule]}"
-    return {"coin": coin, **LEGEND}
+    coin = "here the author was chosen anew"
+    if step.schedule == "word":
+        coin += ", by a coin: before the first token, and after each that begins with a space"
+    return {"coin": coin} | LEGEND
 
 
 def conclusion(step: ExplainedStep) -> list[str]:
@@ -237,7 +230,8 @@ def conclusion(step: ExplainedStep) -> list[str]:
     others = step.rewards.clone()
     others[wrong] = 1
     A = ", ".join(f"{a:+z.2f}" for a in advantages(others, RESPONSES))
-    return [sums, f"If response {wrong + 1} were right, the four A would be {A}."]
+    other = f"If response {wrong + 1} were right, the four A would be {A}."
+    return [sums, other, "--schedule solo shows plain RL, where the senior writes alone."]
 
 
 def outcome(step: ExplainedStep, row: int) -> str:
