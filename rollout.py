@@ -3,6 +3,7 @@
     python rollout.py runs/word                # a run's pair on three test problems
     python rollout.py runs/word --prompt "Ada has 5 hats. Ada buys 7 more. How many hats …"
     python rollout.py runs/word --human        # you take the junior's turns
+    python rollout.py --explain                # one step of RL with all its numbers
     python rollout.py --benchmark              # the speed of both models and of an update
 
 Both models read every token, whoever wrote it. The author's distribution gives the next one.

@@ -221,8 +221,8 @@ def train(config: Config) -> Run:
             stats = update(senior, junior, optimizer, rollout, A, gate, step, config)
             run.lap("update")
 
-            jargon = jargon_rate(texts, problems[0].world)
-            run.log_step(metrics(step, rollout, rewards, A, jargon, stats, tokenizer, config))
+            line = metrics(step, rollout, rewards, A, texts, problems, stats, tokenizer, config)
+            run.log_step(line)
             run.show_step(rollout, rewards)
             run.save_or_stop(senior, optimizer)
         if run.first:
@@ -400,7 +400,8 @@ def metrics(
     rollout,
     rewards: Tensor,  # (N,)
     A: Tensor,  # (N,)
-    jargon: float | None,
+    texts: list[str],  # N
+    problems: list[Problem],  # N
     stats: dict,
     tokenizer,
     config: Config,
@@ -416,8 +417,6 @@ def metrics(
     handoffs = changes & rollout.mask[:, 1:]  # (N, T - 1)
     equal = (A == 0).view(-1, config.group_size).all(dim=1)  # (N/G,) groups that teach nothing
     surprise = -(rollout.senior_logprobs * authors).sum()  # nats
-    if jargon is not None:
-        jargon = float(ranks.sum(jargon)) / ranks.size()
     line = {
         "step": step,
         "reward": over_ranks(rewards.sum(), N),  # the share of right responses
@@ -429,9 +428,41 @@ def metrics(
     }
     line |= stats
     line["entropy"] = float(ranks.sum(surprise)) / max(1, int(ranks.sum(authors.sum())))  # senior's
-    line["jargon_rate"] = jargon
+    line["jargon_rate"] = jargon_over_ranks(texts, problems)
+    line |= first_coin(authors[:, 0], rewards, texts, problems)
     line["tokens"] = int(ranks.sum(lengths.sum()))  # Run makes tokens_per_second of it
     return line
+
+
+def first_coin(
+    by_senior: Tensor,  # (N,) bool, the first author
+    right: Tensor,  # (N,)
+    texts: list[str],  # N
+    problems: list[Problem],  # N
+) -> dict[str, float | None]:
+    """The accuracy of responses that each author begins, and how many the senior opens in jargon.
+
+    An author who begins none has None for accuracy.
+    """
+    line = {}
+    for name, first in (("senior", by_senior), ("junior", ~by_senior)):
+        count = int(ranks.sum(first.sum()))
+        solved = int(ranks.sum((right * first).sum()))
+        line[f"accuracy_{name}_first"] = solved / count if count else None
+    openings = []  # the senior's first steps
+    for text, senior in zip(texts, by_senior.tolist(), strict=True):
+        first_step, _, _ = text.partition("\n\n")
+        openings.append(first_step if senior else "")
+    line["senior_opens_in_jargon"] = jargon_over_ranks(openings, problems)  # of all responses
+    return line
+
+
+def jargon_over_ranks(texts: list[str], problems: list[Problem]) -> float | None:
+    """`jargon_rate` of all ranks' texts."""
+    jargon = jargon_rate(texts, problems[0].world)
+    if jargon is None:
+        return None
+    return float(ranks.sum(jargon)) / ranks.size()
 
 
 def over_ranks(above: Tensor, below: Tensor | int) -> float:
@@ -455,6 +486,7 @@ def main(argv: list[str]) -> None:
             print(measures_table({"before": [run.before], "after": [run.after]}))
             seconds = time.perf_counter() - started
             print(f"\n{seconds:.0f} s; everything is in {run.directory}")
+            print(f"in a browser: python -m support.people page {run.directory}")
     ranks.leave()
 
 

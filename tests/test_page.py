@@ -18,6 +18,7 @@ from browser import Keys, browser, faults, narrow  # noqa: F401
 
 import train
 from evaluate import Sampling, answer
+from reward import verify
 from support.people import page
 from support.reports.results import RUN_MEASURES, look_up
 from support.runs.pair import load_run
@@ -98,10 +99,16 @@ def test_the_table_is_of_the_runs_own_numbers(runs, html):
 def test_the_curves_are_of_the_runs_own_numbers(runs, html):
     curves = data_of(html.read_text())["curves"]
     lines = {chart["title"]: chart["lines"] for chart in curves}
-    assert len(lines) == 6
+    assert len(lines) == 9
     steps = read_lines(runs[0] / "metrics.jsonl")
     reward = [[step, round(row["reward"], 4)] for step, row in enumerate(steps)]
     assert lines["reward of the rollouts ↑"] == [reward, reward]
+    opened = [[step, row["senior_opens_in_jargon"]] for step, row in enumerate(steps)]
+    assert lines["responses that the senior opens in jargon"] == [opened, opened]
+    for author in ("junior", "senior"):
+        values = [row[f"accuracy_{author}_first"] for row in steps]
+        accuracy = [[step, value] for step, value in enumerate(values) if value is not None]
+        assert lines[f"reward where the {author} begins ↑"] == [accuracy, accuracy]
     along = read_lines(runs[0] / "evals.jsonl")
     kl = [[row["step"], row["drift"]["kl"]] for row in along]
     assert lines["drift: KL to the junior, nats ↓"] == [kl, kl] and len(kl) == 3
@@ -166,6 +173,37 @@ def check_response(shown: dict, answers, row: int, schedule: str, junior) -> boo
     return True
 
 
+def test_the_first_problems_have_groups_as_training_writes_them(runs, html):
+    """Advantages are the rewards minus their mean. A coin falls after a token with a space."""
+    run, data = load_run(runs[0]), data_of(html.read_text())
+    _, problems, _ = load_problems(run.config, run.tokenizer, 128, 3)
+    for problem, shown in zip(problems, data["problems"], strict=True):
+        assert [group["when"] for group in shown["groups"]] == [
+            "before",
+            "word, after 2 steps",
+            "other, after 2 steps",
+        ]
+        assert [group["run"] for group in shown["groups"]] == [None, "word", "other"]
+        for group in shown["groups"]:
+            assert group["schedule"] == "word" and len(group["responses"]) == 4
+            rights = [one["right"] for one in group["responses"]]
+            for one in group["responses"]:
+                texts = [token[0] for token in one["tokens"]]
+                text = "".join(texts).removesuffix("<|end|>")
+                assert one["right"] == verify(text, problem.answer)
+                advantage = one["right"] - sum(rights) / 4
+                assert one["advantage"] == pytest.approx(advantage, abs=6e-4)
+                marks = ["coin" in token[3] for token in one["tokens"]]
+                if "\ufffd" not in text:  # every token is a text of its own, or nearly
+                    after = [text.startswith(" ") for text in texts[:-1]]
+                    assert marks == [True, *after]
+                authors = [token[1] for token in one["tokens"]]
+                for t in range(1, len(texts)):
+                    assert marks[t] or authors[t] == authors[t - 1] or "\ufffd" in text
+    groups = [one for shown in data["problems"] for one in shown["groups"]]
+    assert any(one["advantage"] for group in groups for one in group["responses"])
+
+
 def test_bytes_of_a_character_are_joined_and_special_tokens_named():
     smile = "😀".encode()
     tokens = [b"a", smile[:2], smile[2:], b"", b"\n\n", "é".encode()[:1]]
@@ -173,12 +211,13 @@ def test_bytes_of_a_character_are_joined_and_special_tokens_named():
     ids = [0, 1, 2, 4, 3, 5]
     by_senior = [True, False, True, False, True, False]
     surprise = [1, 2, 3, 4, 5, 6.00049]
-    assert page.tokens_with_surprise(ids, by_senior, surprise, tokenizer) == [
-        ["a", True, 1],
-        ["😀", True, 5],
-        ["\n\n", False, 4],
-        ["<|end|>", True, 5, True],
-        ["\ufffd", False, 6],
+    fell = [False, True, False, False, True, True]
+    assert page.tokens_with_surprise(ids, by_senior, surprise, fell, tokenizer) == [
+        ["a", True, 1, ""],
+        ["😀", True, 5, "coin"],
+        ["\n\n", False, 4, ""],
+        ["<|end|>", True, 5, "coin special"],
+        ["\ufffd", False, 6, "coin"],
     ]
 
 
@@ -187,8 +226,12 @@ def hostile(data: dict) -> str:
     data = json.loads(json.dumps(data))
     for problem in data["problems"]:
         problem |= {"question": HOSTILE, "answer": HOSTILE}
-        for one in problem["responses"]:
-            one |= {"when": HOSTILE, "tokens": [[HOSTILE, True, 1.5], *one["tokens"]]}
+        shown = list(problem["responses"])
+        for group in problem["groups"]:
+            group |= {"when": HOSTILE, "schedule": HOSTILE}
+            shown += group["responses"]
+        for one in shown:
+            one |= {"when": HOSTILE, "tokens": [[HOSTILE, True, 1.5, ""], *one["tokens"]]}
     data["runs"][0] = {"name": HOSTILE, "about": HOSTILE}
     data["table"]["head"][0] = HOSTILE
     return page.embed(page.PAGE_TEMPLATE, data)
@@ -215,7 +258,9 @@ def test_a_world_without_jargon_and_a_run_without_evals_have_no_such_curves(runs
 
     page.main([str(folder), "--problems=1", f"--out={out}"])
     data = data_of(out.read_text())
-    assert [chart["title"] for chart in data["curves"]] == ["reward of the rollouts ↑"]
+    titles = [chart["title"] for chart in data["curves"]]
+    assert titles[0] == "reward of the rollouts ↑"
+    assert all("where the" in title for title in titles[1:])  # one author, or each, begins
     assert ["jargon rate", "-", "-"] in data["table"]["rows"]
     assert len(data["problems"]) == 1
     assert f"page: {out}" in capsys.readouterr().err
@@ -228,7 +273,7 @@ def without_jargon(row: dict) -> dict:
     for name, value in row.items():
         if isinstance(value, dict):
             value = without_jargon(value)
-        changed[name] = None if name == "jargon_rate" else value
+        changed[name] = None if "jargon" in name else value
     return changed
 
 
@@ -291,12 +336,16 @@ def test_the_page_shows_everything_and_asks_for_nothing(opened, html):
     driver = opened(html)
     kinds = ["article", ".response", "svg", "path.run", "tbody tr"]
     counts = "return arguments[0].map((kind) => document.querySelectorAll(kind).length)"
-    assert driver.execute_script(counts, kinds) == [3, 3 * 6, 6, 6 * 2, 8]
+    responses = 3 * 6 + 3 * 3 * 4  # of evaluation, and in groups
+    assert driver.execute_script(counts, kinds) == [3, responses, 9, 9 * 2, 8]
 
     data = data_of(html.read_text())
     expected = []
     for problem in data["problems"]:
-        for one in problem["responses"]:
+        shown = list(problem["responses"])
+        for group in problem["groups"]:
+            shown += group["responses"]
+        for one in shown:
             expected.append("".join(token[0] for token in one["tokens"]))
     texts = "return [...document.querySelectorAll('.text')].map((node) => node.textContent)"
     assert sorted(driver.execute_script(texts)) == sorted(expected)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from evaluate import solo_accuracy
-from results import figure, tables
+from results import along, drawings, figure, tables
 from results.tables import (
     CROSS_ENTROPY,
     HANDOFF,
@@ -303,6 +303,29 @@ def about_one_default_run():
     *_, handoff = next(cells for cells in rows_of("prediction") if "step by step" in cells[0])
     yield "expect handoff between # and #", *handoff.strip("[]").split(", ")
     yield "in place of one ended with a KL of #", "0.011"  # a run of its own
+
+
+def about_the_first_coin():
+    lines = (RESULTS / "along.jsonl").read_text(encoding="utf-8").splitlines()
+    coins = {row["step"]: row["first_coin"] for row in map(json.loads, lines)}
+    opened = {}  # the share of all responses that are opened so, and the share of them right
+    for step, counts in coins.items():
+        total = sum(count for count, _ in counts.values())
+        opened[step] = {name: (n / total, right / n) for name, (n, right) in counts.items()}
+    all_right = sum(right for _, right in coins[0].values()) / 1024
+    _, junior = opened[0]["junior"]
+    jargon, jargon_right = opened[0]["senior, jargon"]
+    plain, plain_right = opened[0]["senior, plain"]
+    yield "At step 0 the two solve # of the problems", three(all_right)
+    yield "Where the junior begins, # are right", three(junior)
+    yield "opens # of all responses in jargon, and # of those", three(jargon), three(jargon_right)
+    yield "opens # in plain words, and # of those", three(plain), three(plain_right)
+    after = [three(opened[step]["senior, jargon"][0]) for step in (50, 100)]
+    yield "jargon opens # of the responses, after 100 steps #", *after
+    shares = [f"{share:.2f}" for share in (all_right, junior)]
+    yield "at first # of the responses are right, # where the junior begins", *shares
+    yield "opens most of its own in jargon, and # of those are right", f"{jargon_right:.2f}"
+    assert jargon > plain
 
 
 def about_work():
@@ -719,6 +742,7 @@ PARSERS = {
     "evaluate.py": compare.Options,
     "support.models.fine_tune": FineTuning,
 }
+ALONG = {"results.along": along.Options, "results.drawings": drawings.Options}
 PEOPLE = {
     "make": study.Options,
     "machine": machine.Options,
@@ -727,6 +751,7 @@ PEOPLE = {
 }
 COMMANDS = {  # calls of train.py, evaluate.py and fine_tune that a script makes
     "ablations": (80, 2, 0),
+    "along": (27, 0, 0),
     "closeness": (37, 1, 1),
     "jargon": (10, 2, 0),
     "paper": (1, 0, 0),
@@ -800,7 +825,7 @@ def test_the_scripts_use_options_that_exist(name, commands):
         if program == "support.people":
             parse(PEOPLE[words[0]], words[1:], "")
         else:
-            parse(PARSERS[program], words, "")
+            parse((PARSERS | ALONG)[program], words, "")
     if "resume.sh" in (RESULTS / name).read_text(encoding="utf-8"):
         again = commands(name, *files)  # nothing is made twice
         assert not again, again

@@ -43,8 +43,9 @@ SMALL = [
 ]
 METRICS = """
 step reward senior_fraction handoffs loss grad_norm entropy approx_kl clip_fraction
-zero_advantage_fraction response_length truncated_fraction jargon_rate update_ratio_error
-skipped_updates seconds_rollout seconds_reward seconds_update tokens_per_second
+zero_advantage_fraction response_length truncated_fraction jargon_rate accuracy_senior_first
+accuracy_junior_first senior_opens_in_jargon update_ratio_error skipped_updates seconds_rollout
+seconds_reward seconds_update tokens_per_second
 """.split()
 
 
@@ -551,7 +552,10 @@ def test_the_metrics_of_a_step_are_those_of_its_batch(tokenizer, schedule):
     )
     written = batch.rollout
     stats = {"loss": 7.0}
-    found = train.metrics(3, written, rewards, batch.A, 0.25, stats, tokenizer, batch.config)
+    texts = ["zub 8 19 ~ 27;", "kef", "27\n\nzub", "27"] * 4
+    problems = first_problems("train", 16, 0)
+    config = batch.config
+    found = train.metrics(3, written, rewards, batch.A, texts, problems, stats, tokenizer, config)
     senior = 0
     junior = 0
     changes = 0
@@ -582,8 +586,28 @@ def test_the_metrics_of_a_step_are_those_of_its_batch(tokenizer, schedule):
     assert found["tokens"] == total
     assert found["truncated_fraction"] == approx(truncated / 16)
     assert found["zero_advantage_fraction"] == 0.25
-    assert found["jargon_rate"] == 0.25
+    assert found["jargon_rate"] == 0.75
     assert found["entropy"] == approx(surprise / senior, rel=1e-5)
+
+
+@pytest.mark.fast
+def test_the_first_coin_is_counted_response_by_response():
+    """The third begins in plain words, the last four are the junior's, whatever they say."""
+    texts = ["zub 1 2 ~ 3;\n\n3", "kef 1 2 ~ 1;", "3\n\nzub 1 3 ~ 4;", "zub", "kef", "3", "4"]
+    by_senior = torch.tensor([True, True, True, False, False, False, False])
+    right = torch.tensor([1.0, 0, 1, 0, 0, 0, 1])
+    problems = first_problems("train", 7, 0)
+    found = train.first_coin(by_senior, right, texts, problems)
+    assert found == {
+        "accuracy_senior_first": 2 / 3,
+        "accuracy_junior_first": 1 / 4,
+        "senior_opens_in_jargon": approx(2 / 7),
+    }
+    nobody = torch.zeros_like(by_senior)
+    found = train.first_coin(nobody, right, texts, first_problems("train", 7, 0, "phrasings"))
+    assert found["accuracy_senior_first"] is None
+    assert found["accuracy_junior_first"] == approx(3 / 7)
+    assert found["senior_opens_in_jargon"] is None
 
 
 @pytest.mark.fast
@@ -593,7 +617,10 @@ def test_the_entropy_is_that_of_the_seniors_distributions(tokenizer):
     batch = batch_of(tokenizer, rewards, prompts_per_step=64, group_size=8, temperature=1.3)
     written = batch.rollout
     select = written.authorship  # (N, T)
-    found = train.metrics(0, written, rewards, batch.A, None, {}, tokenizer, batch.config)
+    texts = written.texts(tokenizer)
+    problems = first_problems("train", 512, 0)
+    config = batch.config
+    found = train.metrics(0, written, rewards, batch.A, texts, problems, {}, tokenizer, config)
     logits = response_logits(batch.senior, written, select) / 1.3  # (M, V)
     known = torch.distributions.Categorical(logits=logits)
     entropy = known.entropy()  # (M,)
@@ -773,10 +800,14 @@ def test_the_jargon_rate_of_a_step_is_that_of_its_texts(tmp_path, monkeypatch):
 
     monkeypatch.setattr(train, "jargon_rate", recorded)
     assert main(*SMALL, "--out", tmp_path / "run") == 0
-    rates = [jargon_rate(texts, "jargon") for texts in steps]
-    assert [row["jargon_rate"] for row in metrics(tmp_path / "run")] == rates
-    assert [len(texts) for texts in steps] == [8, 8]  # 2 problems × 4
-    assert any(rates)
+    texts, openings = steps[::2], steps[1::2]  # a step asks for both
+    log = metrics(tmp_path / "run")
+    rates = [jargon_rate(some, "jargon") for some in texts]
+    opening_rates = [jargon_rate(some, "jargon") for some in openings]
+    assert [row["jargon_rate"] for row in log] == rates
+    assert [row["senior_opens_in_jargon"] for row in log] == opening_rates
+    assert [len(some) for some in texts] == [8, 8]  # 2 problems × 4
+    assert any(rates) and any(opening_rates)
 
 
 def test_a_run_without_signal_says_so_and_trains_nothing(tokenizer, tmp_path, capsys):
@@ -874,6 +905,7 @@ def test_a_short_run_writes_and_prints_what_it_promises(finished):
     assert "after   1 steps  " in done.stdout
     assert "⟦" in done.stdout
     assert "everything is in runs/word" in done.stdout
+    assert done.stdout.endswith("in a browser: python -m support.people page runs/word\n")
 
 
 def test_the_same_seed_gives_the_same_metrics_and_evaluating_changes_no_run(finished, tmp_path):

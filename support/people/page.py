@@ -5,12 +5,12 @@
 
 The page is one file. It opens from disk, in any browser, and loads nothing. Its curves and table
 are the numbers in the runs' own files. The responses are written anew, with fixed seeds: to each
-problem the senior's alone and the pair's, a reasoning step each, before and after training. The
-tint of a token is the junior's surprise, -log p in nats.
+problem the senior's alone and the pair's, a reasoning step each, before and after training. To the
+first problems it also has a group of responses as training writes them, with their coins and
+advantages. The tint of a token is the junior's surprise, -log p in nats.
 """
 
 import codecs
-import itertools
 import json
 import math
 import sys
@@ -22,16 +22,20 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from data.problems import Problem
 from evaluate import Sampling, answer
 from model import GPT, autocast
-from rollout import Rollout, response_logprobs
+from rollout import Rollout, make_handoff, response_logprobs
 from support.reports.compare import cells
+from support.reports.explain import RESPONSES, coins, rewards_of, write_groups
 from support.reports.figure import SHOWN
 from support.reports.results import RUN_MEASURES, RunResults, look_up, pair_key, read_run
 from support.runs.devices import pick_device
-from support.runs.options import UserError, command, parse
+from support.runs.files import read_lines, write_page
+from support.runs.options import command, parse
 from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
+from tandem import advantages
 
 PAGE_TEMPLATE = Path(__file__).with_name("page.html")
 DATA_MARK = "@DATA@"  # where a template takes its data
@@ -40,6 +44,12 @@ ROLLOUT_CURVES = {
     "reward": "reward of the rollouts ↑",
     "jargon_rate": "jargon rate of the rollouts",
 }
+COIN_CURVES = {  # of metrics.jsonl; older runs lack them
+    "accuracy_junior_first": "reward where the junior begins ↑",
+    "accuracy_senior_first": "reward where the senior begins ↑",
+    "senior_opens_in_jargon": "responses that the senior opens in jargon",
+}
+GROUPED_PROBLEMS = 5  # the first, which also have groups
 
 
 @dataclass
@@ -86,21 +96,6 @@ def read_runs_to_show(directories: list[Path]) -> list[RunResults]:
     return runs
 
 
-def write_page(path: Path, text: str | None = None) -> None:
-    """Write a page, whole or not at all. Without a text, only see that it can be written."""
-    if path.suffix != ".html" or path.is_dir():  # so no other file is overwritten
-        raise UserError(f"{path} is no name of a page; give an --out that ends in .html")
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        partial.write_text(text or "", encoding="utf-8")
-        if text is None:
-            partial.unlink()
-        else:
-            partial.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} can't be written ({error.strerror}); give another --out") from None
-
-
 def embed(template: Path, data: dict) -> str:
     """A template with the data as JSON, in ASCII.
 
@@ -126,13 +121,13 @@ def page_data(
         named.append({"name": run.name, "about": about})
     return {
         "runs": named,
-        "curves": curves(runs),
+        "curves": curves(runs, directories),
         "table": table_before_and_after(runs),
         "problems": list(problems.values()),
     }
 
 
-def curves(runs: list[RunResults]) -> list[dict]:
+def curves(runs: list[RunResults], directories: list[Path]) -> list[dict]:
     """A chart for each measure that a run has: title, largest y, and a line [(step, y)] a run.
 
     The largest y is None where the data decide.
@@ -140,6 +135,13 @@ def curves(runs: list[RunResults]) -> list[dict]:
     charts = []
     for name, title in ROLLOUT_CURVES.items():
         lines = [list(enumerate(run.curve[name])) for run in runs]
+        charts.append({"title": title, "top": 1.0, "lines": lines})
+    logs = [read_lines(directory / "metrics.jsonl", "reward") for directory in directories]
+    for name, title in COIN_CURVES.items():
+        lines = []
+        for run, log in zip(runs, logs, strict=True):
+            values = [row.get(name) for row in log[: run.config["steps"]]]
+            lines.append(list(enumerate(values)))
         charts.append({"title": title, "top": 1.0, "lines": lines})
     for title, path, upper in SHOWN:
         lines = []
@@ -199,38 +201,77 @@ def add_responses(
         befores.add(pair)
     stages.append((f"{name}, after {run.step} steps", name, run.senior))
 
-    total = len(stages) * len(SHOWN_SCHEDULES) * len(some)
+    grouped = some[:GROUPED_PROBLEMS]
+    total = len(stages) * (len(SHOWN_SCHEDULES) * len(some) + RESPONSES * len(grouped))
     bar = tqdm(total=total, desc=f"writing {name}", unit="response", leave=False)
     with autocast(sampling.precision, device), bar:
-        for (when, of_run, senior), schedule in itertools.product(stages, SHOWN_SCHEDULES):
+        for when, of_run, senior in stages:
             senior = senior.to(device)
-            answers = answer(senior, junior, run.tokenizer, some, schedule, sampling, bar)
-            shown = responses(answers, junior, run.tokenizer, sampling)
-            for problem, response in zip(some, shown, strict=True):
-                question, right_answer = problem.question, problem.answer
-                shown_problem = problems.setdefault(
-                    (question, right_answer),
-                    {"question": question, "answer": right_answer, "responses": []},
+            about = {"when": when, "run": of_run}
+            for schedule, who in SHOWN_SCHEDULES.items():
+                answers = answer(senior, junior, run.tokenizer, some, schedule, sampling, bar)
+                shown = responses(
+                    answers.rollout, answers.right, junior, run.tokenizer, sampling.batch_size
                 )
-                about = {"who": SHOWN_SCHEDULES[schedule], "when": when, "run": of_run}
-                shown_problem["responses"].append(about | response)
+                for problem, response in zip(some, shown, strict=True):
+                    entry(problems, problem)["responses"].append({"who": who} | about | response)
+            groups = training_groups(run, senior, junior, grouped, sampling.batch_size)
+            bar.update(RESPONSES * len(grouped))
+            for problem, group in zip(grouped, groups, strict=True):
+                entry(problems, problem)["groups"].append(about | group)
 
 
-def responses(answers, junior: GPT, tokenizer, sampling: Sampling) -> list[dict]:
+def entry(problems: dict, problem: Problem) -> dict:
+    """The problem on the page, made if it is new."""
+    new = {"question": problem.question, "answer": problem.answer, "responses": [], "groups": []}
+    return problems.setdefault((problem.question, problem.answer), new)
+
+
+def training_groups(
+    run, senior: GPT, junior: GPT, problems: list[Problem], batch_size: int
+) -> list[dict]:
+    """Of each problem a group of responses as training writes them, with their advantages."""
+    tokenizer, config = run.tokenizer, run.config
+    prompts = [tokenizer.prompt(problem.question, config.prompt_template) for problem in problems]
+    rollout = write_groups(senior, junior, prompts, tokenizer, config, seed=0)
+    rewards = rewards_of(rollout.texts(tokenizer), problems)  # (N,)
+    A = advantages(rewards, RESPONSES).tolist()
+    right = (rewards > 0).tolist()
+    fell = coins(make_handoff(config.schedule, tokenizer, senior, config), rollout)  # (N, T)
+    shown = responses(rollout, right, junior, tokenizer, batch_size, fell)
+    for response, advantage in zip(shown, A, strict=True):
+        response["advantage"] = round(advantage, 3)
+    groups = []
+    for start in range(0, len(shown), RESPONSES):
+        group = shown[start : start + RESPONSES]
+        groups.append({"schedule": config.schedule, "responses": group})
+    return groups
+
+
+def responses(
+    rollout: Rollout,
+    right: list[bool],
+    junior: GPT,
+    tokenizer,
+    batch_size: int,
+    fell: Tensor | None = None,  # (N, T) bool, a coin fell before the token
+) -> list[dict]:
     """Of each response its verdict, the mean surprise of a token in nats, and its tokens."""
-    rollout = answers.rollout
-    surprise = surprises(junior, rollout, sampling.batch_size)  # (N, T)
+    surprise = surprises(junior, rollout, batch_size)  # (N, T)
+    if fell is None:
+        fell = torch.zeros_like(rollout.mask)
     found = []
-    for row, right in enumerate(answers.right):
+    for row, is_right in enumerate(right):
         mask = rollout.mask[row]  # (T,)
         tokens = tokens_with_surprise(
             rollout.tokens[row][mask].tolist(),
             rollout.authorship[row][mask].tolist(),
             surprise[row][mask].tolist(),
+            fell[row][mask].tolist(),
             tokenizer,
         )
         mean = surprise[row][mask].mean().item()
-        found.append({"right": right, "surprise": round(mean, 3), "tokens": tokens})
+        found.append({"right": is_right, "surprise": round(mean, 3), "tokens": tokens})
     return found
 
 
@@ -247,26 +288,32 @@ def surprises(junior: GPT, rollout: Rollout, batch_size: int) -> Tensor:
 
 
 def tokens_with_surprise(
-    ids: list[int], by_senior: list[bool], surprise: list[float], tokenizer
+    ids: list[int], by_senior: list[bool], surprise: list[float], fell: list[bool], tokenizer
 ) -> list[list]:
-    """[text, whether the senior wrote it, surprise] of each token.
+    """[text, whether the senior wrote it, surprise, marks] of each token.
 
-    A special token has its name for a text, and True as a fourth entry. A token that holds only the
-    first bytes of a character is joined with those that end it, and their surprises add up.
+    The marks are words: `special` for a special token, which has its name for a text, and `coin` if
+    a coin fell before it. A token that holds only the first bytes of a character is joined with
+    those that end it, and their surprises add up.
     """
     names = {i: name for name, i in tokenizer.special.items()}
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
     found = []
     joined = 0.0
+    coin = False
     last = len(ids) - 1
     for t, i in enumerate(ids):
         text = decoder.decode(tokenizer.tokens[i], final=t == last)
         joined += surprise[t]
+        coin = coin or fell[t]
         if not text and i not in names:
             continue
-        token = [text or names[i], by_senior[t], round(joined, 3)]
+        marks = []
+        if coin:
+            marks.append("coin")
         if not text:
-            token.append(True)
-        found.append(token)
+            marks.append("special")
+        found.append([text or names[i], by_senior[t], round(joined, 3), " ".join(marks)])
         joined = 0.0
+        coin = False
     return found

@@ -1,4 +1,4 @@
-"""The command `python rollout.py`: co-written responses, a person's turn, or the benchmark."""
+"""The command `python rollout.py`: responses, a step explained, a person's turn, the benchmark."""
 
 import json
 import sys
@@ -11,6 +11,7 @@ from data.tokenizer import load_tokenizer
 from support.people.play import play
 from support.reports.benchmark import benchmark, draw_speed, speed_table
 from support.reports.display import legend, render
+from support.reports.explain import explain, shipped_run
 from support.runs.devices import pick_device
 from support.runs.options import UserError, command, parse
 from support.runs.pair import load_run
@@ -21,17 +22,21 @@ from tandem import Schedule
 @dataclass
 class Options:
     run: str | None
-    """directory that train.py wrote"""
+    """directory that train.py wrote; --explain takes the shipped pair without one"""
     prompt: str | None = None
     """a question of your own; test problems if not given"""
     samples: int = 3
     """responses to show"""
     schedule: Schedule | None = None
-    """who writes the next token; word if not given, step with --human"""
+    """who writes the next token; word if not given, step with --human, the run's with --explain"""
     temperature: float = 0.7
-    """of both models"""
+    """of both models; --explain takes the run's"""
     seed: int = 0
     """of the draws"""
+    explain: bool = False
+    """show a step of RL with all its numbers: four responses, a row a token"""
+    html: str | None = None
+    """where --explain also writes its tables, a .html file, overwritten if there"""
     human: bool = False
     """take the junior's turns yourself; what you two write is kept in the run's human.jsonl"""
     problems: int = 3
@@ -48,11 +53,18 @@ class Options:
     def __post_init__(self):
         if self.samples < 1 or not 0 <= self.temperature < float("inf"):
             raise ValueError("--samples must be at least 1, --temperature at least 0")
-        if self.run is None and not self.benchmark:
-            raise ValueError("give the directory of a run that train.py wrote, or --benchmark")
+        if self.run is None and not (self.benchmark or self.explain):
+            raise ValueError(
+                "give the directory of a run that train.py wrote, --explain or --benchmark"
+            )
+        if self.html and not self.explain:
+            raise ValueError("--html belongs to --explain; leave it out")
+        if self.explain and (self.human or self.benchmark or self.prompt):
+            raise ValueError("--explain needs problems with an answer; give it alone")
         if (self.json or self.figure) and not self.benchmark:
             raise ValueError("--json and --figure belong to --benchmark; leave them out")
-        self.schedule = self.schedule or ("step" if self.human else "word")
+        if self.schedule is None and not self.explain:
+            self.schedule = "step" if self.human else "word"
         if self.human and self.schedule == "solo":
             remedy = "leave it out, and a turn is a reasoning step"
             raise ValueError(f"--schedule solo never hands over to --human; {remedy}")
@@ -66,9 +78,16 @@ def main(argv: list[str]) -> None:
     device = pick_device(options.device)
     if options.benchmark:
         return show_speed(options, device)
-    run = load_run(options.run)
+    if options.run is None:
+        run = shipped_run()
+    else:
+        run = load_run(options.run)
     run.senior.to(device)
     run.junior.to(device)
+    if options.explain:
+        run.config.schedule = options.schedule or run.config.schedule
+        problems, prompts = asked(run, options, 16)
+        return explain(run, problems, prompts, options)
     if options.human:
         problems, _ = asked(run, options, options.problems)
         return play(problems, run.senior, run.tokenizer, run.config, options)

@@ -145,3 +145,22 @@ def write_json(path: Path, content: dict) -> None:
     partial = path.with_name(f"{path.name}.partial")
     partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     partial.replace(path)
+
+
+def write_page(path: Path, text: str | None = None, option: str = "--out") -> None:
+    """Write a page, whole or not at all. Without a text, only see that it can be written.
+
+    `option` is the one that gave the path.
+    """
+    if path.suffix != ".html" or path.is_dir():  # so no other file is overwritten
+        raise UserError(f"{path} is no name of a page; give an {option} that ends in .html")
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        partial.write_text(text or "", encoding="utf-8")
+        if text is None:
+            partial.unlink()
+        else:
+            partial.replace(path)
+    except OSError as error:
+        why = error.strerror
+        raise UserError(f"{path} can't be written ({why}); give another {option}") from None
