@@ -29,6 +29,11 @@ STEP = re.compile(
     r"So (\d+) ([+-]) (\d+) = (\d+)\.(?=\n\n(So \4)(?!\d))"
 )  # and the next one's start
 RESPONSES = {"handoff": ("step", 0.7), "rollout": ("word", 1.0), "solo": ("solo", 0.7)}
+TITLES = {
+    ("handoff", "juniors"): "the junior's slips, by turns of a step",
+    ("rollout", "juniors"): "the junior's slips, word by word",
+    ("solo", "own"): "its own slips, alone",
+}
 COLORS = {"word": (0, "tandem RL"), "solo": (7, "plain RL")}
 
 
@@ -75,7 +80,7 @@ def main(argv: list[str]) -> None:
     options = parse(Options, argv, __doc__)
     first = options.runs[0]
     if first.endswith(".json"):
-        counts = [Counts(**row) for row in json.loads(Path(first).read_text(encoding="utf-8"))]
+        counts = read_counts(Path(first))
     else:
         counts = count_runs(options.runs, options.problems)
     if options.out is not None:
@@ -85,6 +90,12 @@ def main(argv: list[str]) -> None:
     print(shares_table(counts))
     if options.figure is not None:
         draw(counts, options.figure)
+
+
+def read_counts(path: Path) -> list[Counts]:
+    """What --out wrote."""
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    return [Counts(**row) for row in rows]
 
 
 def slips_of(text: str, authors: list[bool]) -> list[Slip]:
@@ -169,20 +180,19 @@ def shares(counts: list[Counts], arm: str, responses: str, whose: str) -> dict[i
     return dict(sorted(lines.items()))
 
 
-def shares_table(counts: list[Counts]) -> str:
-    """The shares at each step, a column an arm, as Markdown."""
-    columns = []
-    for responses, whose in (("handoff", "juniors"), ("rollout", "juniors"), ("solo", "own")):
-        for arm in COLORS:
-            columns.append((f"{responses}, {whose}, {arm}", shares(counts, arm, responses, whose)))
-    steps = sorted({count.step for count in counts})
-    lines = ["| step | " + " | ".join(name for name, _ in columns) + " |"]
+def shares_table(counts: list[Counts], every: int = 1) -> str:
+    """The mean shares at each step, or at every so many, as Markdown."""
+    columns = {}
+    for (responses, whose), title in TITLES.items():
+        for arm, (_, label) in COLORS.items():
+            columns[f"{title}: {label}"] = shares(counts, arm, responses, whose)
+    lines = ["| step | " + " | ".join(columns) + " |"]
     lines.append("| ---: " * (len(columns) + 1) + "|")
-    for step in steps:
+    for step in sorted({count.step for count in counts if count.step % every == 0}):
         cells = [str(step)]
-        for _, line in columns:
-            of_seeds = line.get(step)
-            cells.append(f"{fmean(of_seeds):.3f}" if of_seeds else "-")
+        for line in columns.values():
+            seeds = line.get(step)
+            cells.append(f"{fmean(seeds):.3f}" if seeds else "-")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -194,12 +204,7 @@ def draw(counts: list[Counts], path: str) -> None:
     except ImportError:
         raise UserError("figures need matplotlib: pip install matplotlib") from None
     figure = plt.figure(figsize=(9.4, 2.9), layout="constrained")
-    titles = {
-        ("handoff", "juniors"): "the junior's slips, by turns of a step",
-        ("rollout", "juniors"): "the junior's slips, word by word",
-        ("solo", "own"): "its own slips, alone",
-    }
-    for place, ((responses, whose), title) in enumerate(titles.items(), 1):
+    for place, ((responses, whose), title) in enumerate(TITLES.items(), 1):
         axis = figure.add_subplot(1, 3, place)
         for arm, (color, label) in COLORS.items():
             draw_line(axis, color, shares(counts, arm, responses, whose), 1.0, label)

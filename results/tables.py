@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from results import slips
 from support.people import score
 from support.reports.compare import cells, difference_table, results_table
 from support.reports.results import (
@@ -35,6 +36,7 @@ SOLO, HANDOFF, HANDOFF_WORD, KL, ACCEPTANCE, CROSS_ENTROPY, JARGON_RATE, LENGTH 
 ONE_SEED = "about the same, by one seed"
 THREE_SEEDS = "**no**: one penalty, three seeds"
 NO_GAIN = "there is no gain"
+PREDICTED_SHARES = ("0", "0.1", "0.25", "0.5")
 SHOWN_ABLATIONS = (  # the others don't differ visibly
     "word",
     "solo",
@@ -151,9 +153,11 @@ def minus_plain_rl(name: str, *shown: str) -> str:
     return compact(difference_table(groups_of(name, *shown), None))
 
 
-def five_seeds() -> str:
-    """The first page's table: the pair before training, and both arms."""
-    tandem, plain = groups_of("jargon").values()
+def four_findings(name: str) -> str:
+    """The first page's tables: the pair before training, and both arms."""
+    groups = groups_of(name)
+    plain = groups["solo"]
+    tandem = groups["word"]
     labels = {
         "senior alone (solo)": SOLO,
         "the two, taking turns (handoff)": HANDOFF,
@@ -230,6 +234,30 @@ def prediction() -> str:
     return rows_to_markdown(["", "lowest", "highest", "prediction"], rows)
 
 
+def slips_right() -> str:
+    """The share of slips that the senior puts right at its turn, by step of training."""
+    counts = slips.read_counts(FOLDER / "slips-right.json")
+    return slips.shares_table(counts, every=50)
+
+
+def slips_prediction() -> str:
+    """What tandem RL gains, by the share of slips that the base was taught to put right."""
+    rows = []
+    for share in PREDICTED_SHARES:
+        groups = groups_of("slips-prediction", f"solo-{share}", f"word-{share}")
+        plain, tandem = groups.values()
+        row = [share, f"{look_up(plain[0].before, SOLO):.3f}"]
+        for measure in (SOLO, HANDOFF):
+            mean, low, high = paired_interval(tandem, plain, measure)
+            row += three_digits([mean_of_runs(plain, measure), mean_of_runs(tandem, measure)])
+            row.append(f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]")
+        rows.append(row)
+    head = ["slips that the base puts right", "solo before"]
+    for measure in ("solo", "handoff"):
+        head += [f"{measure}, plain RL", "tandem RL", "difference"]
+    return rows_to_markdown(head, rows)
+
+
 def closeness() -> str:
     """A row a group, the KL penalties between plain RL and tandem RL."""
     tandem, plain, *penalties = groups_of("closeness").values()
@@ -260,7 +288,7 @@ def ablations() -> str:
 def search() -> str:
     """Every run of the search, on validation problems."""
     rows = []
-    for world in ("jargon", "work", "phrasings"):
+    for world in ("jargon", "work", "phrasings", "slips"):
         for run in read_results(FOLDER / f"{world}-search.json"):
             config = run.config
             arm = config["schedule"]
@@ -300,7 +328,8 @@ def study_with_a_machine() -> str:
 MIRRORED_ARMS = ("mirrored-word", "mirrored-solo", "mirrored-kl-0.1")
 JARGON_ARMS = ("jargon-word", "jargon-solo", "jargon-kl-0.1")
 TABLES: dict[str, Callable[[], str]] = {
-    "five-seeds": five_seeds,
+    "five-seeds": lambda: four_findings("jargon"),
+    "slips-findings": lambda: four_findings("slips"),
     "pretrained": pretrained,
     "what-holds": what_holds,
     "jargon": lambda: arms("jargon"),
@@ -310,6 +339,10 @@ TABLES: dict[str, Callable[[], str]] = {
     "work-minus-plain-rl": lambda: minus_plain_rl("work"),
     "phrasings": lambda: arms("phrasings"),
     "phrasings-minus-plain-rl": lambda: minus_plain_rl("phrasings"),
+    "slips": lambda: arms("slips"),
+    "slips-minus-plain-rl": lambda: minus_plain_rl("slips"),
+    "slips-right": slips_right,
+    "slips-prediction": slips_prediction,
     "closeness": closeness,
     "smollm2-jargon": lambda: arms("smollm2-jargon", *JARGON_ARMS),
     "smollm2-jargon-minus-plain-rl": lambda: minus_plain_rl("smollm2-jargon", *JARGON_ARMS),
