@@ -6,6 +6,7 @@ alike go to sympy, in prover.py.
 """
 
 import re
+from collections import Counter
 from fractions import Fraction
 
 from support.verifier import latex, prover, values
@@ -83,6 +84,8 @@ def same(a, b, budget) -> bool:
         return name is not None and same(value, other, budget)
     if "choice" in kinds:
         return same_choice(a, b, budget)
+    if "letters" in kinds:
+        return same_letters(a, b)
     if kinds & {"where", "builder"}:
         return same_where(a, b, budget)
     if "unit" in kinds:
@@ -96,6 +99,8 @@ def same(a, b, budget) -> bool:
     if kinds <= {"list", "set"} or kinds == {"or"}:
         if is_ordered(a, b):
             return same_row(a[1:], b[1:], budget)
+        if kinds == {"list"}:
+            return same_list(a[1:], b[1:], budget)
         return same_items(a[1:], b[1:], budget)
     if "set" in kinds:  # {42} is 42
         (_, *items), other = kind_first("set", a, b)
@@ -179,13 +184,26 @@ def same_items(a, b, budget) -> bool:
     """The same items in any order, repetitions aside."""
     if set(a) == set(b):
         return True
+    has_partner = all(any(same(x, y, budget) for y in b) for x in a)
+    return has_partner and all(any(same(x, y, budget) for x in a) for y in b)
+
+
+def same_list(a, b, budget) -> bool:
+    """The same items in any order, each as often.
+
+    Only sets drop repetitions, and lists of pairs, which are the solutions of something.
+    """
+    if Counter(a) == Counter(b):
+        return True
+    if all(kind_of(item) in VECTORS for item in a):
+        return same_items(a, b, budget)
+    rest = list(b)
     for x in a:
-        if not any(same(x, y, budget) for y in b):
+        partner = next((y for y in rest if same(x, y, budget)), None)
+        if partner is None:
             return False
-    for y in b:
-        if not any(same(x, y, budget) for x in a):
-            return False
-    return True
+        rest.remove(partner)
+    return not rest
 
 
 def is_ordered(a, b) -> bool:
@@ -341,6 +359,14 @@ def same_choice(a, b, budget) -> bool:
         return a[1] == b[1] and same(a[2], b[2], budget)
     (_, letter, content), other = kind_first("choice", a, b)
     return other == ("symbol", letter) or same(content, other, budget)
+
+
+def same_letters(a, b) -> bool:
+    r"""HT is \text{HT} and H \cdot T, but not TH: it may name an outcome."""
+    (_, text), other = kind_first("letters", a, b)
+    if kind_of(other) == "word":
+        return other[1] == text.casefold()
+    return other == values.multiply(*[("symbol", letter) for letter in text])
 
 
 def same_where(a, b, budget) -> bool:

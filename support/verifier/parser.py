@@ -4,6 +4,7 @@ The grammar is in latex.py. The parser never goes back, but for a statement with
 once for each choice of the signs. It counts steps and depth, so no text takes it long.
 """
 
+import math
 import re
 from fractions import Fraction
 from itertools import product
@@ -349,7 +350,10 @@ class AnswerParser(Cursor):
         return says or self.operator == ":"
 
     def member(self):
+        if self.kind == "letters":
+            return ("letters", self.take())
         outer = self.sign
+        start = self.at
         self.sign = ""
         if self.word in ("minus", "negative"):
             next_kind = self.tokens[self.at + 1][0]
@@ -368,7 +372,12 @@ class AnswerParser(Cursor):
         value = self.scaled(value)
         if self.kind == "currency":  # 5 €
             self.mark(self.take())
-        unit = self.unit()
+        if self.word and not self.in_condition and is_made_of_letters(value):
+            self.sign = outer
+            return self.sentence(start)
+        if self.word in words.NUMBERS:  # 42 (forty-two)
+            ensure(self.number_word() == value)
+        unit = self.unit(value)
         self.sign = outer
         return ("unit", value, unit) if unit else value
 
@@ -377,11 +386,32 @@ class AnswerParser(Cursor):
         while True:
             if self.word in words.POWERS:
                 value = exponentiate(value, words.POWERS[self.take().casefold()])
-            elif self.word.removesuffix("s") in words.SCALES:
+            elif self.word.removesuffix("s") in words.SCALES and not self.is_noun(value):
                 scale = self.take().casefold().removesuffix("s")
                 value = multiply(value, words.SCALES[scale])
             else:
                 return value
+
+    def is_noun(self, value) -> bool:
+        """Does this word name things that are counted, and not change the value?
+
+        24 cubes, 3 bars, 8 more apples: a few words mean so only in the plural, or of a noun.
+        """
+        word = self.word.removesuffix("s")
+        least = words.COUNTED_FROM.get(word, math.inf)
+        is_many = isinstance(value, Fraction) and value >= least
+        is_plural = self.word != word and (word in words.NOUNS or is_many)
+        behind_noun = word in words.NOUNS and self.tokens[self.at - 1][0] == "word"
+        kind, text, _ = self.tokens[self.at + 1]
+        has_noun = kind == "word" and text not in words.STOPS | words.CHANGERS
+        return is_plural or behind_noun or (self.word in words.MODIFIERS and has_noun)
+
+    def sentence(self, start: int):
+        """n is even, A parabola: a unit needs a number in front of it."""
+        while self.word and self.word not in words.STOPS:
+            self.take()
+        texts = [text for _, text, _ in self.tokens[start : self.at]]
+        return ("word", " ".join(texts).casefold())
 
     def operations(self):
         """Unions and their like, and ratios."""
@@ -478,7 +508,7 @@ class AnswerParser(Cursor):
             value = ("without", value, excluded)
         return value
 
-    def unit(self) -> str:
+    def unit(self, value) -> str:
         r"""The unit after a member in one spelling.
 
         h^-1 km for km/h, kilometers per hour and \frac{km}{h}.
@@ -494,7 +524,9 @@ class AnswerParser(Cursor):
             if self.accept_word("is", "are"):  # n is even
                 continue
             if self.word and self.word not in words.STOPS:
-                unit = self.unit_word(last)
+                unit = self.unit_word(last, value)
+                if self.operator == "-" and not self.spaced and self.leads_to_word():
+                    self.take()  # push-ups
                 if unit in words.POWERS and last:
                     powers[last] *= words.POWERS[unit]
                 elif unit in ("square", "cubic"):
@@ -525,11 +557,13 @@ class AnswerParser(Cursor):
         powers.pop("unit", None)  # square units are a unit that wasn't given
         return spell_unit(powers)
 
-    def unit_word(self, last: str | None) -> str:
+    def unit_word(self, last: str | None, value) -> str:
         """Take a word that is a unit, and doesn't change the number."""
         word = self.word if len(self.text) > 1 else self.text
+        is_noun = self.is_noun(value)
         unit = words.unit_of(self.take())
         changes = {word, word.removesuffix("s")} & words.CHANGERS or words.OTHER_PARTS.search(word)
+        changes = changes and not is_noun
         if last and len(word) == 1:  # J/(kg K)
             changes = False
         ensure(unit in ("square", "cubic") or not changes)
@@ -567,7 +601,11 @@ class AnswerParser(Cursor):
                 factor = self.factor()
                 factors.append(inverse(factor) if divide else factor)
             elif self.starts_factor():
-                factors.append(self.power())
+                in_bracket = self.operator in ("(", "[")
+                factor = self.power()
+                if in_bracket and factor == 0 and not isinstance(factors[-1], Fraction):
+                    factor = ("call", "at 0", factors.pop())  # I(0), x'(0), y[0]
+                factors.append(factor)
             else:
                 break
         if len(factors) == 1:
@@ -577,10 +615,14 @@ class AnswerParser(Cursor):
     def starts_factor(self) -> bool:
         """Does a factor follow without a sign?
 
-        A number does so only after a bracket or a factorial: 4 2 isn't 8.
+        A number does so only after a bracket or a factorial: 4 2 isn't 8. Its power also does so
+        after a name, an index or an exponent: n 2^n, a_1 2^n, x^2 3^x.
         """
         if self.kind == "number":
-            return self.previous in (")", "}", "!", "…")
+            behind_name = self.tokens[self.at - 1][0] == "name"
+            behind_script = self.spaced and self.tokens[self.at - 2][1] in ("^", "_")
+            is_power = self.following() == "^" and (behind_name or behind_script)
+            return is_power or self.previous in (")", "}", "!", "…")
         if self.operator in ("(", "{", "frac") and self.leads_to_word():
             return False
         opens = self.operator == "|" and not self.bars
@@ -603,6 +645,10 @@ class AnswerParser(Cursor):
         self.depth += 1
         ensure(self.depth <= MAX_DEPTH)
         value = self.atom()
+        is_index = self.text.isdigit() and not self.spaced and self.following() != "^"
+        before = [kind for kind, _, _ in self.tokens[max(0, self.at - 2) : self.at]]
+        if is_index and before[-1] == "name" and before[0] != "number":
+            value = ("symbol", value[1] + self.take())  # R1
         if self.operator == "_" and self.previous in (")", "}"):  # {g}_{k}, (2516)_8
             if isinstance(value, Fraction):
                 value = ("symbol", str(value))
@@ -716,7 +762,9 @@ class AnswerParser(Cursor):
             arguments = self.arguments()
         else:
             argument = self.power()
-            while self.starts_factor() and self.kind != "function" and self.operator != "(":
+            while self.starts_factor() and self.kind not in ("function", "number"):
+                if self.operator == "(":
+                    break
                 argument = multiply(argument, self.power())
             arguments = [argument]
         self.angles -= angle
@@ -836,6 +884,13 @@ class AnswerParser(Cursor):
 
 
 # ---- Parts of the grammar that need no tokens ----------------------------------------------------
+
+
+def is_made_of_letters(value) -> bool:
+    """A, xy: an expression without a number."""
+    if is_a(value, "symbol"):
+        return value[1] not in ("pi", "∞", "…")
+    return is_a(value, "*") and all(is_made_of_letters(part) for part in value[1:])
 
 
 def as_tuple(items: list):

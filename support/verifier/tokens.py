@@ -79,6 +79,10 @@ TOKEN = re.compile(
     | (?P<symbol>\*\*|[<>=~:]=|(?<![\d)}}])!=|=<|\+-|.)"""
 )
 QUANTITY_STYLE = re.compile(r"\s|\\left|\\right|\\(?:text|mathrm|operatorname)\*?|[{}]")
+# HT, ABC, May: by themselves they may name points or an outcome, in this order
+LETTERS = re.compile("[A-Z]{2,}|[A-Z][a-z]{2}")
+BEFORE_LETTERS = {"", ",", ";", "(", "[", "\\{", "and", "or"}
+AFTER_LETTERS = re.compile(r"\s*(?:$|[,;\])]|\\\}|\\text\s?\{\s*(?:and|or)\b|and\b|or\b)")
 DECIMAL_DOTS = re.compile(r"\s?\\[lc]?dots")
 
 
@@ -140,16 +144,29 @@ def token_of(match, before: list, spaced: bool, prose: bool) -> tuple[str, str]:
     if value in LETTER_NAMES:
         return "name", LETTER_NAMES[value]
     if kind == "letters":
+        if is_by_itself(match, before):
+            return "letters", value
         return "word" if is_word(value, before, spaced) else "names", value
     if value in WORD_COMMANDS:
         return "word", WORD_COMMANDS[value]
     return "op", "\\" + value  # an unknown command, and so unreadable
 
 
+def is_by_itself(match, before: list) -> bool:
+    """Are these letters an answer, or one in a list?"""
+    _, opening, _ = before[-1] if before else ("", "", False)
+    closing = AFTER_LETTERS.match(match.string, match.end())
+    if not closing or opening not in BEFORE_LETTERS or not LETTERS.fullmatch(match[0]):
+        return False
+    return opening not in ("(", "[") or closing[0].strip() not in (")", "]")
+
+
 def is_word(letters: str, tokens: list, spaced: bool) -> bool:
     """Others of up to three letters, or at a number, are products of variables."""
     before, text, _ = tokens[-1] if tokens else ("", "", False)
-    if letters in words.SHORT_UNITS:
+    if letters.casefold() in ("yes", "no"):
+        return True
+    if letters in words.SHORT_UNITS or letters == "Day":
         return before in ("number", "word") or text in ("/", "}", ")", "(")
     if len(letters) > 3 or not letters.isascii():
         is_unit = words.unit_of(letters) in words.UNITS.values()

@@ -12,6 +12,7 @@ A value is a Fraction, or a tuple that begins with its kind:
     statements    ("relation", operators, members...)  ("or", relations...)
                   ("where", value, conditions...)  ("builder", value, conditions...)
     the rest      ("unit", value, unit)  ("choice", letter, value)  ("word", text)
+                  ("letters", text): a word or a product
 """
 
 import math
@@ -29,6 +30,7 @@ NAMED_FUNCTIONS = """sin cos tan cot sec csc asin acos atan sinh cosh tanh log a
     factorial binomial"""
 FUNCTIONS = set(NAMED_FUNCTIONS.split())
 ACCENTS = {"bar", "hat", "tilde", "vec", "dot", "ddot"}
+OF_TITLES = set("sin cos tan cot sec csc abs".split())  # sin A and |AB| are names
 INFINITY = ("symbol", "∞")
 MINUS_ONE = Fraction(-1)
 MINUS_INFINITY = ("*", MINUS_ONE, INFINITY)
@@ -320,25 +322,33 @@ def points(value, ranks: dict) -> list[bool]:
 # ---- Statements ----------------------------------------------------------------------------------
 
 
-def is_name(value, inner: bool = False) -> bool:
-    """Does this name a quantity, as the left of `x = 42` does?
+def is_name(value, in_ratio: bool = False) -> bool:
+    """Does this name one quantity, as the left of `x = 42` does?
 
-    x, f(2), AB, (p, q), x + y: there is no number in it, but `inner` it may be a minus.
+    x, f(2), AB, dy/dx, V/A, (p, q), sin A, |AB|. But xy = 6 and |x| = 3 are equations, of small
+    letters, which have a name together only in the ratio x:y:z.
     """
-    if isinstance(value, Fraction):
-        return inner and value == -1  # x - y, V_1/V_2
-    kind, *parts = value
-    if kind == "*":
-        inner = inner or not isinstance(parts[0], Fraction)
-        return all(is_name(part, inner) for part in parts)
-    if kind == "^":
-        return inner and parts[1] == -1 and is_name(parts[0])
-    if kind == "+":
-        return all(is_name(part, not isinstance(part, Fraction)) for part in parts)
+    kind, *parts = value if isinstance(value, tuple) else ("rational",)
+    if kind in ("*", "^"):
+        factors = parts if kind == "*" else parts[:1] * (parts[1] == -1)
+        return len(factors) > 0 and all(in_ratio or is_title(factor) for factor in factors)
     if kind in ("tuple", "pair"):  # A:B:C is the tuple A/C, B/C, 1
         others = [part for part in parts if part != 1 and not isinstance(part, str)]
-        return parts[0] != 1 and all(is_name(part) for part in others)
+        return parts[0] != 1 and all(is_name(part, in_ratio=True) for part in others)
+    if kind == "call" and parts[0] in FUNCTIONS | {"series", "product"}:
+        return parts[0] in OF_TITLES and is_title(parts[1])
     return kind in ("word", "call") or (kind == "symbol" and parts[0] not in ("∞", "pi"))
+
+
+def is_title(value) -> bool:
+    """A point, a side, an angle, a vector, a differential: A, AB, θ, dy; and one over it."""
+    if is_a(value, "^") and value[2] == -1:
+        return is_title(value[1])
+    if is_a(value, "*"):
+        return all(is_title(part) for part in value[1:])
+    if is_a(value, "call"):
+        return value[1] in ACCENTS
+    return is_a(value, "symbol") and re.match("[A-Z]|d.|[a-z]{3}", value[1]) is not None
 
 
 def solution_of(value) -> tuple:

@@ -56,10 +56,16 @@ CHANGERS = word_set("""without excluding untrue none nothing doubtful hardly fai
     quadruple quintupled doubled tripled halved negated time fold more less fewer plus minus
     positive below above under over than root inverse reciprocal opposite complement conjugate
     factorial mod modulo remainder recurring repeating bar base point choose power cube by to out
-    through divided multiplied off loss probability percentile basis mille ppm lakh crore
-    quadrillion googol myriad mln mil bn k K M i e x n alpha beta gamma theta tau phi omega""")
+    through divided multiplied off loss probability percentile basis mille permil ppm ppb bps lakh
+    crore thrice grand googol milliard myriad mln mil bn k K M i e x n alpha beta gamma theta tau
+    phi omega kilo mega giga tera peta exa hecto deca deci centi milli micro nano pico""")
 CHANGERS |= NEGATIONS | set(SCALES) | set(NUMBERS)
-OTHER_PARTS = re.compile("(teen|tie|twelf|eleven|illion|^n)ths?$|^tens$")  # 5 twentieths
+# 5 twentieths, 5 quintillion, 5 hundredfold, 5 permille, 5 octuples
+OTHER_PARTS = re.compile("(teen|tie|twelf|eleven|illion|^n)ths?$|^tens$|(illion|fold|mille|uple)s?$")
+MODIFIERS = word_set("more less fewer positive negative")  # only of a noun: 8 more apples
+NOUNS = word_set("root bar base point")  # in the plural, or of another noun: 3 candy bars
+# As many are certainly counted; 5 quarters may be 5/4, and 5 cubes 125.
+COUNTED_FROM = {"quarter": 10, "cube": 6, "time": 6}
 QUALIFIERS = {"for", "where", "with"}
 STOPS = QUALIFIERS | {"if", "when", "otherwise", "else", "and", "or"}
 FILLERS = word_set("""all any every each some real number value of is are i be a an the arbitrary
@@ -112,7 +118,7 @@ for unit, symbol in BASES.items():  # kN kilonewton
 SHORT_UNITS = word_set("""mm cm km ft kg mg lb lbs oz ml deg min sec hr hrs yrs day sq per pct
     mph""")
 SHORT_WORDS = word_set("""USD EUR GBP CAD AUD CHF INR JPY CNY Rs one two six ten for all any is of
-    the but not no""")
+    the but not men""")
 
 
 def unit_of(word: str) -> str:
