@@ -372,9 +372,10 @@ class AnswerParser(Cursor):
         value = self.scaled(value)
         if self.kind == "currency":  # 5 €
             self.mark(self.take())
-        if self.word and not self.in_condition and is_made_of_letters(value):
-            self.sign = outer
-            return self.sentence(start)
+        if self.word not in {"", *words.STOPS} and is_made_of_letters(value):
+            if not self.in_condition:
+                self.sign = outer
+                return self.sentence(start)
         if self.word in words.NUMBERS:  # 42 (forty-two)
             ensure(self.number_word() == value)
         unit = self.unit(value)

@@ -185,7 +185,11 @@ REWRITES = [  # (a text without which nothing is to do, pattern, replacement), i
         r" \\text{ where } \1",
     ),
     (")", r"(?:\\?\s)?\(\s?([a-zA-Z]\s?(?:\\in\b|\\[gl]eq?\b|[<>]|∈)[^()]*)\)$", r", \1"),
-    (")", r"(?<=\d)\s?\(\s?([A-Za-z]{4,}|[A-Za-z]+ [A-Za-z ]+)\s?\)$", r" \\text{ \1}"),
+    (
+        ")",
+        r"(?<=\d)\s?(?:\\text\s?\{)?\s?\(\s?([A-Za-z]{4,}(?:-[a-z]+)?|[A-Za-z]+ [A-Za-z ]+)\s?\)\}?$",
+        r" \\text{ \1}",
+    ),
     (")", r"^([A-J])\)$", r"\1"),
     # x for times: 3 x 4, 3x10^8, but neither 3x nor 0x10
     (" ", r"(?<=\d) [xX] (?=\d)", "*"),

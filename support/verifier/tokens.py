@@ -44,9 +44,9 @@ IGNORED_COMMANDS = word_set("""left right middle big Big bigg Bigg bigl bigr Big
 
 # ---- Tokenize ------------------------------------------------------------------------------------
 
-SPACE = r"""\s+ | ~ | \\[,;:!>\ ()\[\]] | \\(?:left|right)\s?\.
+SPACE = r"""\s+ | ~ | \.(?=\s*(?:$|\\?[)\]}])) | \\[,;:!>\ ()\[\]] | \\(?:left|right)\s?\.
     | \\(?:text)?color\s?\{(?!white)\w+\}
-    | (?<=\d)\^?\{?(?:\\text\{)?(?:st|nd|rd|th)\b\}{0,2}  # 42nd, 42^{\text{nd}}"""
+    | (?<=\d)\^?\{?(?:\\(?:text|mathrm)\{)?(?:st|nd|rd|th)\b\}{0,2}  # 42nd, 42^{\text{nd}}"""
 # P(X = 2), \gcd(12, 18), f^{-1}(x), E[X], before an equals sign: the name of a quantity
 QUANTITY = r"""(?<![A-Za-z\d\\])(?![fgh]\s?\()
     (?: \\(?:operatorname|text|mathrm)\*?\s?\{\w+\} | [PE]
@@ -83,6 +83,10 @@ QUANTITY_STYLE = re.compile(r"\s|\\left|\\right|\\(?:text|mathrm|operatorname)\*
 LETTERS = re.compile("[A-Z]{2,}|[A-Z][a-z]{2}")
 BEFORE_LETTERS = {"", ",", ";", "(", "[", "\\{", "and", "or"}
 AFTER_LETTERS = re.compile(r"\s*(?:$|[,;\])]|\\\}|\\text\s?\{\s*(?:and|or)\b|and\b|or\b)")
+NOUN = re.compile(  # 4 hot dogs, 10 in total: behind a number and a short word there is a long one
+    r"(?:(?<=\d [a-z]{2})|(?<=\d [a-z]{3}))(?: [a-z]{2,3})* "
+    rf"(?!{'|'.join(FUNCTION_NAMES)}|sqrt)[a-z]{{4}}"
+)
 DECIMAL_DOTS = re.compile(r"\s?\\[lc]?dots")
 
 
@@ -146,7 +150,8 @@ def token_of(match, before: list, spaced: bool, prose: bool) -> tuple[str, str]:
     if kind == "letters":
         if is_by_itself(match, before):
             return "letters", value
-        return "word" if is_word(value, before, spaced) else "names", value
+        has_noun = spaced and NOUN.match(match.string, match.end())
+        return "word" if has_noun or is_word(value, before, spaced) else "names", value
     if value in WORD_COMMANDS:
         return "word", WORD_COMMANDS[value]
     return "op", "\\" + value  # an unknown command, and so unreadable
