@@ -58,6 +58,7 @@ answers.md has examples of all this, and of right answers that aren't found.
 """
 
 import re
+import unicodedata
 from contextlib import suppress
 from functools import lru_cache
 
@@ -67,11 +68,44 @@ from support.verifier.spelling import MIXED_NUMBER, mixed_number, normalize
 from support.verifier.tokens import text_key, tokenize
 from support.verifier.values import Unreadable, kind_of
 
-DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+[^\d,;(\[{]*")  # 1,22
-SHORT_UNIT = re.compile(
-    r"""(?x)  # 12 m/s
-    (?P<number>[+-]?[\d.,/]+(?:\s?(?:\*|\\times|\\cdot)\s?10\^\{?-?\d+\}?)?)
-    \ (?P<name>[A-Za-z]{1,3})(?P<power>[/^{}A-Za-z\d]{0,9})"""
+
+def matrix(match) -> str:
+    """[[1, 2], [3, 4]]"""
+    rows = re.findall(r"\[([^][]*)\]", match[0].replace(",", "&"))
+    return "\\begin{pmatrix}" + r"\\".join(rows) + "\\end{pmatrix}"
+
+
+def circled(match) -> str:
+    """②③ are several answers; ② alone is no number."""
+    return ", ".join(unicodedata.normalize("NFKC", digit) for digit in re.findall("[①-⑳]", match[0]))
+
+
+KNOWN = sorted(words.UNITS.keys() | words.SCALES.keys(), key=len, reverse=True)
+UNIT = f"(?:{'|'.join(map(re.escape, KNOWN))})"
+GAP = r"(?:\s|~|\\[,;: ])*"
+OTHER_SPELLINGS = [  # of the texts that are ambiguous
+    # 1,22  3,05  0,125; but neither 2,5 nor 1,20 nor -5,0
+    (r"^([+-]?(?:0(?=,\d\d)|\d+(?=,(?:\d\d$|0)))),(\d*[1-9])$", r"\1.\2"),
+    # €2,50  2,5 kg  2,5\%
+    (rf"^([¤€£¥₹]\s?[+-]?\d+|[+-]?\d+(?=,\d+{GAP}(?:\\?%|[¤€£¥₹°]|(?:\\\w+\s?\{{\s?)?{UNIT}s?\b))),"
+     r"(?!0+\b)(\d+)(\D*)$", r"\1.\2\3"),
+    # 3 * 10^8 m/s  8.3 J mol^{-1} K^{-1}  5 (g)  0.64N
+    (rf"^((?:[^A-Za-z\\]|\\(?:times|cdot|pm)\b|(?<=\d)[eE](?=[-+\d]))*[\d)}}])"
+     rf"(?:\s+|(?<=\.\d)(?=[A-Z])|(?<=\.\d\d)(?=[A-Z]))(\(?{UNIT}\b(?:[-/*^{{}}()\d\s]|{UNIT}\b)*)$",
+     r"\1 \\text{\2}"),
+    # A(1,2)  C(12,3)  _{12}C_3
+    (r"^([A-MO-TV-Z])\s?(\([^()]*,[^()]*\))$", r"\1=\2"),
+    (r"(?<![A-Za-z\\])C\s?\(\s?(\d+)\s?,\s?(\d+)\s?\)", r"\\binom{\1}{\2}"),
+    (r"(?<![\w}])[_^]\s?\{?(\d+)\}?\s?C\s?_\s?\{?(\d+)\}?", r"\\binom{\1}{\2}"),
+    (r"^\[\s*(?:\[[^][]*\][,\s]*){2,}\]$", matrix),
+    (r"^[①-⑳](?:[,、;\s]*[①-⑳])+$", circled),
+    (r"^(?:\\text\s?\{)?\(([a-h])\)\}?$", lambda match: match[1].upper()),
+]
+OTHER_SPELLINGS = [(re.compile(pattern), new) for pattern, new in OTHER_SPELLINGS]
+CLOCK = re.compile(
+    rf"""(?x)  # 4:30  \text{{4:30 p.m.}}  9\text{{ AM}}
+    (?:\\text\s?\{{)? (?P<hour>\d\d?) (?::(?P<minutes>\d\d))?
+    {GAP}\}}? (?:\\text\s?\{{\s*)? (?:(?P<half>[AaPp])(?:\.\s?)?[Mm]\.?)? \}}?"""
 )
 CHOICE = re.compile(
     r"""(?xs)  # (B) 42  B: 42  \textbf{(B)}\ 42  C. Paris, but neither E. coli nor A: B
@@ -107,11 +141,12 @@ read_reference = lru_cache(maxsize=512)(read_answer)
 def read_plain(text: str) -> tuple[str, list]:
     """The key and the readings of a normalized text that is no choice."""
     spellings = [text]
-    if DECIMAL_COMMA.fullmatch(text):
-        spellings.append(text.replace(",", "."))
-    unit = SHORT_UNIT.fullmatch(text)
-    if unit and unit["name"] in words.UNITS:
-        spellings.append(f"{unit['number']} \\text{{{unit['name']}{unit['power']}}}")
+    for pattern, new in OTHER_SPELLINGS:
+        if pattern.search(text):
+            spellings.append(pattern.sub(new, text))
+    clock = CLOCK.fullmatch(text)
+    if clock and (clock["minutes"] or clock["half"]):
+        spellings[0:1] = clock_spellings(clock)
     keys = []
     readings = []
     for spelling in spellings:
@@ -120,6 +155,16 @@ def read_plain(text: str) -> tuple[str, list]:
         with suppress(Unreadable, RecursionError):
             readings.append(parse_tokens(tokens))
     return keys[0], readings
+
+
+def clock_spellings(clock: re.Match) -> list[str]:
+    """4:30 may be a ratio, or half past four in the morning or the afternoon."""
+    time = f"{int(clock['hour'])}:{clock['minutes'] or '00'}"
+    letters = time.translate(str.maketrans("0123456789:", "abcdefghijk"))
+    halves = clock["half"] or "ap"
+    times = [f"\\text{{clock {letters} {half.lower()}m}}" for half in halves]
+    is_time = clock["minutes"] and clock["half"]
+    return times if is_time else [clock[0], *times]
 
 
 def read_choice(choice: re.Match) -> list:
