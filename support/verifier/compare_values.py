@@ -137,6 +137,11 @@ def same_quantity(a, b, budget) -> bool:
     fits = x_unit == y_unit or "" in (x_unit, y_unit)
     if fits and same(x, y, budget):
         return True
+    if {x_unit, y_unit} == {"degree", ""}:  # 90° is π/2
+        degrees, radians = (x, y) if y_unit == "" else (y, x)
+        half_turn = values.multiply(values.PI, Fraction(1, 180))
+        is_radian = kind_of(degrees) in SCALARS and has_symbol(radians, values.PI)
+        return is_radian and same(values.multiply(degrees, half_turn), radians, budget)
     if {x_unit, y_unit} != {"%", ""}:
         return False
     percent, number = (x, y) if x_unit == "%" else (y, x)

@@ -241,9 +241,11 @@ class AnswerParser(Cursor):
                 conditions = self.conditions(groups[-1])
                 ensure(not in_bracket or self.accept(")"))
                 break
-            ensure(not groups[-1] or self.previous in SEPARATORS)
+            more = bool(groups[-1]) and self.previous not in SEPARATORS
             self.accept_word("either", "both", "about", "approximately")
             groups[-1] += self.spread() if spread else [self.statement()]
+            if more:  # 2 hours 15 minutes
+                ensure({kind_of(item) for item in groups[-1]} == {"unit"})
         if {";", ","} <= separators:
             return [as_tuple(group) for group in groups if group]
         items = [item for group in groups for item in group]
@@ -484,13 +486,15 @@ class AnswerParser(Cursor):
         text = words.SYNONYMS.get(text.casefold(), text)
         if words.NOTHING.fullmatch(text.casefold()):
             return ("set",)
+        if words.ENDLESS.fullmatch(text.casefold()):
+            return INFINITY
         numbers = words.REAL_NUMBERS.fullmatch(text.casefold())
         if numbers:
             value = words.SIGNED[(numbers["sign"] or "").strip()]
             return self.without_excluded(value) if numbers["but"] else value
         if len(text) == 1:
             return ("symbol", text)
-        return ("word", text if "(" in text else text.casefold())
+        return ("word", text if "(" in text else words.OF_A_KIND.sub("", text.casefold()))
 
     def continues_phrase(self, text: str) -> bool:
         excludes = text.casefold().endswith((" except", " excluding"))
@@ -542,6 +546,8 @@ class AnswerParser(Cursor):
                         add_unit(powers, last, -ahead)
                     ahead = 1
                     below = below and open_brackets > 0
+            elif self.accept("\\pmod"):
+                powers[f"mod {self.argument()}"] = 1
             elif last and self.accept("^"):
                 exponent = self.factor()
                 ensure(isinstance(exponent, Fraction) and abs(exponent) < 100)
@@ -814,7 +820,8 @@ class AnswerParser(Cursor):
                 depth += 1
             elif part == "}":
                 depth -= 1
-        return "_" + text.replace("{", "").replace("}", "")
+        text = text.replace("{", "").replace("}", "")
+        return f"_{words.NUMBERS.get(text, text)}"  # 1101_{\text{two}}
 
     # ---- Brackets and environments ----
 
@@ -836,7 +843,11 @@ class AnswerParser(Cursor):
             if closing == "choose":
                 return call("binomial", *items, below)
             return multiply(*items, inverse(below))
-        return bracketed(items, opening, closing)
+        value = bracketed(items, opening, closing)
+        if kind_of(value) == "unit" and value[2] == "degree":  # \frac{180^\circ}{7}
+            self.mark("degree")
+            value = value[1]
+        return value
 
     def set_builder(self, heads: list):
         r"""\{x | x > 3\} is an interval, \{2k : k \in Z\} a set of one value and its conditions."""

@@ -152,6 +152,12 @@ REWRITES = [  # (a text without which nothing is to do, pattern, replacement), i
     # Units: 5\,\mu\text{m}, 5\,\Omega
     ("\\", r"\\mu\s?\\(?:text|mathrm)\s?\{\s?(?=[mgsLF]\b)", r"\\text{u"),
     ("\\O", r"(?<=\d)(?:\s|\\[,; ])*\\Omega\b", r"\\text{ ohm}"),
+    # Residues: 3 \pmod 7, 3 (mod 7)
+    ("mod", r"\(\s?(?:\\(?:text|mathrm)\s?\{)?\\?mod\b\s?\}?\s?([^()]+)\)", r"\\pmod{\1}"),
+    # 42 is the answer
+    ("is ", r"(?:\\text\s?\{)?\s*\bis (?:the (?:final |correct )?answer|correct)\s?\}?$", ""),
+    ("<sup>", r"<sup>(.*?)</sup>", r"^{\1}"),
+    ("}", r"(?<=\\\})\s?-\s?(?=\\\{)", r"\\setminus "),
     # Sets of numbers: ℝ - {0}, ℝ^+, ℤ^+
     ("bb", REAL_SYMBOL + r"\s?(?:-|\\backslash|\\)\s?(?=\\?\{)", r"\\R\\setminus "),
     ("bb", REAL_SYMBOL + r"\s?\^\s?(?:\{\s?\+\s?\}|\+)", r"(0,\\infty)"),
@@ -223,6 +229,10 @@ CHARACTERS = synonyms("""- − – — ‒ ⁻; ' ′ ’; * × · ⋅ ∙ ∗ �
     Z ℤ; N ℕ""")
 CHARACTERS |= {
     "√": "\\sqrt ",
+    "∠": "\\angle ",
+    "△": "\\triangle ",
+    "≡": "\\equiv ",
+    "∀": "\\forall ",
     "∛": "\\sqrt[3]",
     "ℝ": "\\mathbb{R}",
     "…": "...",

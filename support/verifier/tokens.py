@@ -56,7 +56,8 @@ QUANTITY = r"""(?<![A-Za-z\d\\])(?![fgh]\s?\()
       | [A-Za-z](?=(?:_\w|_\{\w+\})?\s?
           (?:\[|\(\s?\w+\s?\)|\([^()]*(?:[,=<>|]|\\(?:ca|cu|[gl]e|mid)))) )
     (?:_\w|_\{\w+\})?\s?(?:\\left\s?)?
-    [(\[](?:[^()\[\]]|\([^()]*\))*[)\]](?=\s?(?:=|\\approx))"""
+    [(\[](?:[^()\[\]]|\([^()]*\))*[)\]](?=\s?(?:=|\\approx))
+    | \\text\s?\{\w+(?:\s?\+\s?\w+)+\}(?=\s?=)"""  # \text{m+n} = 7
 UPRIGHT = r"""\\(?:text|textbf|textit|textrm|textnormal|mbox|hbox|mathrm|operatorname)\*?\s?
     \{(?P<text>(?:[^{}\\]|\\(?:cdot|times|[,; %$#&])|\^\{-?\d\})*)\}"""
 ENVIRONMENT_EDGE = r"""\\(?P<edge>begin|end)\s*\{\s*(?P<environment>\w+)\*?\s*\}
@@ -173,7 +174,9 @@ def is_word(letters: str, tokens: list, spaced: bool) -> bool:
         return True
     if letters in words.SHORT_UNITS or letters == "Day":
         return before in ("number", "word") or text in ("/", "}", ")", "(")
-    if len(letters) > 3 or not letters.isascii():
+    if not letters.isascii():
+        return True
+    if len(letters) > 3:
         is_unit = words.unit_of(letters) in words.UNITS.values()
         return before != "number" or spaced or is_unit
     if len(letters) == 1:

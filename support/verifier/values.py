@@ -32,6 +32,7 @@ FUNCTIONS = set(NAMED_FUNCTIONS.split())
 ACCENTS = {"bar", "hat", "tilde", "vec", "dot", "ddot"}
 OF_TITLES = set("sin cos tan cot sec csc abs".split())  # sin A and |AB| are names
 INFINITY = ("symbol", "∞")
+PI = ("symbol", "pi")
 MINUS_ONE = Fraction(-1)
 MINUS_INFINITY = ("*", MINUS_ONE, INFINITY)
 REALS = ("pair", MINUS_INFINITY, INFINITY, "()")

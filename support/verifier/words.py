@@ -79,6 +79,8 @@ SYNONYMS = {"dne": "does not exist", "else": "otherwise"}
 NOTHING = re.compile(
     "(there (is|are) )?no (real )?(solutions?|roots?)( exists?)?|(the )?empty set|none"
 )
+ENDLESS = re.compile("(there are )?infinitely many( \\w+)?|infinite( solutions?)?")
+OF_A_KIND = re.compile(r"(?<=^even|^.odd) function$|(?<=\w) triangle$")  # an even function is even
 REAL_NUMBERS = re.compile(
     "(the )?(set of )?(all |any |every )?(?P<sign>positive |negative |nonnegative |nonzero )?"
     "(reals|real (numbers?|values?)|real numbers numbers)"
@@ -97,12 +99,15 @@ SIGNED = {
 
 CURRENCIES = synonyms("""$ ¤ dollar dollars USD textdollar mathdollar; € euro EUR texteuro;
     £ GBP textsterling; ¥ yen JPY; ₹ rupee INR Rs; ¢ cent textcent; ₩ won KRW; CAD; AUD; CHF;
-    CNY yuan""")
+    CNY yuan 元""")
 UNITS = synonyms("""% percent pct percentage; degree deg; celsius; fahrenheit; inch in inches;
     ft foot feet; yd yard; lb pound; mi mile; oz ounce; gal gallon; qt quart; pt pint;
     tbsp tablespoon; tsp teaspoon; min minute; h hr hour; d day; wk week; mo month; yr year;
     rad radian; ha hectare; km/h kph kmh kmph; mi/h mph; square sq; cubic cu""")
 UNITS |= CURRENCIES
+UNITS |= synonyms("""m 米; cm 厘米; mm 毫米; km 千米 公里; kg 千克 公斤; g 克; L 升; s 秒; min 分钟;
+    h 小时; d 天 日; yr 年 岁; deg 度; 个; 人; 只; 本; 件; 次; 条; 块; 种; 平方米; 平方厘米; 立方米;
+    立方厘米; м; см; км; кг; г; 円; 원; 개""")
 BASES = synonyms("""m meter metre; g gram gramme; s second sec; N newton; J joule; W watt; V volt;
     A ampere amp; Hz hertz; T tesla; Pa pascal; K kelvin; mol mole; C coulomb; F farad;
     L l liter litre; eV electronvolt; cal calorie; ohm; B byte; bit; Wh""")
