@@ -296,7 +296,8 @@ def same_relation(a, b, budget) -> bool:
         return False
     # 2x - y + 1 = 0 is y = 2x + 1; -x < 1 is x > -1
     ratio = budget.ask("ratio", gap(members), gap(other_members))
-    return ratio == "positive" or (ratio == "negative" and operators[0] in ("=", "≠"))
+    same_on_both_sides = operators[0] in ("=", "≠")
+    return ratio == "positive" or (ratio in ("negative", "constant") and same_on_both_sides)
 
 
 def gap(members):

@@ -234,6 +234,9 @@ class AnswerParser(Cursor):
                     groups.append([])
             if self.kind == "end" or self.operator in closers or self.word in closers:
                 break
+            if spread and self.at == 0 and self.accept_word("for"):  # \forall x > 0, f(x) = 0
+                conditions = [self.statement()]
+                continue
             in_bracket = self.operator == "(" and self.following().casefold() in words.QUALIFIERS
             if in_bracket:
                 self.take()
@@ -574,6 +577,7 @@ class AnswerParser(Cursor):
         if last and len(word) == 1:  # J/(kg K)
             changes = False
         ensure(unit in ("square", "cubic") or not changes)
+        ensure(word < "\u0250" or unit in words.UNITS.values())  # 万, тысяч change the number
         return unit
 
     def leads_to_unit(self) -> bool:

@@ -26,7 +26,7 @@ from contextlib import suppress
 from functools import lru_cache
 
 # Calls and lines for one question: 0.3 to 0.6 s. Most questions need less than a fiftieth of it.
-MAX_WORK = 500_000
+MAX_WORK = 300_000
 MAX_QUESTION = 20_000  # characters
 MAX_EXPONENT = 500  # sympy computes a power as soon as it sees it
 MAX_POWER_BITS = 1_000_000  # of such a power
@@ -155,8 +155,9 @@ if hasattr(os, "register_at_fork"):  # a forked child must not talk to its paren
 
 # ---- In the worker -------------------------------------------------------------------------------
 
-SAME_NAMES = "sin cos tan cot sec csc asin acos atan sinh cosh tanh log floor binomial factorial"
+SAME_NAMES = "sin cos asin acos atan sinh cosh tanh log floor binomial factorial"
 SYMPY_NAMES = {name: name for name in SAME_NAMES.split()}
+QUOTIENTS = {"tan": ["sin", "cos"], "cot": ["cos", "sin"], "sec": ["cos"], "csc": ["sin"]}
 SYMPY_NAMES |= {"+": "Add", "*": "Mul", "^": "Pow", "abs": "Abs", "ceil": "ceiling"}
 
 
@@ -266,6 +267,10 @@ def build(sympy, value, **assumptions):
         constant = {"pi": sympy.pi, "e": sympy.E, "i": sympy.I}.get(parts[0])
         return constant or sympy.Symbol(parts[0], **assumptions)
     function = parts.pop(0) if kind == "call" else kind
+    if function in QUOTIENTS:  # tan x is sin x / cos x
+        *upper, lower = [["call", name, *parts] for name in QUOTIENTS[function]]
+        inverse = ["^", lower, ["rational", -1, 1]]
+        return build(sympy, ["*", *upper, inverse], **assumptions)
     if function in SYMPY_NAMES:
         arguments = [build(sympy, part, **assumptions) for part in parts]
         if is_small(sympy, function, arguments):
@@ -303,7 +308,7 @@ def equal(sympy, a, b) -> str:
     x = build(sympy, a, real=True)
     y = build(sympy, b, real=True)
     difference = x - y
-    if difference == 0:
+    if vanishes(sympy, difference):
         return "equal"
     if difference.has(sympy.nan, sympy.oo, sympy.zoo):
         return "unknown"
@@ -337,6 +342,12 @@ def sample_points(sympy, symbols: list):
         yield values
 
 
+def vanishes(sympy, expression) -> bool:
+    """Is it 0 once it has one denominator and no brackets?"""
+    numerator, _ = sympy.fraction(sympy.together(expression))
+    return expression == 0 or sympy.expand(numerator) == 0
+
+
 def prove_zero(sympy, difference) -> str:
     if difference.is_algebraic:  # a number made of roots
         unknown = sympy.Dummy()
@@ -346,25 +357,44 @@ def prove_zero(sympy, difference) -> str:
     def in_exponentials(expression):
         return expression.rewrite(sympy.exp)
 
+    def with_factors(expression):
+        return sympy.factor(expression, deep=True)
+
+    if is_multiple_of_pi(sympy, difference):
+        return "equal"  # as it is near 0
     # Quick, and nearly always enough.
-    for rewrite in (sympy.expand, in_exponentials, sympy.gammasimp):
-        numerator, _ = sympy.fraction(sympy.together(rewrite(difference)))
-        if sympy.expand(numerator) == 0:
+    for rewrite in (sympy.expand, in_exponentials, sympy.gammasimp, with_factors):
+        if vanishes(sympy, rewrite(difference)):
             return "equal"
     if sympy.simplify(difference) == 0 or difference.equals(0):
         return "equal"
     return "unknown"
 
 
+def is_multiple_of_pi(sympy, number) -> bool:
+    """Is its tangent 0? Sums of arctangents are compared so."""
+    if number.free_symbols or not number.has(sympy.atan):
+        return False
+    return sympy.simplify(sympy.expand_trig(sympy.tan(number))) == 0
+
+
 def ratio(sympy, a, b) -> str:
-    """The sign of a / b if that is a constant: then a = 0 and b = 0 are the same equation."""
+    """The sign of a / b if that is a constant: then a = 0 and b = 0 are the same equation.
+
+    "constant" if it is complex, or only that of the numerators: P = IV and I = P/V.
+    """
     x = build(sympy, a, real=True)
     y = build(sympy, b, real=True)
     quotient = sympy.simplify(x / y)
-    is_constant = quotient.is_number and quotient.is_finite
-    if not is_constant or not quotient.is_nonzero or not quotient.is_real:
-        return "unknown"
-    return "positive" if quotient > 0 else "negative"
+    reply = "positive" if quotient.is_positive else "constant"
+    if quotient.is_negative:
+        reply = "negative"
+    if not quotient.is_number:
+        reply = "constant"
+        upper, lower = [sympy.fraction(sympy.together(side))[0] for side in (x, y)]
+        quotient = sympy.simplify(upper / lower)
+    is_constant = quotient.is_number and quotient.is_finite and quotient.is_zero is False
+    return reply if is_constant else "unknown"
 
 
 if __name__ == "__main__" and sys.argv[1:] == ["--worker"]:
