@@ -36,8 +36,12 @@ BRACE = re.compile(
     | [{}]"""
 )
 NAME = r"(?P<name>\\?[A-Za-z]+'?(?:_\{?\w+\}?|\(\w+\))?\s?=\s?)?"  # x =, f(2) =, or nothing
-SEPARATOR = r"(?:[,;&\s$~*]|\\q?quad|\\[()\[\],;:& ]|\\text\s?\{|\}|\band\b|\\?l?or\b)"
-BETWEEN = re.compile(rf"(?=.*(?:[,;&]|quad|and|or)){SEPARATOR}*{NAME}", re.DOTALL)
+DOUBT = r"(?:\b(?:maybe|perhaps|possibly|alternatively|(?:but )?(?:it )?(?:could|might|may)(?: also)? be)\b)"
+SEPARATOR = (
+    r"(?:[,;&\s$~*(/?]|\\q?quad|\\[()\[\],;:& ]|\\text\s?\{|\}|\band\b|\\?l?or\b"
+    rf"|\.(?=\W*(?:or\b|{DOUBT}))|\b(?:else|even|probably)\b|{DOUBT})"
+)
+BETWEEN = re.compile(rf"(?i)(?=.*(?:[,;&/]|quad|and|or|{DOUBT})){SEPARATOR}*{NAME}", re.DOTALL)
 BEFORE = re.compile(rf"(?:^|[^\w\\]){NAME}$")
 
 
@@ -124,7 +128,7 @@ def join_boxes(response: str, boxes: list[Box]) -> str:
         parts.append((name or "") + response[box.content].strip())
         if not joined:
             break
-        if re.search(r"or\b", between):
+        if re.search(rf"(?i)or\b|{DOUBT}", between):
             joiner = " or "
         elif "and" in between:
             joiner = " and "

@@ -32,6 +32,7 @@ COMBINED_SETS = {"union", "and", "without", "comma"}
 VECTORS = {"pair", "tuple", "list", "matrix"}
 HALF_OPEN = {"(]", "[)"}
 CONSTANTS = {"e", "i", "pi"}
+INTEGERS = ("integer", ("symbol", "Z"))
 CALL = re.compile(r"(\\?\w+)\((\w(?:,\w)*)\)")  # P(x), P(x,y)
 
 
@@ -44,7 +45,23 @@ def same_answer(prediction: str, answer: str) -> bool:
     if key == answer_key:
         return key != ""
     budget = Budget()
-    return any(same(a, b, budget) for a in readings for b in answer_readings)
+    pairs = [(a, b) for a in readings for b in answer_readings]
+    return any(same(a, b, budget) or same_series(a, b, budget) for a, b in pairs)
+
+
+def same_series(a, b, budget) -> bool:
+    """nπ is kπ, and 2 + 3t for some integer t is 2 + 3x: a parameter may have any name."""
+    x, conditions = split_conditions(a)
+    y, other_conditions = split_conditions(b)
+    if conditions and other_conditions:
+        return False
+    over_integers = any(part[-1] in INTEGERS for part in (*conditions, *other_conditions))
+    x, y = solution_of(x)[1] or x, solution_of(y)[1] or y
+    letters = [values.parameters_of(value, over_integers) for value in (x, y)]
+    if letters[0] == letters[1] or [len(names) for names in letters] != [1, 1]:
+        return False
+    [old], [new] = letters
+    return same(substitute(x, {old: new}), y, budget)
 
 
 class Budget:
@@ -364,7 +381,7 @@ def same_choice(a, b, budget) -> bool:
     if kind_of(a) == kind_of(b):
         return a[1] == b[1] and same(a[2], b[2], budget)
     (_, letter, content), other = kind_first("choice", a, b)
-    return other == ("symbol", letter) or same(content, other, budget)
+    return other in (("symbol", letter), ("word", letter)) or same(content, other, budget)
 
 
 def same_letters(a, b) -> bool:

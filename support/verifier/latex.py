@@ -77,7 +77,9 @@ def matrix(match) -> str:
 
 def circled(match) -> str:
     """②③ are several answers; ② alone is no number."""
-    return ", ".join(unicodedata.normalize("NFKC", digit) for digit in re.findall("[①-⑳]", match[0]))
+    return ", ".join(
+        unicodedata.normalize("NFKC", digit) for digit in re.findall("[①-⑳]", match[0])
+    )
 
 
 KNOWN = sorted(words.UNITS.keys() | words.SCALES.keys(), key=len, reverse=True)
@@ -87,12 +89,17 @@ OTHER_SPELLINGS = [  # of the texts that are ambiguous
     # 1,22  3,05  0,125; but neither 2,5 nor 1,20 nor -5,0
     (r"^([+-]?(?:0(?=,\d\d)|\d+(?=,(?:\d\d$|0)))),(\d*[1-9])$", r"\1.\2"),
     # €2,50  2,5 kg  2,5\%
-    (rf"^([¤€£¥₹]\s?[+-]?\d+|[+-]?\d+(?=,\d+{GAP}(?:\\?%|[¤€£¥₹°]|(?:\\\w+\s?\{{\s?)?{UNIT}s?\b))),"
-     r"(?!0+\b)(\d+)(\D*)$", r"\1.\2\3"),
+    (
+        rf"^([¤€£¥₹]\s?[+-]?\d+|[+-]?\d+(?=,\d+{GAP}(?:\\?%|[¤€£¥₹°]|(?:\\\w+\s?\{{\s?)?{UNIT}s?\b))),"
+        r"(?!0+\b)(\d+)(\D*)$",
+        r"\1.\2\3",
+    ),
     # 3 * 10^8 m/s  8.3 J mol^{-1} K^{-1}  5 (g)  0.64N
-    (rf"^((?:[^A-Za-z\\]|\\(?:times|cdot|pm)\b|(?<=\d)[eE](?=[-+\d]))*[\d)}}])"
-     rf"(?:\s+|(?<=\.\d)(?=[A-Z])|(?<=\.\d\d)(?=[A-Z]))(\(?{UNIT}\b(?:[-/*^{{}}()\d\s]|{UNIT}\b)*)$",
-     r"\1 \\text{\2}"),
+    (
+        rf"^((?:[^A-Za-z\\]|\\(?:times|cdot|pm)\b|(?<=\d)[eE](?=[-+\d]))*[\d)}}])"
+        rf"(?:\s+|(?<=\.\d)(?=[A-Z])|(?<=\.\d\d)(?=[A-Z]))(\(?{UNIT}\b(?:[-/*^{{}}()\d\s]|{UNIT}\b)*)$",
+        r"\1 \\text{\2}",
+    ),
     # A(1,2)  C(12,3)  _{12}C_3
     (r"^([A-MO-TV-Z])\s?(\([^()]*,[^()]*\))$", r"\1=\2"),
     (r"(?<![A-Za-z\\])C\s?\(\s?(\d+)\s?,\s?(\d+)\s?\)", r"\\binom{\1}{\2}"),
@@ -121,6 +128,14 @@ HEDGE = re.compile(
 )
 
 
+VERDICT = re.compile(
+    r"""(?xis)  # Yes, it is continuous: a sentence, without a second thought, and no value
+    (?:\\[a-z]+\s?\{\s?)? (?P<letter>yes|no|true|false)\s?\}?\s?[,.;:–]
+    (?!.*(?:\d|=|\b(?:yes|no|true|false|but|wait|or|actually|instead|wrong|maybe|unless|if|only)\b))
+    (?=.*[a-z]{2}.*\W[a-z]{2}) (?P<content>.+)"""
+)
+
+
 def read_answer(text: str) -> tuple[str, list]:
     """The text's key for comparison as text, and its readings.
 
@@ -128,10 +143,13 @@ def read_answer(text: str) -> tuple[str, list]:
     """
     text = normalize(text)
     choice = CHOICE.fullmatch(text)
-    if choice is None:
-        return read_plain(text)
-    key, _ = read_plain(text)
-    return key, read_choice(choice)
+    verdict = VERDICT.fullmatch(text)
+    key, readings = read_plain(text)
+    if choice:
+        readings = read_choice(choice)
+    elif verdict:
+        readings = [("choice", verdict["letter"].casefold(), ("word", key))]
+    return key, readings
 
 
 # All responses of a group are held against one answer.

@@ -169,9 +169,9 @@ def serve() -> None:
     import sympy
     from sympy.core.random import seed
 
-    seed(0)  # sympy shuffles what it tries
     sympy.Dummy._base_dummy_index = 10**6  # a random number, on which the order of terms depends
     warm_up(sympy)
+    seed(2)  # sympy shuffles what it tries
     print("ready", flush=True)
     for line in sys.stdin:
         child = os.fork() if hasattr(os, "fork") else 0

@@ -51,7 +51,8 @@ def comma_group(match) -> str:
     inside = False
     for opening, closing in ("()", "[]", (r"\{", r"\}")):
         inside = inside or before.count(opening) > before.count(closing)
-    if inside and ",0" not in text and ", " not in match.string:
+    around = re.split(r"[][(){}]", before)[-1] + re.split(r"[][(){}]", match.string[match.end() :])[0]
+    if inside and ",0" not in text and ", " not in around:
         return text
     return text.replace(",", "")
 

@@ -81,7 +81,7 @@ TOKEN = re.compile(
 )
 QUANTITY_STYLE = re.compile(r"\s|\\left|\\right|\\(?:text|mathrm|operatorname)\*?|[{}]")
 # HT, ABC, May: by themselves they may name points or an outcome, in this order
-LETTERS = re.compile("[A-Z]{2,}|[A-Z][a-z]{2}")
+LETTERS = re.compile("(?!Yes$|YES$|NO$)(?:[A-Z]{2,}|[A-Z][a-z]{2})")
 BEFORE_LETTERS = {"", ",", ";", "(", "[", "\\{", "and", "or"}
 AFTER_LETTERS = re.compile(r"\s*(?:$|[,;\])]|\\\}|\\text\s?\{\s*(?:and|or)\b|and\b|or\b)")
 NOUN = re.compile(  # 4 hot dogs, 10 in total: behind a number and a short word there is a long one

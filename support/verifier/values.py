@@ -128,6 +128,10 @@ def exponentiate(base, exponent):
             return base**exponent.numerator
     ensure(kind_of(base) in SCALARS and kind_of(exponent) in SCALARS)
     ensure(INFINITY not in (base, exponent))
+    if is_a(base, "^") and isinstance(exponent, Fraction):  # (x^2)^3 is x^6, (2^9)^(1/3) is 2^3
+        is_number = isinstance(base[1], Fraction) and isinstance(base[2], Fraction)
+        if whole or (is_number and base[1] > 0):
+            return exponentiate(base[1], multiply(base[2], exponent))
     if not whole:
         return ("^", base, exponent)
     if base == ("symbol", "i"):
@@ -136,8 +140,6 @@ def exponentiate(base, exponent):
         return Fraction(1)
     if exponent == 1:
         return base
-    if is_a(base, "^"):  # (x^2)^3 is x^6
-        return exponentiate(base[1], multiply(base[2], exponent))
     if is_a(base, "*"):  # (2x)^3 is 2^3 x^3
         factors = [exponentiate(factor, exponent) for factor in base[1:]]
         return multiply(*factors)
@@ -259,9 +261,26 @@ def substitute_name(name: str, names: dict) -> str:
 
 
 def has_symbol(value, symbol) -> bool:
-    if value == symbol:
-        return True
-    return isinstance(value, tuple) and any(has_symbol(part, symbol) for part in value[1:])
+    return symbol in parts_of(value)
+
+
+def parts_of(value):
+    """The value and all that it is made of, but for numbers and texts."""
+    if isinstance(value, tuple):
+        yield value
+        for part in value[1:]:
+            yield from parts_of(part)
+
+
+def parameters_of(value, over_integers: bool) -> set[str]:
+    """The letters that multiply π, or in a linear value `over_integers` all letters."""
+    parts = list(parts_of(value))
+    if over_integers:
+        ensure(not any(part[0] == "^" for part in parts))
+        return {part[1] for part in parts if part[0] == "symbol" and part[1] != "pi"}
+    products = [part for part in parts if part[0] == "*" and PI in part]
+    symbols = [part for product in products for part in product if is_a(part, "symbol")]
+    return {symbol[1] for symbol in symbols if symbol[1] in ("k", "l", "m", "n", "ell")}
 
 
 # ---- Sets of real numbers ------------------------------------------------------------------------

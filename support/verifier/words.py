@@ -61,7 +61,9 @@ CHANGERS = word_set("""without excluding untrue none nothing doubtful hardly fai
     phi omega kilo mega giga tera peta exa hecto deca deci centi milli micro nano pico""")
 CHANGERS |= NEGATIONS | set(SCALES) | set(NUMBERS)
 # 5 twentieths, 5 quintillion, 5 hundredfold, 5 permille, 5 octuples
-OTHER_PARTS = re.compile("(teen|tie|twelf|eleven|illion|^n)ths?$|^tens$|(illion|fold|mille|uple)s?$")
+OTHER_PARTS = re.compile(
+    "(teen|tie|twelf|eleven|illion|^n)ths?$|^tens$|(illion|fold|mille|uple)s?$"
+)
 MODIFIERS = word_set("more less fewer positive negative")  # only of a noun: 8 more apples
 NOUNS = word_set("root bar base point")  # in the plural, or of another noun: 3 candy bars
 # As many are certainly counted; 5 quarters may be 5/4, and 5 cubes 125.
