@@ -51,17 +51,13 @@ def same_answer(prediction: str, answer: str) -> bool:
 
 def same_series(a, b, budget) -> bool:
     """nπ is kπ, and 2 + 3t for some integer t is 2 + 3x: a parameter may have any name."""
-    x, conditions = split_conditions(a)
-    y, other_conditions = split_conditions(b)
-    if conditions and other_conditions:
+    (x, conditions), (y, others) = split_conditions(a), split_conditions(b)
+    over_integers = any(part[-1] in INTEGERS for part in (*conditions, *others))
+    x, y = [solution_of(value)[1] or value for value in (x, y)]
+    old, new = [values.parameters_of(value, over_integers) for value in (x, y)]
+    if (conditions and others) or old == new or not len(old) == len(new) == 1:
         return False
-    over_integers = any(part[-1] in INTEGERS for part in (*conditions, *other_conditions))
-    x, y = solution_of(x)[1] or x, solution_of(y)[1] or y
-    letters = [values.parameters_of(value, over_integers) for value in (x, y)]
-    if letters[0] == letters[1] or [len(names) for names in letters] != [1, 1]:
-        return False
-    [old], [new] = letters
-    return same(substitute(x, {old: new}), y, budget)
+    return same(substitute(x, dict(zip(old, new, strict=True))), y, budget)
 
 
 class Budget:

@@ -58,7 +58,6 @@ answers.md has examples of all this, and of right answers that aren't found.
 """
 
 import re
-import unicodedata
 from contextlib import suppress
 from functools import lru_cache
 
@@ -73,13 +72,6 @@ def matrix(match) -> str:
     """[[1, 2], [3, 4]]"""
     rows = re.findall(r"\[([^][]*)\]", match[0].replace(",", "&"))
     return "\\begin{pmatrix}" + r"\\".join(rows) + "\\end{pmatrix}"
-
-
-def circled(match) -> str:
-    """②③ are several answers; ② alone is no number."""
-    return ", ".join(
-        unicodedata.normalize("NFKC", digit) for digit in re.findall("[①-⑳]", match[0])
-    )
 
 
 KNOWN = sorted(words.UNITS.keys() | words.SCALES.keys(), key=len, reverse=True)
@@ -105,15 +97,12 @@ OTHER_SPELLINGS = [  # of the texts that are ambiguous
     (r"(?<![A-Za-z\\])C\s?\(\s?(\d+)\s?,\s?(\d+)\s?\)", r"\\binom{\1}{\2}"),
     (r"(?<![\w}])[_^]\s?\{?(\d+)\}?\s?C\s?_\s?\{?(\d+)\}?", r"\\binom{\1}{\2}"),
     (r"^\[\s*(?:\[[^][]*\][,\s]*){2,}\]$", matrix),
-    (r"^[①-⑳](?:[,、;\s]*[①-⑳])+$", circled),
+    # 4:30 is a ratio, or half past four in the morning or the afternoon
+    (r"^0?(\d\d?):(\d\d)$", r"T_{a\1:\2}"),
+    (r"^0?(\d\d?):(\d\d)$", r"T_{p\1:\2}"),
     (r"^(?:\\text\s?\{)?\(([a-h])\)\}?$", lambda match: match[1].upper()),
 ]
 OTHER_SPELLINGS = [(re.compile(pattern), new) for pattern, new in OTHER_SPELLINGS]
-CLOCK = re.compile(
-    rf"""(?x)  # 4:30  \text{{4:30 p.m.}}  9\text{{ AM}}
-    (?:\\text\s?\{{)? (?P<hour>\d\d?) (?::(?P<minutes>\d\d))?
-    {GAP}\}}? (?:\\text\s?\{{\s*)? (?:(?P<half>[AaPp])(?:\.\s?)?[Mm]\.?)? \}}?"""
-)
 CHOICE = re.compile(
     r"""(?xs)  # (B) 42  B: 42  \textbf{(B)}\ 42  C. Paris, but neither E. coli nor A: B
     \s?(?P<open>\\[a-z]{4,6}\s?\{\s?)?\(?(?:\\[a-z]{4,6}\s?\{)?(?P<letter>[A-J])\}?\s?
@@ -162,9 +151,6 @@ def read_plain(text: str) -> tuple[str, list]:
     for pattern, new in OTHER_SPELLINGS:
         if pattern.search(text):
             spellings.append(pattern.sub(new, text))
-    clock = CLOCK.fullmatch(text)
-    if clock and (clock["minutes"] or clock["half"]):
-        spellings[0:1] = clock_spellings(clock)
     keys = []
     readings = []
     for spelling in spellings:
@@ -173,16 +159,6 @@ def read_plain(text: str) -> tuple[str, list]:
         with suppress(Unreadable, RecursionError):
             readings.append(parse_tokens(tokens))
     return keys[0], readings
-
-
-def clock_spellings(clock: re.Match) -> list[str]:
-    """4:30 may be a ratio, or half past four in the morning or the afternoon."""
-    time = f"{int(clock['hour'])}:{clock['minutes'] or '00'}"
-    letters = time.translate(str.maketrans("0123456789:", "abcdefghijk"))
-    halves = clock["half"] or "ap"
-    times = [f"\\text{{clock {letters} {half.lower()}m}}" for half in halves]
-    is_time = clock["minutes"] and clock["half"]
-    return times if is_time else [clock[0], *times]
 
 
 def read_choice(choice: re.Match) -> list:

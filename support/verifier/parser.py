@@ -4,7 +4,6 @@ The grammar is in latex.py. The parser never goes back, but for a statement with
 once for each choice of the signs. It counts steps and depth, so no text takes it long.
 """
 
-import math
 import re
 from fractions import Fraction
 from itertools import product
@@ -17,6 +16,7 @@ from support.verifier.values import (
     REALS,
     SCALARS,
     SETS,
+    TRIGONOMETRIC,
     add,
     call,
     ensure,
@@ -51,7 +51,6 @@ CLOSERS = {
     "⌈": {"⌉"},
 }
 FACTOR_STARTS = set("( [ { ⌊ ⌈ frac binom sqrt ∞ … sum prod int lim".split()) | ACCENTS
-TRIGONOMETRIC = {"sin", "cos", "tan", "cot", "sec", "csc"}
 SET_OPERATORS = {"∪": "union", "∩": "and", "∖": "without"}
 KNOWN_ENVIRONMENT = re.compile("begin ([pbB]?matrix|smallmatrix|array|[dr]?cases)")
 CASE_WORDS = {"if", "for", "when"}
@@ -358,7 +357,6 @@ class AnswerParser(Cursor):
         if self.kind == "letters":
             return ("letters", self.take())
         outer = self.sign
-        start = self.at
         self.sign = ""
         if self.word in ("minus", "negative"):
             next_kind = self.tokens[self.at + 1][0]
@@ -377,14 +375,12 @@ class AnswerParser(Cursor):
         value = self.scaled(value)
         if self.kind == "currency":  # 5 €
             self.mark(self.take())
-        if self.word not in {"", *words.STOPS} and is_made_of_letters(value):
-            if not self.in_condition:
-                self.sign = outer
-                return self.sentence(start)
         if self.word in words.NUMBERS:  # 42 (forty-two)
             ensure(self.number_word() == value)
         unit = self.unit(value)
         self.sign = outer
+        if unit and is_made_of_letters(value):  # n is even, A parabola
+            return ("call", "is", value, unit)
         return ("unit", value, unit) if unit else value
 
     def scaled(self, value):
@@ -404,20 +400,13 @@ class AnswerParser(Cursor):
         24 cubes, 3 bars, 8 more apples: a few words mean so only in the plural, or of a noun.
         """
         word = self.word.removesuffix("s")
-        least = words.COUNTED_FROM.get(word, math.inf)
-        is_many = isinstance(value, Fraction) and value >= least
-        is_plural = self.word != word and (word in words.NOUNS or is_many)
-        behind_noun = word in words.NOUNS and self.tokens[self.at - 1][0] == "word"
-        kind, text, _ = self.tokens[self.at + 1]
-        has_noun = kind == "word" and text not in words.STOPS | words.CHANGERS
-        return is_plural or behind_noun or (self.word in words.MODIFIERS and has_noun)
-
-    def sentence(self, start: int):
-        """n is even, A parabola: a unit needs a number in front of it."""
-        while self.word and self.word not in words.STOPS:
-            self.take()
-        texts = [text for _, text, _ in self.tokens[start : self.at]]
-        return ("word", " ".join(texts).casefold())
+        if self.word in words.MODIFIERS:
+            return self.leads_to_word(but=words.STOPS | words.CHANGERS)
+        least = words.COUNTED_FROM.get(word)
+        if least:
+            return isinstance(value, Fraction) and value >= least
+        behind_noun = self.tokens[self.at - 1][0] == "word"
+        return word in words.NOUNS and (self.word != word or behind_noun)
 
     def operations(self):
         """Unions and their like, and ratios."""
@@ -656,10 +645,6 @@ class AnswerParser(Cursor):
         self.depth += 1
         ensure(self.depth <= MAX_DEPTH)
         value = self.atom()
-        is_index = self.text.isdigit() and not self.spaced and self.following() != "^"
-        before = [kind for kind, _, _ in self.tokens[max(0, self.at - 2) : self.at]]
-        if is_index and before[-1] == "name" and before[0] != "number":
-            value = ("symbol", value[1] + self.take())  # R1
         if self.operator == "_" and self.previous in (")", "}"):  # {g}_{k}, (2516)_8
             if isinstance(value, Fraction):
                 value = ("symbol", str(value))
@@ -903,7 +888,7 @@ class AnswerParser(Cursor):
 
 
 def is_made_of_letters(value) -> bool:
-    """A, xy: an expression without a number."""
+    """A, xy: an expression without a number, as a unit needs one in front of it."""
     if is_a(value, "symbol"):
         return value[1] not in ("pi", "∞", "…")
     return is_a(value, "*") and all(is_made_of_letters(part) for part in value[1:])

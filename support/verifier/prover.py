@@ -26,7 +26,7 @@ from contextlib import suppress
 from functools import lru_cache
 
 # Calls and lines for one question: 0.3 to 0.6 s. Most questions need less than a fiftieth of it.
-MAX_WORK = 300_000
+MAX_WORK = 290_000
 MAX_QUESTION = 20_000  # characters
 MAX_EXPONENT = 500  # sympy computes a power as soon as it sees it
 MAX_POWER_BITS = 1_000_000  # of such a power

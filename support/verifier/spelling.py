@@ -51,7 +51,9 @@ def comma_group(match) -> str:
     inside = False
     for opening, closing in ("()", "[]", (r"\{", r"\}")):
         inside = inside or before.count(opening) > before.count(closing)
-    around = re.split(r"[][(){}]", before)[-1] + re.split(r"[][(){}]", match.string[match.end() :])[0]
+    around = (
+        re.split(r"[][(){}]", before)[-1] + re.split(r"[][(){}]", match.string[match.end() :])[0]
+    )
     if inside and ",0" not in text and ", " not in around:
         return text
     return text.replace(",", "")
@@ -63,6 +65,12 @@ def mixed_number(match) -> str:
     if len(match[0]) < 300 and 0 < int(numerator) < int(denominator):
         return rf"({whole}+\frac{{{numerator}}}{{{denominator}}})"
     return match[0]
+
+
+def clock(match) -> str:
+    """4:30 p.m. by a name of its own: it is no ratio."""
+    hour, minutes, half = match.groups("00")
+    return f"T_{{{half.lower()}{int(hour)}:{minutes}}}"
 
 
 # ---- Labels --------------------------------------------------------------------------------------
@@ -155,7 +163,12 @@ REWRITES = [  # (a text without which nothing is to do, pattern, replacement), i
     ("\\O", r"(?<=\d)(?:\s|\\[,; ])*\\Omega\b", r"\\text{ ohm}"),
     # Residues: 3 \pmod 7, 3 (mod 7)
     ("mod", r"\(\s?(?:\\(?:text|mathrm)\s?\{)?\\?mod\b\s?\}?\s?([^()]+)\)", r"\\pmod{\1}"),
-    # 42 is the answer
+    # 4:30 p.m., 9\text{ AM}, 42 is the answer
+    (
+        "",
+        r"^(?:\\text\s?\{)?(\d\d?)(?::(\d\d))?(?:[\s~}]|\\[,; ]|\\text\s?\{)*([AaPp])\.?\s?[Mm]\.?\}?$",
+        clock,
+    ),
     ("is ", r"(?:\\text\s?\{)?\s*\bis (?:the (?:final |correct )?answer|correct)\s?\}?$", ""),
     ("<sup>", r"<sup>(.*?)</sup>", r"^{\1}"),
     ("}", r"(?<=\\\})\s?-\s?(?=\\\{)", r"\\setminus "),
@@ -244,6 +257,8 @@ GREEK = re.compile("GREEK (SMALL|CAPITAL) LETTER ([A-Z]+)")
 
 def in_ascii(text: str) -> str:
     """The text in ASCII, as far as there is a spelling for its characters."""
+    if re.fullmatch("[①-⑳]([,;、 ]*[①-⑳])+", text):  # several answers; ② alone is no number
+        text = ", ".join(unicodedata.normalize("NFKC", re.sub("[,;、 ]", "", text)))
     text = re.sub("[⁰¹²³⁴-⁹⁺⁻ⁿ]+", r"^{\g<0>}", text)
     text = re.sub("[₀-₉]+", r"_{\g<0>}", text)
     text = re.sub(r"[µμ](?=[mgsLF]\b)", "u", text)

@@ -75,15 +75,16 @@ TOKEN = re.compile(
     | {UPRIGHT}
     | {ENVIRONMENT_EDGE}
     | (?P<number>{NUMBER})
+    | (?P<index>(?<![\\^_}}\w])[A-Za-z]\d+(?![\d^.]))
     | \\(?P<command>[A-Za-z]+|.)
     | (?P<letters>[^\W\d_]+)
     | (?P<symbol>\*\*|[<>=~:]=|(?<![\d)}}])!=|=<|\+-|.)"""
 )
 QUANTITY_STYLE = re.compile(r"\s|\\left|\\right|\\(?:text|mathrm|operatorname)\*?|[{}]")
 # HT, ABC, May: by themselves they may name points or an outcome, in this order
-LETTERS = re.compile("(?!Yes$|YES$|NO$)(?:[A-Z]{2,}|[A-Z][a-z]{2})")
-BEFORE_LETTERS = {"", ",", ";", "(", "[", "\\{", "and", "or"}
-AFTER_LETTERS = re.compile(r"\s*(?:$|[,;\])]|\\\}|\\text\s?\{\s*(?:and|or)\b|and\b|or\b)")
+LETTERS = re.compile(
+    r"(?!Yes|YES|NO)(?:[A-Z]{2,}|[A-Z][a-z]{2})(?=\s*(?:$|([])])|[,;]|\\\}|\\text\s?\{ ?(?:and|or)\b))"
+)
 NOUN = re.compile(  # 4 hot dogs, 10 in total: behind a number and a short word there is a long one
     r"(?:(?<=\d [a-z]{2})|(?<=\d [a-z]{3}))(?: [a-z]{2,3})* "
     rf"(?!{'|'.join(FUNCTION_NAMES)}|sqrt)[a-z]{{4}}"
@@ -132,6 +133,8 @@ def token_of(match, before: list, spaced: bool, prose: bool) -> tuple[str, str]:
     value = match[kind]
     if kind == "number":
         return "number", DECIMAL_DOTS.sub("…", value)
+    if kind == "index":  # R1
+        return "name", value
     if kind == "quantity":
         return "word", QUANTITY_STYLE.sub("", value)
     if kind == "environment":
@@ -161,10 +164,10 @@ def token_of(match, before: list, spaced: bool, prose: bool) -> tuple[str, str]:
 def is_by_itself(match, before: list) -> bool:
     """Are these letters an answer, or one in a list?"""
     _, opening, _ = before[-1] if before else ("", "", False)
-    closing = AFTER_LETTERS.match(match.string, match.end())
-    if not closing or opening not in BEFORE_LETTERS or not LETTERS.fullmatch(match[0]):
-        return False
-    return opening not in ("(", "[") or closing[0].strip() not in (")", "]")
+    letters = LETTERS.match(match.string, match.start())
+    is_item = letters is not None and letters.end() == match.end()
+    in_bracket = is_item and opening in ("(", "[") and letters[1]
+    return is_item and not in_bracket and opening in {"", ",", ";", "(", "[", "\\{", "and", "or"}
 
 
 def is_word(letters: str, tokens: list, spaced: bool) -> bool:

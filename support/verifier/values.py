@@ -30,7 +30,7 @@ NAMED_FUNCTIONS = """sin cos tan cot sec csc asin acos atan sinh cosh tanh log a
     factorial binomial"""
 FUNCTIONS = set(NAMED_FUNCTIONS.split())
 ACCENTS = {"bar", "hat", "tilde", "vec", "dot", "ddot"}
-OF_TITLES = set("sin cos tan cot sec csc abs".split())  # sin A and |AB| are names
+TRIGONOMETRIC = {"sin", "cos", "tan", "cot", "sec", "csc"}
 INFINITY = ("symbol", "∞")
 PI = ("symbol", "pi")
 MINUS_ONE = Fraction(-1)
@@ -342,33 +342,32 @@ def points(value, ranks: dict) -> list[bool]:
 # ---- Statements ----------------------------------------------------------------------------------
 
 
-def is_name(value, in_ratio: bool = False) -> bool:
+def is_name(value) -> bool:
     """Does this name one quantity, as the left of `x = 42` does?
 
-    x, f(2), AB, dy/dx, V/A, (p, q), sin A, |AB|. But xy = 6 and |x| = 3 are equations, of small
-    letters, which have a name together only in the ratio x:y:z.
+    x, f(2), AB, dy/dx, (p, q), sin A, |AB|, x:y:z. But xy = 6 and |x| = 3 are equations.
     """
     kind, *parts = value if isinstance(value, tuple) else ("rational",)
     if kind in ("*", "^"):
-        factors = parts if kind == "*" else parts[:1] * (parts[1] == -1)
-        return len(factors) > 0 and all(in_ratio or is_title(factor) for factor in factors)
+        return is_title(value)
     if kind in ("tuple", "pair"):  # A:B:C is the tuple A/C, B/C, 1
         others = [part for part in parts if part != 1 and not isinstance(part, str)]
-        return parts[0] != 1 and all(is_name(part, in_ratio=True) for part in others)
-    if kind == "call" and parts[0] in FUNCTIONS | {"series", "product"}:
-        return parts[0] in OF_TITLES and is_title(parts[1])
+        return parts[0] != 1 and all(is_name(part) or is_title(part, ".") for part in others)
+    if kind == "call" and parts[0] in FUNCTIONS | {"series", "product", "is"}:
+        is_known = parts[0] in TRIGONOMETRIC or parts[0] == "abs"
+        return is_known and is_title(parts[1], "[A-Z]|[a-z]{3}")  # an angle, a side
     return kind in ("word", "call") or (kind == "symbol" and parts[0] not in ("∞", "pi"))
 
 
-def is_title(value) -> bool:
-    """A point, a side, an angle, a vector, a differential: A, AB, θ, dy; and one over it."""
-    if is_a(value, "^") and value[2] == -1:
-        return is_title(value[1])
+def is_title(value, letters: str = "[A-Z]|d[a-z]") -> bool:
+    """A side, a vector, a derivative: letters of this pattern, and quotients of them."""
+    if is_a(value, "^"):
+        return value[2] == -1 and is_title(value[1], letters)
     if is_a(value, "*"):
-        return all(is_title(part) for part in value[1:])
+        return all(is_title(part, letters) for part in value[1:])
     if is_a(value, "call"):
         return value[1] in ACCENTS
-    return is_a(value, "symbol") and re.match("[A-Z]|d.|[a-z]{3}", value[1]) is not None
+    return is_a(value, "symbol") and re.match(letters, value[1]) is not None
 
 
 def solution_of(value) -> tuple:
