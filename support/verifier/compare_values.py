@@ -147,22 +147,22 @@ def same_quantity(a, b, budget) -> bool:
     """
     x, x_unit = split_unit(a)
     y, y_unit = split_unit(b)
-    fits = x_unit == y_unit or "" in (x_unit, y_unit)
+    fits = x_unit == y_unit or 1 in (x_unit, y_unit)
     if fits and same(x, y, budget):
         return True
-    if {x_unit, y_unit} == {"degree", ""}:  # 90° is π/2
-        degrees, radians = (x, y) if y_unit == "" else (y, x)
+    if {x_unit, y_unit} == {("symbol", "degree"), 1}:  # 90° is π/2
+        degrees, radians = (x, y) if y_unit == 1 else (y, x)
         half_turn = values.multiply(values.PI, Fraction(1, 180))
         is_radian = kind_of(degrees) in SCALARS and has_symbol(radians, values.PI)
         return is_radian and same(values.multiply(degrees, half_turn), radians, budget)
-    if {x_unit, y_unit} != {"%", ""}:
+    if {x_unit, y_unit} != {("symbol", "%"), 1}:
         return False
-    percent, number = (x, y) if x_unit == "%" else (y, x)
+    percent, number = (x, y) if y_unit == 1 else (y, x)
     return kind_of(percent) == "rational" and same(percent / 100, number, budget)
 
 
 def split_unit(value):
-    return value[1:] if kind_of(value) == "unit" else (value, "")
+    return value[1:] if kind_of(value) == "unit" else (value, 1)
 
 
 # ---- Vectors, lists and sets ---------------------------------------------------------------------

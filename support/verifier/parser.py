@@ -55,6 +55,7 @@ SET_OPERATORS = {"∪": "union", "∩": "and", "∖": "without"}
 KNOWN_ENVIRONMENT = re.compile("begin ([pbB]?matrix|smallmatrix|array|[dr]?cases)")
 CASE_WORDS = {"if", "for", "when"}
 DOTS = ("symbol", "…")
+ONE = Fraction(1)
 MEANINGS = {"∞": INFINITY, "∅": ("set",), "…": DOTS, "R": REALS}  # of a sign by itself
 
 
@@ -208,6 +209,8 @@ class AnswerParser(Cursor):
         self.nesting = 0  # of sums and their like
         self.in_set = False
         self.in_condition = False
+        self.in_unit = False
+        self.measured = None  # the value whose unit is read
         self.choice = ()  # which ± of a statement are minus
         self.signs = 0  # ± in this statement so far
         self.tied = False  # is there a ∓ in it?
@@ -356,6 +359,8 @@ class AnswerParser(Cursor):
     def member(self):
         if self.kind == "letters":
             return ("letters", self.take())
+        if self.in_unit:
+            return self.product()
         outer = self.sign
         self.sign = ""
         if self.word in ("minus", "negative"):
@@ -379,9 +384,11 @@ class AnswerParser(Cursor):
             ensure(self.number_word() == value)
         unit = self.unit(value)
         self.sign = outer
-        if unit and is_made_of_letters(value):  # n is even, A parabola
+        if unit == 1:
+            return value
+        if is_made_of_letters(value):  # n is even, A parabola
             return ("call", "is", value, unit)
-        return ("unit", value, unit) if unit else value
+        return ("unit", value, unit)
 
     def scaled(self, value):
         """3 million, 5 squared"""
@@ -488,6 +495,9 @@ class AnswerParser(Cursor):
             return ("symbol", text)
         return ("word", text if "(" in text else words.OF_A_KIND.sub("", text.casefold()))
 
+    def leads_to_unit(self) -> bool:
+        return self.leads_to_word(but=words.QUALIFIERS)
+
     def continues_phrase(self, text: str) -> bool:
         excludes = text.casefold().endswith((" except", " excluding"))
         return excludes or self.word not in words.STOPS
@@ -505,72 +515,44 @@ class AnswerParser(Cursor):
             value = ("without", value, excluded)
         return value
 
-    def unit(self, value) -> str:
-        r"""The unit after a member in one spelling.
+    def unit(self, value):
+        r"""The unit after a member, a product of names: h^-1 km for km/h and \frac{km}{h}.
 
-        h^-1 km for km/h, kilometers per hour and \frac{km}{h}.
+        1 if there is none. Words are its names, and the rest is read as in other products.
         """
-        powers = dict.fromkeys(self.sign.split(), 1)
-        last = None  # the unit that an exponent belongs to
-        ahead = 1  # the exponent of the next unit: 2 behind square
-        below = False  # is the next unit in the denominator?
-        open_brackets = 0
-        if self.accept("%"):
-            powers["%"] = 1
-        while not self.in_condition:
-            if self.accept_word("is", "are"):  # n is even
-                continue
-            if self.word and self.word not in words.STOPS:
-                unit = self.unit_word(last, value)
-                if self.operator == "-" and not self.spaced and self.leads_to_word():
-                    self.take()  # push-ups
-                if unit in words.POWERS and last:
-                    powers[last] *= words.POWERS[unit]
-                elif unit in ("square", "cubic"):
-                    ahead = 2 if unit == "square" else 3
-                elif unit == "per":
-                    below = True
-                else:
-                    upper, *lower = unit.split("/")
-                    last = upper
-                    add_unit(powers, upper, -ahead if below else ahead)
-                    for last in lower:
-                        add_unit(powers, last, -ahead)
-                    ahead = 1
-                    below = below and open_brackets > 0
-            elif self.accept("\\pmod"):
-                powers[f"mod {self.argument()}"] = 1
-            elif last and self.accept("^"):
-                exponent = self.factor()
-                ensure(isinstance(exponent, Fraction) and abs(exponent) < 100)
-                powers[last] *= exponent
-            elif self.operator in ("/", "*", "(", "{", "frac") and self.leads_to_unit():
-                sign = self.take()
-                below = below or sign == "/"
-                open_brackets += sign in ("(", "{")
-            elif open_brackets and self.accept(")", "}"):
-                open_brackets -= 1
-                below = self.operator == "{"  # the lower half of a fraction
-            else:
-                break
-        powers.pop("unit", None)  # square units are a unit that wasn't given
-        return spell_unit(powers)
-
-    def unit_word(self, last: str | None, value) -> str:
-        """Take a word that is a unit, and doesn't change the number."""
-        word = self.word if len(self.text) > 1 else self.text
-        is_noun = self.is_noun(value)
-        unit = words.unit_of(self.take())
-        changes = {word, word.removesuffix("s")} & words.CHANGERS or words.OTHER_PARTS.search(word)
-        changes = changes and not is_noun
-        if last and len(word) == 1:  # J/(kg K)
-            changes = False
-        ensure(unit in ("square", "cubic") or not changes)
-        ensure(word < "\u0250" or unit in words.UNITS.values())  # 万, тысяч change the number
+        unit = ("symbol", "%") if self.accept("%") else Fraction(1)
+        if not self.in_condition:
+            self.measured = value
+            self.unit_start = self.at
+            self.in_unit = True
+            unit = self.product(first=unit)
+            self.in_unit = False
+        for sign in self.sign.split():
+            name = ("symbol", sign)
+            if not has_symbol(unit, name):  # $5 USD
+                unit = multiply(unit, name)
         return unit
 
-    def leads_to_unit(self) -> bool:
-        return self.leads_to_word(but=words.QUALIFIERS)
+    def unit_word(self):
+        """Take a word that is a unit, and doesn't change the number."""
+        if self.accept_word("is", "are") and not self.word:  # n is even
+            return Fraction(1)
+        word = self.word if len(self.text) > 1 else self.text
+        behind_unit = any(kind == "word" for kind, _, _ in self.tokens[self.unit_start : self.at])
+        is_noun = self.is_noun(self.measured)
+        name = words.unit_of(self.take())
+        if name in ("square", "cubic"):
+            base = self.unit_word() if self.starts_factor() and self.word else Fraction(1)
+            return exponentiate(base, Fraction(2 if name == "square" else 3))
+        changes = {word, word.removesuffix("s")} & words.CHANGERS or words.OTHER_PARTS.search(word)
+        ensure(not changes or is_noun or (behind_unit and len(word) == 1))  # J/(kg K)
+        ensure(word < "\u0250" or name in words.UNITS.values())  # 万, тысяч change the number
+        if self.operator == "-" and not self.spaced and self.leads_to_word():
+            self.take()  # push-ups
+        upper, *lower = [("symbol", part) for part in name.split("/") if part != "unit"] or [ONE]
+        if self.word in words.POWERS:
+            upper = exponentiate(upper, words.POWERS[self.take().casefold()])
+        return multiply(upper, *map(inverse, lower))
 
     # ---- Sums, products and powers ----
 
@@ -593,11 +575,12 @@ class AnswerParser(Cursor):
             return terms[0]
         return ("call", "series", *terms) if DOTS in terms else add(*terms)
 
-    def product(self):
-        factors = [self.factor()]
+    def product(self, first=None):
+        factors = [first or self.factor()]
         while True:
-            if self.operator in ("*", "/") and not self.leads_to_word():
-                divide = self.take() == "/"
+            is_sign = self.operator in ("*", "/") and self.leads_to_unit() == self.in_unit
+            if is_sign or (self.in_unit and self.word == "per"):
+                divide = self.take() != "*"
                 factor = self.factor()
                 factors.append(inverse(factor) if divide else factor)
             elif self.starts_factor():
@@ -618,13 +601,17 @@ class AnswerParser(Cursor):
         A number does so only after a bracket or a factorial: 4 2 isn't 8. Its power also does so
         after a name, an index or an exponent: n 2^n, a_1 2^n, x^2 3^x.
         """
+        is_bracket = self.operator in ("(", "{", "frac")
+        if self.in_unit:
+            is_name = self.word not in {"", *words.STOPS} or self.operator == "\\pmod"
+            return is_name or (is_bracket and self.leads_to_unit())
+        if is_bracket and self.leads_to_word():
+            return False
         if self.kind == "number":
             behind_name = self.tokens[self.at - 1][0] == "name"
             behind_script = self.spaced and self.tokens[self.at - 2][1] in ("^", "_")
             is_power = self.following() == "^" and (behind_name or behind_script)
             return is_power or self.previous in (")", "}", "!", "…")
-        if self.operator in ("(", "{", "frac") and self.leads_to_word():
-            return False
         opens = self.operator == "|" and not self.bars
         return opens or self.operator in FACTOR_STARTS or self.kind in ("name", "function")
 
@@ -649,7 +636,7 @@ class AnswerParser(Cursor):
             if isinstance(value, Fraction):
                 value = ("symbol", str(value))
             value = self.with_subscript(value)
-        while self.operator in ("!", "°", "^"):
+        while self.operator == "^" or (self.operator in ("!", "°") and not self.in_unit):
             operator = self.take()
             if operator == "^":
                 value = real_power(value, self.factor())
@@ -670,8 +657,12 @@ class AnswerParser(Cursor):
     # ---- Atoms ----
 
     def atom(self):
+        if self.in_unit and self.word:
+            return self.unit_word()
         kind = self.kind
         text = self.take()
+        if self.in_unit and text == "\\pmod":
+            return ("symbol", f"mod {self.argument()}")
         if kind == "number":
             if self.operator == "_":  # 1011_2, in another base, is equal only to itself
                 return ("symbol", text + self.subscript())
@@ -833,7 +824,7 @@ class AnswerParser(Cursor):
                 return call("binomial", *items, below)
             return multiply(*items, inverse(below))
         value = bracketed(items, opening, closing)
-        if kind_of(value) == "unit" and value[2] == "degree":  # \frac{180^\circ}{7}
+        if kind_of(value) == "unit" and value[2] == ("symbol", "degree"):  # \frac{180^\circ}{7}
             self.mark("degree")
             value = value[1]
         return value
@@ -901,22 +892,6 @@ def as_tuple(items: list):
 def is_written_out(value) -> bool:
     """Is this a set that conditions can't restrict?"""
     return kind_of(value) in SETS and (value[0] != "pair" or value == REALS)
-
-
-def add_unit(powers: dict, unit: str, exponent) -> None:
-    powers[unit] = powers.get(unit, 0) + exponent
-    if unit in words.CURRENCIES:  # \$5 USD
-        powers[unit] = 1
-
-
-def spell_unit(powers: dict) -> str:
-    parts = []
-    for name, exponent in sorted(powers.items()):
-        if exponent == 1:
-            parts.append(name)
-        elif exponent:
-            parts.append(f"{name}^{exponent}")
-    return " ".join(parts)
 
 
 def bound_variable(limits: list) -> str | None:
