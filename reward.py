@@ -36,7 +36,10 @@ BRACE = re.compile(
     | [{}]"""
 )
 NAME = r"(?P<name>\\?[A-Za-z]+'?(?:_\{?\w+\}?|\(\w+\))?\s?=\s?)?"  # x =, f(2) =, or nothing
-DOUBT = r"(?:\b(?:maybe|perhaps|possibly|alternatively|(?:but )?(?:it )?(?:could|might|may)(?: also)? be)\b)"
+DOUBT = (
+    r"(?:\b(?:maybe|perhaps|possibly|alternatively"
+    r"|(?:but )?(?:it )?(?:could|might|may)(?: also)? be)\b)"
+)
 SEPARATOR = (
     r"(?:[,;&\s$~*(/?]|\\q?quad|\\[()\[\],;:& ]|\\text\s?\{|\}|\band\b|\\?l?or\b"
     rf"|\.(?=\W*(?:or\b|{DOUBT}))|\b(?:else|even|probably)\b|{DOUBT})"

@@ -6,28 +6,15 @@ alike go to sympy, in prover.py.
 """
 
 import re
-from collections import Counter
 from fractions import Fraction
 
 from support.verifier import latex, prover, values
 from support.verifier.spelling import MAX_TEXT
-from support.verifier.values import (
-    INFINITY,
-    SCALARS,
-    SETS,
-    add,
-    ensure,
-    has_symbol,
-    kind_of,
-    negative,
-    solution_of,
-    substitute,
-)
+from support.verifier.values import SCALARS, ensure, has_symbol, kind_of, solution_of, substitute
 
 MAX_COMPARISONS = 5_000  # of parts with parts, for one verdict
 # A question as such costs so much work: the process that answers it starts in some milliseconds.
 QUESTION_WORK = 2_000
-SALTS = "0123456789abcdef"  # sixteen orderings of the variables in a set; sets must agree under all
 COMBINED_SETS = {"union", "and", "without", "comma"}
 VECTORS = {"pair", "tuple", "list", "matrix"}
 HALF_OPEN = {"(]", "[)"}
@@ -103,7 +90,7 @@ def same(a, b, budget) -> bool:
         return same_where(a, b, budget)
     if "unit" in kinds:
         return same_quantity(a, b, budget)
-    if kinds <= SETS and kinds & COMBINED_SETS:
+    if kinds <= values.SETS and kinds & COMBINED_SETS:
         return same_set(a, b, budget)
     if "list" in kinds and kinds & COMBINED_SETS:  # (1, 2], (3, ∞) is their union
         (_, *items), other = kind_first("list", a, b)
@@ -131,7 +118,7 @@ def kind_first(kind: str, a, b):
 
 def same_scalar(a, b, budget) -> bool:
     """Numbers and expressions that aren't written alike."""
-    if INFINITY in (a, b) or (is_simple(a) and is_simple(b)):
+    if values.INFINITY in (a, b) or (is_simple(a) and is_simple(b)):
         return False
     return budget.ask("equal", a, b) == "equal"
 
@@ -207,12 +194,7 @@ def same_items(a, b, budget) -> bool:
 
 
 def same_list(a, b, budget) -> bool:
-    """The same items in any order, each as often.
-
-    Only sets drop repetitions, and lists of pairs, which are the solutions of something.
-    """
-    if Counter(a) == Counter(b):
-        return True
+    """The same items in any order, each as often. Only pairs, as solutions, are a set."""
     if all(kind_of(item) in VECTORS for item in a):
         return same_items(a, b, budget)
     rest = list(b)
@@ -239,24 +221,18 @@ def named_in(items) -> set:
 def same_set(a, b, budget) -> bool:
     """Do two sets of real numbers have the same points? They are made of intervals and numbers.
 
-    It is enough to look at the ends of all intervals and between them. Variables are tried in many
-    orders.
+    It is enough to look at the ends of all intervals and between them.
     """
     try:
-        ends = set(values.ends(a) + values.ends(b))
-        constant = all(values.position(end) is not None for end in ends)
-        for salt in [""] if constant else SALTS:
-            ranks = rank_ends(ends, salt, budget)
-            if values.points(a, ranks) != values.points(b, ranks):
-                return False
-        return True
-    except values.Unreadable:  # tuples, complex numbers, units
+        ranks = rank_ends(set(values.ends(a) + values.ends(b)), budget)
+        return values.points(a, ranks) == values.points(b, ranks)
+    except values.Unreadable:  # tuples, complex numbers, variables, units
         return same_parts(a, b, budget)
 
 
-def rank_ends(ends: set, salt: str, budget) -> dict:
+def rank_ends(ends: set, budget) -> dict:
     """Each end's rank on the line, an odd number. Ends that are the same number share a rank."""
-    at = {end: values.position(end, salt) for end in ends}
+    at = {end: values.position(end) for end in ends}
     ensure(None not in at.values())
     ranks = {}
     last = None
@@ -316,7 +292,7 @@ def same_relation(a, b, budget) -> bool:
 def gap(members):
     """The left side minus the right."""
     left, right = members
-    return add(left, negative(right))
+    return values.add(left, values.negative(right))
 
 
 def renaming(a, b) -> dict | None:
@@ -356,20 +332,14 @@ def as_call(value):
 
 def variables_of(call) -> list[str]:
     """The arguments of a call that are variables."""
-    parts = [part for part in call[2:] if isinstance(part, tuple)]
-    return [part[1] for part in parts if part[0] == "symbol"]
+    return [part[1] for part in call[2:] if values.is_a(part, "symbol")]
 
 
 def can_rename(value, names: dict) -> bool:
     """Does the value use each old name, and no new one that isn't itself renamed?"""
-    for old, new in names.items():
-        if old == new:
-            continue
-        if not has_symbol(value, ("symbol", old)):
-            return False
-        if new not in names and has_symbol(value, ("symbol", new)):
-            return False
-    return True
+    used = {part[1] for part in values.parts_of(value) if part[0] == "symbol"}
+    changed = [(old, new) for old, new in names.items() if old != new]
+    return all(old in used and (new in names or new not in used) for old, new in changed)
 
 
 def same_choice(a, b, budget) -> bool:

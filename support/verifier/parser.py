@@ -8,29 +8,17 @@ import re
 from fractions import Fraction
 from itertools import product
 
-from support.verifier import words
+from support.verifier import values, words
 from support.verifier.tokens import FUNCTION_NAMES, number_value
 from support.verifier.values import (
-    ACCENTS,
-    INFINITY,
-    REALS,
-    SCALARS,
     SETS,
-    TRIGONOMETRIC,
-    add,
     call,
     ensure,
-    exponentiate,
-    has_symbol,
     inverse,
-    is_a,
     is_name,
     kind_of,
     multiply,
-    negative,
-    real_power,
     solution_of,
-    substitute,
 )
 
 MAX_STEPS = 20_000  # tokens taken, those that are read again with another sign included
@@ -41,22 +29,20 @@ SIGNS = {"+", "-", "±", "∓"}
 SEPARATORS = {",", ";", "and", "or", "∧", "∨", "&"}
 RELATIONS = {"=", "<", ">", "≤", "≥", "≠", "≈", "∈", "∉", "→"}
 FLIP = {">": "<", "≥": "≤"}
-CLOSERS = {
-    "(": {")", "]"},
-    "[": {")", "]"},
-    "{": {"}", "over", "choose"},
-    "\\{": {"\\}", "|", ":"},
-    "⟨": {"⟩"},
-    "⌊": {"⌋"},
-    "⌈": {"⌉"},
-}
-FACTOR_STARTS = set("( [ { ⌊ ⌈ frac binom sqrt ∞ … sum prod int lim".split()) | ACCENTS
+CLOSERS = {"(": {")", "]"}, "[": {")", "]"}, "⟨": {"⟩"}, "⌊": {"⌋"}, "⌈": {"⌉"}}
+CLOSERS |= {"{": {"}", "over", "choose"}, "\\{": {"\\}", "|", ":"}}
+FACTOR_STARTS = set("( [ { ⌊ ⌈ frac binom sqrt ∞ … sum prod int lim".split()) | values.ACCENTS
 SET_OPERATORS = {"∪": "union", "∩": "and", "∖": "without"}
 KNOWN_ENVIRONMENT = re.compile("begin ([pbB]?matrix|smallmatrix|array|[dr]?cases)")
 CASE_WORDS = {"if", "for", "when"}
 DOTS = ("symbol", "…")
 ONE = Fraction(1)
-MEANINGS = {"∞": INFINITY, "∅": ("set",), "…": DOTS, "R": REALS}  # of a sign by itself
+MEANINGS = {
+    "∞": values.INFINITY,
+    "∅": ("set",),
+    "…": DOTS,
+    "R": values.REALS,
+}  # of a sign by itself
 
 
 def parse_tokens(tokens):
@@ -105,7 +91,7 @@ def join_relations(items: list, separators: set, head=None) -> list:
 def is_unequal_to_several(items: list) -> bool:
     if len(items) < 2 or kind_of(items[0]) != "relation" or items[0][1] != ("≠",):
         return False
-    return all(kind_of(item) in SCALARS for item in items[1:])
+    return all(kind_of(item) in values.SCALARS for item in items[1:])
 
 
 def is_equation(value) -> bool:
@@ -137,7 +123,7 @@ def is_condition(last, items) -> bool:
 def may_depend(value, name) -> bool:
     if kind_of(value) in SETS - {"pair"}:
         return False
-    return has_symbol(value, name) and solution_of(value)[0] != name
+    return values.has_symbol(value, name) and solution_of(value)[0] != name
 
 
 # ---- The tokens ahead ----------------------------------------------------------------------------
@@ -181,7 +167,7 @@ class Cursor:
         kind, text, _ = self.tokens[self.at + 1]
         return text.casefold().removesuffix("s") if kind == "word" and len(text) > 3 else text
 
-    def leads_to_word(self, but=()) -> bool:
+    def leads_to_word(self, but=words.QUALIFIERS) -> bool:
         """Is a unit next, behind a sign or a bracket?"""
         at = self.at + 1
         while self.tokens[at][:2] in (("op", "("), ("op", "{")):
@@ -263,32 +249,32 @@ class AnswerParser(Cursor):
         ensure(spread or len(items) < 2 or separators <= {",", ";"})  # (1 or 2)
         return [("where", as_one(items), *conditions)] if conditions else items
 
-    def conditions(self, values: list) -> list:
-        r"""for all n \ge 1; where c is a constant: of variables in the values, in known words."""
+    def conditions(self, heads: list) -> list:
+        r"""for all n \ge 1; where c is a constant: of variables in the heads, in known words."""
         self.in_condition = True
         found = []
         while self.kind != "end" and self.operator not in ("\\}", ")"):
             word = self.word.removesuffix("s")
             if word:
                 self.take()
-                self.check_condition_word(word, values)
+                self.check_condition_word(word, heads)
                 if word in words.RESTRICTIONS:
                     found.append(("word", word))
             elif not self.accept(*SEPARATORS):
-                statement = self.condition(values)
+                statement = self.condition(heads)
                 if kind_of(statement) == "relation":
                     found.append(statement)
         if found:
-            ensure(not any(is_written_out(value) for value in values))
+            ensure(not any(is_written_out(value) for value in heads))
         self.in_condition = False
         return found
 
-    def check_condition_word(self, word: str, values: list) -> None:
-        if len(word) == 1 and all(may_depend(value, ("symbol", word)) for value in values):
+    def check_condition_word(self, word: str, heads: list) -> None:
+        if len(word) == 1 and all(may_depend(value, ("symbol", word)) for value in heads):
             return
         ensure(word in words.FILLERS | words.RESTRICTIONS | words.QUALIFIERS)
 
-    def condition(self, values: list):
+    def condition(self, heads: list):
         statement = self.statement()
         name = statement
         if kind_of(statement) == "relation":
@@ -296,7 +282,7 @@ class AnswerParser(Cursor):
             name, _ = solution_of(statement)
         else:
             ensure(is_name(statement))
-        ensure(all(may_depend(value, name) for value in values))
+        ensure(all(may_depend(value, name) for value in heads))
         return statement
 
     def spread(self) -> list:
@@ -307,7 +293,7 @@ class AnswerParser(Cursor):
         outer = self.choice, self.signs, self.tied
         start = self.at
         self.choice, self.signs, self.tied = (), 0, False
-        values = [self.statement()]
+        found = [self.statement()]
         ensure(self.signs <= MAX_SIGNS)
         end = self.at
         choices = list(product((0, 1), repeat=self.signs))
@@ -315,11 +301,11 @@ class AnswerParser(Cursor):
             self.move(start)
             self.choice, self.signs = choice, 0
             value = self.statement()
-            if value not in values:
-                values.append(value)
+            if value not in found:
+                found.append(value)
             ensure(self.at == end)
         self.choice, self.signs, self.tied = outer
-        return values
+        return found
 
     # ---- Statements and their members ----
 
@@ -367,7 +353,7 @@ class AnswerParser(Cursor):
             next_kind = self.tokens[self.at + 1][0]
             if next_kind == "number" or self.next_word() in words.NUMBERS:
                 self.take()
-                return negative(self.member())
+                return values.negative(self.member())
         elif self.word in ("a", "an") and self.next_word() in words.SCALES:
             self.take()
         if self.word in words.NUMBERS or self.word in words.SCALES:
@@ -394,7 +380,7 @@ class AnswerParser(Cursor):
         """3 million, 5 squared"""
         while True:
             if self.word in words.POWERS:
-                value = exponentiate(value, words.POWERS[self.take().casefold()])
+                value = values.exponentiate(value, words.POWERS[self.take().casefold()])
             elif self.word.removesuffix("s") in words.SCALES and not self.is_noun(value):
                 scale = self.take().casefold().removesuffix("s")
                 value = multiply(value, words.SCALES[scale])
@@ -425,7 +411,7 @@ class AnswerParser(Cursor):
             other = self.sum()
             ratio.append(other)
             if operator in SET_OPERATORS:
-                if self.previous == "}" and kind_of(other) in SCALARS:  # ℝ ∖ {0}
+                if self.previous == "}" and kind_of(other) in values.SCALARS:  # ℝ ∖ {0}
                     other = ("set", other)
                 ensure(kind_of(value) in SETS and kind_of(other) in SETS)
                 value = (SET_OPERATORS[operator], value, other)
@@ -486,7 +472,7 @@ class AnswerParser(Cursor):
         if words.NOTHING.fullmatch(text.casefold()):
             return ("set",)
         if words.ENDLESS.fullmatch(text.casefold()):
-            return INFINITY
+            return values.INFINITY
         numbers = words.REAL_NUMBERS.fullmatch(text.casefold())
         if numbers:
             value = words.SIGNED[(numbers["sign"] or "").strip()]
@@ -494,9 +480,6 @@ class AnswerParser(Cursor):
         if len(text) == 1:
             return ("symbol", text)
         return ("word", text if "(" in text else words.OF_A_KIND.sub("", text.casefold()))
-
-    def leads_to_unit(self) -> bool:
-        return self.leads_to_word(but=words.QUALIFIERS)
 
     def continues_phrase(self, text: str) -> bool:
         excludes = text.casefold().endswith((" except", " excluding"))
@@ -510,7 +493,7 @@ class AnswerParser(Cursor):
             if is_equation(excluded):
                 excluded = excluded[3]
             if kind_of(excluded) != "set":
-                ensure(kind_of(excluded) in SCALARS)
+                ensure(kind_of(excluded) in values.SCALARS)
                 excluded = ("set", excluded)
             value = ("without", value, excluded)
         return value
@@ -529,7 +512,7 @@ class AnswerParser(Cursor):
             self.in_unit = False
         for sign in self.sign.split():
             name = ("symbol", sign)
-            if not has_symbol(unit, name):  # $5 USD
+            if not values.has_symbol(unit, name):  # $5 USD
                 unit = multiply(unit, name)
         return unit
 
@@ -543,7 +526,7 @@ class AnswerParser(Cursor):
         name = words.unit_of(self.take())
         if name in ("square", "cubic"):
             base = self.unit_word() if self.starts_factor() and self.word else Fraction(1)
-            return exponentiate(base, Fraction(2 if name == "square" else 3))
+            return values.exponentiate(base, Fraction(2 if name == "square" else 3))
         changes = {word, word.removesuffix("s")} & words.CHANGERS or words.OTHER_PARTS.search(word)
         ensure(not changes or is_noun or (behind_unit and len(word) == 1))  # J/(kg K)
         ensure(word < "\u0250" or name in words.UNITS.values())  # 万, тысяч change the number
@@ -551,7 +534,7 @@ class AnswerParser(Cursor):
             self.take()  # push-ups
         upper, *lower = [("symbol", part) for part in name.split("/") if part != "unit"] or [ONE]
         if self.word in words.POWERS:
-            upper = exponentiate(upper, words.POWERS[self.take().casefold()])
+            upper = values.exponentiate(upper, words.POWERS[self.take().casefold()])
         return multiply(upper, *map(inverse, lower))
 
     # ---- Sums, products and powers ----
@@ -573,12 +556,12 @@ class AnswerParser(Cursor):
             terms.append(self.product())  # which reads the sign
         if len(terms) == 1:
             return terms[0]
-        return ("call", "series", *terms) if DOTS in terms else add(*terms)
+        return ("call", "series", *terms) if DOTS in terms else values.add(*terms)
 
     def product(self, first=None):
         factors = [first or self.factor()]
         while True:
-            is_sign = self.operator in ("*", "/") and self.leads_to_unit() == self.in_unit
+            is_sign = self.operator in ("*", "/") and self.leads_to_word() == self.in_unit
             if is_sign or (self.in_unit and self.word == "per"):
                 divide = self.take() != "*"
                 factor = self.factor()
@@ -604,8 +587,8 @@ class AnswerParser(Cursor):
         is_bracket = self.operator in ("(", "{", "frac")
         if self.in_unit:
             is_name = self.word not in {"", *words.STOPS} or self.operator == "\\pmod"
-            return is_name or (is_bracket and self.leads_to_unit())
-        if is_bracket and self.leads_to_word():
+            return is_name or (is_bracket and self.leads_to_word())
+        if is_bracket and self.leads_to_word(but=()):
             return False
         if self.kind == "number":
             behind_name = self.tokens[self.at - 1][0] == "name"
@@ -626,7 +609,7 @@ class AnswerParser(Cursor):
             else:
                 break
         value = self.power()
-        return negative(value) if minus else value
+        return values.negative(value) if minus else value
 
     def power(self):
         self.depth += 1
@@ -639,7 +622,7 @@ class AnswerParser(Cursor):
         while self.operator == "^" or (self.operator in ("!", "°") and not self.in_unit):
             operator = self.take()
             if operator == "^":
-                value = real_power(value, self.factor())
+                value = values.real_power(value, self.factor())
             elif operator == "!":
                 value = call("factorial", value)
                 ensure(self.operator != "!")  # the double factorial is another function
@@ -684,7 +667,7 @@ class AnswerParser(Cursor):
             return call("binomial", above, self.argument())
         if text == "sqrt":
             return self.root()
-        if text in ACCENTS:  # \bar{z}_1 is \bar{z_1}
+        if text in values.ACCENTS:  # \bar{z}_1 is \bar{z_1}
             return self.with_subscript(("call", text, self.argument()))
         if text in MEANINGS:
             return MEANINGS[text]
@@ -714,7 +697,7 @@ class AnswerParser(Cursor):
         if self.accept("["):
             index = self.sum()
             ensure(self.accept("]"))
-        return real_power(self.atom(), inverse(index))
+        return values.real_power(self.atom(), inverse(index))
 
     def series(self, text: str):
         """A sum or its like, read as far as its parts go, never carried out.
@@ -732,9 +715,9 @@ class AnswerParser(Cursor):
         if text == "int" and self.previous[0] == "d" and len(self.previous) == 2:
             bound = self.previous[1]
         if bound is None:
-            return substitute(value, {})
+            return values.substitute(value, {})
         number = f"#{self.nesting}"
-        return substitute(value, {bound: number, "d" + bound: "d" + number})
+        return values.substitute(value, {bound: number, "d" + bound: "d" + number})
 
     def function(self, function: str):
         r"""\sin x, \sin(x), \sin^2 x, \log_2 8, \sin 2x.
@@ -743,7 +726,7 @@ class AnswerParser(Cursor):
         """
         base = self.argument() if self.accept("_") else None
         exponent = self.factor() if self.accept("^") else Fraction(1)
-        angle = 1 if function in TRIGONOMETRIC else 0  # in which ° means something
+        angle = 1 if function in values.TRIGONOMETRIC else 0  # in which ° means something
         self.angles += angle
         if self.accept("("):
             arguments = self.arguments()
@@ -762,7 +745,7 @@ class AnswerParser(Cursor):
         value = call(function, *arguments)
         if base is not None:
             value = multiply(value, inverse(call("log", base)))
-        return exponentiate(value, exponent)
+        return values.exponentiate(value, exponent)
 
     def arguments(self) -> list:
         """Of a function, after the opening bracket."""
@@ -778,13 +761,13 @@ class AnswerParser(Cursor):
 
     def with_subscript(self, value):
         is_call = kind_of(value) == "expression" and value[0] == "call"
-        if is_call and value[1] in ACCENTS and self.operator == "_":
+        if is_call and value[1] in values.ACCENTS and self.operator == "_":
             _, accent, name = value
             return ("call", accent, self.with_subscript(name))
         subscript = self.subscript()
         if not subscript:
             return value
-        ensure(is_a(value, "symbol"))
+        ensure(values.is_a(value, "symbol"))
         return ("symbol", value[1] + subscript)
 
     def subscript(self) -> str:
@@ -880,9 +863,9 @@ class AnswerParser(Cursor):
 
 def is_made_of_letters(value) -> bool:
     """A, xy: an expression without a number, as a unit needs one in front of it."""
-    if is_a(value, "symbol"):
+    if values.is_a(value, "symbol"):
         return value[1] not in ("pi", "∞", "…")
-    return is_a(value, "*") and all(is_made_of_letters(part) for part in value[1:])
+    return values.is_a(value, "*") and all(is_made_of_letters(part) for part in value[1:])
 
 
 def as_tuple(items: list):
@@ -891,14 +874,14 @@ def as_tuple(items: list):
 
 def is_written_out(value) -> bool:
     """Is this a set that conditions can't restrict?"""
-    return kind_of(value) in SETS and (value[0] != "pair" or value == REALS)
+    return kind_of(value) in SETS and (value[0] != "pair" or value == values.REALS)
 
 
 def bound_variable(limits: list) -> str | None:
     """The variable of a sum: k in \\sum_{k=1}^n."""
     if not limits or kind_of(limits[1]) != "relation":
         return None
-    symbols = [member[1] for member in limits[1][2:] if is_a(member, "symbol")]
+    symbols = [member[1] for member in limits[1][2:] if values.is_a(member, "symbol")]
     return symbols[0] if symbols else None
 
 

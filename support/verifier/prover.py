@@ -1,11 +1,9 @@
 """The prover: sympy in one bounded process. Are two expressions equal, or what is their ratio?
 
-A clock would make an answer depend on how busy the machine is. So the worker counts sympy's work:
-each call of a Python function, and in modules whose loops call nothing, each line. A question that
-needs more than MAX_WORK is "unknown".
-
-The worker imports sympy, then forks for each question. So no question finds caches that another one
-filled, its count depends on itself alone, and its process can end wherever sympy is. Without fork
+A clock would make an answer depend on how busy the machine is. So the worker counts sympy's calls
+of Python functions, and in modules whose loops call nothing, each line. A question that needs more
+than MAX_WORK is "unknown". The worker imports sympy, then forks for each question. So no question
+finds caches that another one filled, and its process can end wherever sympy is. Without fork
 (Windows) each question gets a new worker.
 
 The worker starts on first need, serves any thread under a lock, and has a limit on memory. The one
@@ -35,16 +33,9 @@ MAX_ARGUMENT = 10_000  # of a factorial or binomial
 MEMORY_BYTES = 2 << 30  # of address space
 START_SECONDS = 60.0  # for the worker to import sympy, which takes half a second
 WALL_SECONDS = 10.0  # for one question; only a stuck process needs so long
-LOOPS = (  # modules whose loops call nothing
-    "sympy.polys",
-    "sympy.ntheory",
-    "sympy.external",
-    "sympy.core.intfunc",
-    "mpmath.libmp.libelefun",
-    "mpmath.libmp.libhyper",
-    "mpmath.libmp.gammazeta",
-    "mpmath.libmp.libintmath",
-)
+# modules whose loops call nothing
+LOOPS = """sympy.polys sympy.ntheory sympy.external sympy.core.intfunc mpmath.libmp.libelefun
+    mpmath.libmp.libhyper mpmath.libmp.gammazeta mpmath.libmp.libintmath"""
 
 
 @lru_cache(maxsize=256)  # the rollouts of a group repeat each other; an exception isn't remembered
@@ -53,7 +44,7 @@ def ask(question: str, a, b) -> tuple[str, int]:
 
     The reply to "ratio" is positive, negative or unknown.
     """
-    line = json.dumps([MAX_WORK, question, a, b], default=as_list)
+    line = json.dumps([MAX_WORK, question, a, b], default=lambda number: number.as_integer_ratio())
     if len(line) > MAX_QUESTION:
         return "unknown", 0
     try:
@@ -64,11 +55,6 @@ def ask(question: str, a, b) -> tuple[str, int]:
         message = f"sympy's process failed, so an answer counts as wrong: {error}"
         warnings.warn(message, stacklevel=2)
         raise
-
-
-def as_list(number) -> list:
-    """A Fraction in JSON."""
-    return ["rational", number.numerator, number.denominator]
 
 
 class Worker:
@@ -194,8 +180,8 @@ def limit_memory() -> None:
 def warm_up(sympy) -> None:
     """Compare n! and n (n-1)! (sin^2 n + cos^2 n), so that sympy imports what it needs later."""
     n = ["symbol", "n"]
-    before = ["+", n, ["rational", -1, 1]]
-    squares = [["^", ["call", name, n], ["rational", 2, 1]] for name in ("sin", "cos")]
+    before = ["+", n, [-1, 1]]
+    squares = [["^", ["call", name, n], [2, 1]] for name in ("sin", "cos")]
     left = ["call", "factorial", n]
     right = ["*", n, ["call", "factorial", before], ["+", *squares]]
     equal(sympy, left, right)
@@ -224,7 +210,7 @@ def reply(sympy, line: str) -> None:
             end("unknown")
         if name in ("isprime", "_eval_power") and is_long(name, frame.f_locals):
             end("unknown")
-        counts_lines = frame.f_globals.get("__name__", "").startswith(LOOPS)
+        counts_lines = frame.f_globals.get("__name__", "").startswith(tuple(LOOPS.split()))
         return count if counts_lines else None
 
     try:
@@ -261,15 +247,15 @@ def build(sympy, value, **assumptions):
     Whatever it doesn't know, or would compute at length, is a symbol of itself.
     """
     kind, *parts = value
-    if kind == "rational":
-        return sympy.Rational(*parts)
+    if isinstance(kind, int):
+        return sympy.Rational(*value)
     if kind == "symbol":
         constant = {"pi": sympy.pi, "e": sympy.E, "i": sympy.I}.get(parts[0])
         return constant or sympy.Symbol(parts[0], **assumptions)
     function = parts.pop(0) if kind == "call" else kind
     if function in QUOTIENTS:  # tan x is sin x / cos x
         *upper, lower = [["call", name, *parts] for name in QUOTIENTS[function]]
-        inverse = ["^", lower, ["rational", -1, 1]]
+        inverse = ["^", lower, [-1, 1]]
         return build(sympy, ["*", *upper, inverse], **assumptions)
     if function in SYMPY_NAMES:
         arguments = [build(sympy, part, **assumptions) for part in parts]

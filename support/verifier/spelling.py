@@ -15,7 +15,7 @@ MAX_TEXT = 10_000  # characters
 # ---- Numbers -------------------------------------------------------------------------------------
 
 # +1,050.50
-PLAIN_NUMBER = re.compile(r"([+-]?)(?:\\?\$)?([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.([0-9]*))?")
+PLAIN_NUMBER = re.compile(r"([+-]?)(?:\\?\$)?([1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(?:\.([0-9]*))?")
 COMMA_GROUP = re.compile(r"(?<![\d.])(?<!\d,)[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)")  # 1,234
 # 2\frac{1}{2}, 2\frac12, 2 1/2, but neither an exponent nor an argument
 MIXED_NUMBER = re.compile(
@@ -65,12 +65,6 @@ def mixed_number(match) -> str:
     if len(match[0]) < 300 and 0 < int(numerator) < int(denominator):
         return rf"({whole}+\frac{{{numerator}}}{{{denominator}}})"
     return match[0]
-
-
-def clock(match) -> str:
-    """4:30 p.m. by a name of its own: it is no ratio."""
-    hour, minutes, half = match.groups("00")
-    return f"T_{{{half.lower()}{int(hour)}:{minutes}}}"
 
 
 # ---- Labels --------------------------------------------------------------------------------------
@@ -139,6 +133,10 @@ TIMES_TEN = (
     r"(?<=\d)(?<!(?<![\d.])0)(?:\s|~|\\[,; ]|\\(?:text|mathrm)\s?\{)*"
     r"[xX](?:\s|~|\\[,; ]|\})*(?=\{?10\b)"
 )
+TIME = r"^(?:\\text\s?\{)?0?(\d\d?):?(\d\d)?(?:[\s~}]|\\[,; ]|\\text\s?\{)*"
+BASE = r"^([0-9A-F]+)\s*(?:\\text\s?\{)?\s?\(?(?:in )?base\s?\}?\s?(\d+)\s?\)?\s?\}?$"
+CONSTANT = r"(?:\\?\s)?\(\s?(?=[a-zA-Z]\s?\\text\s?\{[^{}]*constant\s?\})([^()]*)\)$"
+ASIDE = r"\(\s?([A-Za-z]{4,}(?:-[a-z]+)?|[A-Za-z]+ [A-Za-z ]+)\s?\)"
 REWRITES = [  # (a text without which nothing is to do, pattern, replacement), in this order
     # Money: \$ is a currency, and so is a single $ that no other closes.
     ("$", r"\\\$", "¤"),
@@ -163,12 +161,10 @@ REWRITES = [  # (a text without which nothing is to do, pattern, replacement), i
     ("\\O", r"(?<=\d)(?:\s|\\[,; ])*\\Omega\b", r"\\text{ ohm}"),
     # Residues: 3 \pmod 7, 3 (mod 7)
     ("mod", r"\(\s?(?:\\(?:text|mathrm)\s?\{)?\\?mod\b\s?\}?\s?([^()]+)\)", r"\\pmod{\1}"),
-    # 4:30 p.m., 9\text{ AM}, 42 is the answer
-    (
-        "",
-        r"^(?:\\text\s?\{)?(\d\d?)(?::(\d\d))?(?:[\s~}]|\\[,; ]|\\text\s?\{)*([AaPp])\.?\s?[Mm]\.?\}?$",
-        clock,
-    ),
+    # 4:30 p.m., 9\text{ AM} are names. 42 is the answer
+    ("", TIME + r"[Aa]\.?\s?[Mm]\.?\}?$", r"T_{a\1:\2}"),
+    ("", TIME + r"[Pp]\.?\s?[Mm]\.?\}?$", r"T_{p\1:\2}"),
+    ("T_{", r"(?<=^T_\{[ap])(\d+):\}$", r"\1:00}"),
     ("is ", r"(?:\\text\s?\{)?\s*\bis (?:the (?:final |correct )?answer|correct)\s?\}?$", ""),
     ("<sup>", r"<sup>(.*?)</sup>", r"^{\1}"),
     ("}", r"(?<=\\\})\s?-\s?(?=\\\{)", r"\\setminus "),
@@ -182,11 +178,7 @@ REWRITES = [  # (a text without which nothing is to do, pattern, replacement), i
     ("{", r"\\(?:mathrm|text|rm)\s?\{\s?d\s?\}\s?(?=[a-zA-Z])", "d"),
     # Numbers in another base: (101.1)_2, 101 (base 2)
     ("_", r"[(\[]\s?([0-9A-F]+(?:\.[0-9A-F]+)?)\s?[)\]]\s?(?=_\s?(?:\{\s?)?\d)", r"\1"),
-    (
-        "base",
-        r"^([0-9A-F]+)\s*(?:\\text\s?\{)?\s?\(?(?:in )?base\s?\}?\s?(\d+)\s?\)?\s?\}?$",
-        r"\1_{\2}",
-    ),
+    ("base", BASE, r"\1_{\2}"),
     # Words and signs.
     ("{}", r"(?<!\\)\{\}", ""),
     ("per cent", "per cent", "percent"),
@@ -199,17 +191,9 @@ REWRITES = [  # (a text without which nothing is to do, pattern, replacement), i
     ("]", rf"\]{ENDS}\]", r"(\1]"),
     ("[", rf"\[{ENDS}\[", r"[\1)"),
     # Brackets: cx (c is a constant), 2\pi k (k \in Z), 9 (red apples), C)
-    (
-        ")",
-        r"(?:\\?\s)?\(\s?(?=[a-zA-Z]\s?\\text\s?\{[^{}]*constant\s?\})([^()]*)\)$",
-        r" \\text{ where } \1",
-    ),
+    (")", CONSTANT, r" \\text{ where } \1"),
     (")", r"(?:\\?\s)?\(\s?([a-zA-Z]\s?(?:\\in\b|\\[gl]eq?\b|[<>]|∈)[^()]*)\)$", r", \1"),
-    (
-        ")",
-        r"(?<=\d)\s?(?:\\text\s?\{)?\s?\(\s?([A-Za-z]{4,}(?:-[a-z]+)?|[A-Za-z]+ [A-Za-z ]+)\s?\)\}?$",
-        r" \\text{ \1}",
-    ),
+    (")", rf"(?<=\d)\s?(?:\\text\s?\{{)?\s?{ASIDE}\}}?$", r" \\text{ \1}"),
     (")", r"^([A-J])\)$", r"\1"),
     # x for times: 3 x 4, 3x10^8, but neither 3x nor 0x10
     (" ", r"(?<=\d) [xX] (?=\d)", "*"),

@@ -83,7 +83,8 @@ TOKEN = re.compile(
 QUANTITY_STYLE = re.compile(r"\s|\\left|\\right|\\(?:text|mathrm|operatorname)\*?|[{}]")
 # HT, ABC, May: by themselves they may name points or an outcome, in this order
 LETTERS = re.compile(
-    r"(?!Yes|YES|NO)(?:[A-Z]{2,}|[A-Z][a-z]{2})(?=\s*(?:$|([])])|[,;]|\\\}|\\text\s?\{ ?(?:and|or)\b))"
+    r"(?!Yes|YES|NO)(?:[A-Z]{2,}|[A-Z][a-z]{2})"
+    r"(?=\s*(?:$|([])])|[,;]|\\\}|\\text\s?\{ ?(?:and|or)\b))"
 )
 NOUN = re.compile(  # 4 hot dogs, 10 in total: behind a number and a short word there is a long one
     r"(?:(?<=\d [a-z]{2})|(?<=\d [a-z]{3}))(?: [a-z]{2,3})* "

@@ -17,7 +17,6 @@ A value is a Fraction, or a tuple that begins with its kind:
 
 import math
 import re
-import zlib
 from fractions import Fraction
 from functools import partial
 
@@ -201,31 +200,20 @@ def call(function: str, *arguments):
     return ("call", function, *arguments)
 
 
-def position(value, salt: str = ""):
-    """Where a real number lies: a Fraction, or a float near it. None if it isn't real.
-
-    A variable has no place without `salt`. With salt, it lies somewhere beyond 10 or -10.
-    """
+def position(value):
+    """Where a real number lies: a Fraction, or a float near it. None if it isn't real."""
+    constants = {"pi": math.pi, "e": math.e, "∞": math.inf}
     try:
         if isinstance(value, Fraction):
             return value if bits(value) < 1_000 else None
         kind, *parts = value
         if kind == "symbol":
-            return symbol_position(parts[0], salt)
+            return constants.get(parts[0])
         function = parts.pop(0) if kind == "call" else kind
-        number = evaluate_float(function, [position(part, salt) for part in parts])
+        number = evaluate_float(function, [position(part) for part in parts])
         return None if isinstance(number, complex) else number
     except (ArithmeticError, ValueError, TypeError, AttributeError, LookupError):
         return None
-
-
-def symbol_position(name: str, salt: str) -> float | None:
-    constants = {"pi": math.pi, "e": math.e, "∞": math.inf, "i": None}
-    if name in constants or not salt:
-        return constants.get(name)
-    code = zlib.crc32((salt + name).encode())
-    size = 10 + code / 2**32
-    return size if code % 2 else -size
 
 
 def evaluate_float(function: str, arguments: list):

@@ -30,20 +30,12 @@ NUMBERS = {word: Fraction(n) for n, word in enumerate(ONES.split())}
 NUMBERS |= {word: Fraction(10 * n) for n, word in enumerate(TENS.split(), 2)}
 PARTS = "third fourth fifth sixth seventh eighth ninth tenth"
 SCALES = {word: Fraction(1, n) for n, word in enumerate(PARTS.split(), 3)}
-SCALES |= {
-    "half": Fraction(1, 2),
-    "halve": Fraction(1, 2),
-    "quarter": Fraction(1, 4),
-    "hundredth": Fraction(1, 100),
-    "thousandth": Fraction(1, 1000),
-    "dozen": Fraction(12),
-    "hundred": Fraction(100),
-    "thousand": Fraction(1000),
-    "million": Fraction(10**6),
-    "billion": Fraction(10**9),
-    "trillion": Fraction(10**12),
-    "pi": ("symbol", "pi"),
-}
+LARGER = "dozen 12, hundred 1e2, thousand 1e3, million 1e6, billion 1e9, trillion 1e12"
+SMALLER = "half 1/2, halve 1/2, quarter 1/4, hundredth 1/100, thousandth 1/1000"
+for scale in f"{LARGER}, {SMALLER}".split(", "):
+    word, number = scale.split()
+    SCALES[word] = Fraction(number)
+SCALES["pi"] = ("symbol", "pi")
 POWERS = {"squared": Fraction(2), "cubed": Fraction(3)}
 
 # ---- Words that aren't units: 5 pairs isn't 5 ----------------------------------------------------
