@@ -7,6 +7,8 @@ alike go to sympy, in prover.py.
 
 import re
 from fractions import Fraction
+from functools import partial
+from math import isclose
 
 from support.verifier import latex, prover, values
 from support.verifier.spelling import MAX_TEXT
@@ -20,6 +22,7 @@ VECTORS = {"pair", "tuple", "list", "matrix"}
 HALF_OPEN = {"(]", "[)"}
 CONSTANTS = {"e", "i", "pi"}
 INTEGERS = ("integer", ("symbol", "Z"))
+is_near = partial(isclose, rel_tol=1e-9, abs_tol=1e-9)
 CALL = re.compile(r"(\\?\w+)\((\w(?:,\w)*)\)")  # P(x), P(x,y)
 
 
@@ -32,19 +35,27 @@ def same_answer(prediction: str, answer: str) -> bool:
     if key == answer_key:
         return key != ""
     budget = Budget()
-    pairs = [(a, b) for a in readings for b in answer_readings]
-    return any(same(a, b, budget) or same_series(a, b, budget) for a, b in pairs)
+    for a in readings:
+        for b in answer_readings:
+            if same(a, b, budget) or same_series(a, b, budget):
+                return True
+    return False
 
 
 def same_series(a, b, budget) -> bool:
     """nπ is kπ, and 2 + 3t for some integer t is 2 + 3x: a parameter may have any name."""
-    (x, conditions), (y, others) = split_conditions(a), split_conditions(b)
-    over_integers = any(part[-1] in INTEGERS for part in (*conditions, *others))
-    x, y = [solution_of(value)[1] or value for value in (x, y)]
-    old, new = [values.parameters_of(value, over_integers) for value in (x, y)]
-    if (conditions and others) or old == new or not len(old) == len(new) == 1:
+    x, conditions = split_conditions(a)
+    y, other_conditions = split_conditions(b)
+    if conditions and other_conditions:
         return False
-    return same(substitute(x, dict(zip(old, new, strict=True))), y, budget)
+    domains = [condition[-1] for condition in conditions + other_conditions]
+    over_integers = any(domain in INTEGERS for domain in domains)
+    old = values.parameters_of(x, over_integers)
+    new = values.parameters_of(y, over_integers)
+    if old == new or len(old) != 1 or len(new) != 1:
+        return False
+    names = {old.pop(): new.pop()}
+    return same(substitute(x, names), y, budget)
 
 
 class Budget:
@@ -78,6 +89,8 @@ def same(a, b, budget) -> bool:
         return same_scalar(a, b, budget)
     if kinds == {"relation"}:
         return same_relation(a, b, budget)
+    if kinds & {"where", "builder"}:
+        return same_where(a, b, budget)
     if "relation" in kinds:  # x = 42 is 42
         relation, other = kind_first("relation", a, b)
         name, value = solution_of(relation)
@@ -86,8 +99,6 @@ def same(a, b, budget) -> bool:
         return same_choice(a, b, budget)
     if "letters" in kinds:
         return same_letters(a, b)
-    if kinds & {"where", "builder"}:
-        return same_where(a, b, budget)
     if "unit" in kinds:
         return same_quantity(a, b, budget)
     if kinds <= values.SETS and kinds & COMBINED_SETS:
@@ -128,10 +139,7 @@ def is_simple(value) -> bool:
 
 
 def same_quantity(a, b, budget) -> bool:
-    """A unit that only one side has makes no difference.
-
-    So 50% is 50. It is also 0.5.
-    """
+    """A unit that only one side has makes no difference. So 50% is 50. It is also 0.5."""
     x, x_unit = split_unit(a)
     y, y_unit = split_unit(b)
     fits = x_unit == y_unit or 1 in (x_unit, y_unit)
@@ -189,8 +197,11 @@ def same_items(a, b, budget) -> bool:
     """The same items in any order, repetitions aside."""
     if set(a) == set(b):
         return True
-    has_partner = all(any(same(x, y, budget) for y in b) for x in a)
-    return has_partner and all(any(same(x, y, budget) for x in a) for y in b)
+    return are_among(a, b, budget) and are_among(b, a, budget)
+
+
+def are_among(a, b, budget) -> bool:
+    return all(any(same(x, y, budget) for y in b) for x in a)
 
 
 def same_list(a, b, budget) -> bool:
@@ -224,7 +235,8 @@ def same_set(a, b, budget) -> bool:
     It is enough to look at the ends of all intervals and between them.
     """
     try:
-        ranks = rank_ends(set(values.ends(a) + values.ends(b)), budget)
+        ends = values.ends(a) + values.ends(b)
+        ranks = rank_ends(set(ends), budget)
         return values.points(a, ranks) == values.points(b, ranks)
     except values.Unreadable:  # tuples, complex numbers, variables, units
         return same_parts(a, b, budget)
@@ -245,13 +257,10 @@ def rank_ends(ends: set, budget) -> dict:
     return ranks
 
 
-def is_near(x, y) -> bool:
-    return abs(x - y) < 1e-9 * max(1, abs(x))
-
-
 def same_parts(a, b, budget) -> bool:
     """Sets of whatever has no place on the line."""
-    a, b = unwrap_union(a), unwrap_union(b)
+    a = a[1] if a[0] == "union" and len(a) == 2 else a
+    b = b[1] if b[0] == "union" and len(b) == 2 else b
     if a[0] != b[0]:
         return False
     if a[0] == "pair":
@@ -259,10 +268,6 @@ def same_parts(a, b, budget) -> bool:
     if a[0] == "without":
         return same_row(a[1:], b[1:], budget)
     return same_items(a[1:], b[1:], budget)
-
-
-def unwrap_union(value):
-    return value[1] if value[0] == "union" and len(value) == 2 else value
 
 
 # ---- Relations, choices and conditions -----------------------------------------------------------
@@ -337,9 +342,11 @@ def variables_of(call) -> list[str]:
 
 def can_rename(value, names: dict) -> bool:
     """Does the value use each old name, and no new one that isn't itself renamed?"""
-    used = {part[1] for part in values.parts_of(value) if part[0] == "symbol"}
-    changed = [(old, new) for old, new in names.items() if old != new]
-    return all(old in used and (new in names or new not in used) for old, new in changed)
+    used = values.letters_of(value)
+    for old, new in names.items():
+        if old != new and (old not in used or new in used - names.keys()):
+            return False
+    return True
 
 
 def same_choice(a, b, budget) -> bool:
@@ -347,7 +354,9 @@ def same_choice(a, b, budget) -> bool:
     if kind_of(a) == kind_of(b):
         return a[1] == b[1] and same(a[2], b[2], budget)
     (_, letter, content), other = kind_first("choice", a, b)
-    return other in (("symbol", letter), ("word", letter)) or same(content, other, budget)
+    if other in (("symbol", letter), ("word", letter)):
+        return True
+    return same(content, other, budget)
 
 
 def same_letters(a, b) -> bool:
@@ -355,7 +364,8 @@ def same_letters(a, b) -> bool:
     (_, text), other = kind_first("letters", a, b)
     if kind_of(other) == "word":
         return other[1] == text.casefold()
-    return other == values.multiply(*[("symbol", letter) for letter in text])
+    letters = [("symbol", letter) for letter in text]
+    return other == values.multiply(*letters)
 
 
 def same_where(a, b, budget) -> bool:

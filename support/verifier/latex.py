@@ -3,24 +3,8 @@ r"""The reader of LaTeX: a text becomes values that can be compared exactly. It 
     text -> spelling.normalize: one character or command for each way to write it
          -> tokens.tokenize -> parser.parse_tokens: recursive descent -> values
 
-The grammar. Separated items are a list. A statement with ± is read once for each choice of signs.
-
-    items     = statement { ("," | ";" | "and" | "or") statement }
-                [("for" | "where" | "with") conditions]
-    statement = ["="] [word ":" | name "(" anything ")" "="]
-                member { ("=" | "<" | "≤" | "≠" | "∈" | …) member }
-    member    = words | ["$"] sum { ("∪" | "∩" | "∖" | ":") sum } [scale] [unit]
-    sum       = product { ("+" | "-" | "±" | "∓") product }
-    product   = factor { ["*" | "/"] factor }                   1/2x is half of x
-    factor    = { "+" | "-" | "±" | "∓" } power                 -2^2 is -4
-    power     = atom { "!" | "°" | "^" factor }                 2^3^2 is 2^9
-    atom      = number | name ["(" items ")"] | function ["_" group] ["^" factor] power
-              | bracket items bracket | "|" sum "|" | "frac" group group
-              | "sqrt" ["[" sum "]"] group | accent group | "∞" | "…" | environment
-    group     = "{" items "}" | one token: of a number, one digit
-
-How each kind of answer is read, and which texts have several readings: README.md. A text that
-can't be read is only compared as text; so is 1/0, which has no value.
+README.md has the grammar, how each kind of answer is read, and which texts have several readings. A
+text that can't be read is only compared as text; so is 1/0, which has no value.
 """
 
 import re

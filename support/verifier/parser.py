@@ -1,6 +1,6 @@
 """From tokens to values: recursive descent, one method a level of precedence.
 
-The grammar is in latex.py. The parser never goes back, but for a statement with ±, which it reads
+The grammar is in README.md. The parser never goes back, but for a statement with ±, which it reads
 once for each choice of the signs. It counts steps and depth, so no text takes it long.
 """
 
@@ -53,8 +53,8 @@ def parse_tokens(tokens):
     return as_one(items)
 
 
-def as_one(items):
-    return items[0] if len(items) == 1 else ("list", *items)
+def as_one(items, kind="list"):
+    return items[0] if len(items) == 1 else (kind, *items)
 
 
 # ---- Several relations ---------------------------------------------------------------------------
@@ -238,7 +238,7 @@ class AnswerParser(Cursor):
             if more:  # 2 hours 15 minutes
                 ensure({kind_of(item) for item in groups[-1]} == {"unit"})
         if {";", ","} <= separators:
-            return [as_tuple(group) for group in groups if group]
+            return [as_one(group, "tuple") for group in groups if group]
         items = [item for group in groups for item in group]
         if DOTS in items:
             return [("tuple", *items)]
@@ -315,7 +315,8 @@ class AnswerParser(Cursor):
         operators = []
         if kind_of(members[0]) == "word" and self.operator != "end":
             label = members[0][1].split()
-            if self.is_label(label):
+            says = label[-1] in ("is", "are", "equals") and not self.word and self.kind != "end"
+            if says or self.operator == ":":  # the area is 42, Area: 42
                 self.accept(":")
                 operators.append("=")
                 members.append(self.member())
@@ -336,11 +337,6 @@ class AnswerParser(Cursor):
             operators = [FLIP[operator] for operator in reversed(operators)]
             members.reverse()
         return ("relation", tuple(operators), *members)
-
-    def is_label(self, label: list[str]) -> bool:
-        """Area: 42, the area is 42"""
-        says = label[-1] in ("is", "are", "equals") and not self.word and self.kind != "end"
-        return says or self.operator == ":"
 
     def member(self):
         if self.kind == "letters":
@@ -388,10 +384,7 @@ class AnswerParser(Cursor):
                 return value
 
     def is_noun(self, value) -> bool:
-        """Does this word name things that are counted, and not change the value?
-
-        24 cubes, 3 bars, 8 more apples: a few words mean so only in the plural, or of a noun.
-        """
+        """Is this word of things that are counted? 24 cubes, 3 candy bars, 8 more apples."""
         word = self.word.removesuffix("s")
         if self.word in words.MODIFIERS:
             return self.leads_to_word(but=words.STOPS | words.CHANGERS)
@@ -499,10 +492,7 @@ class AnswerParser(Cursor):
         return value
 
     def unit(self, value):
-        r"""The unit after a member, a product of names: h^-1 km for km/h and \frac{km}{h}.
-
-        1 if there is none. Words are its names, and the rest is read as in other products.
-        """
+        r"""The unit after a member, a product whose names are words, or 1: h^-1 km for km/h."""
         unit = ("symbol", "%") if self.accept("%") else Fraction(1)
         if not self.in_condition:
             self.measured = value
@@ -581,8 +571,7 @@ class AnswerParser(Cursor):
     def starts_factor(self) -> bool:
         """Does a factor follow without a sign?
 
-        A number does so only after a bracket or a factorial: 4 2 isn't 8. Its power also does so
-        after a name, an index or an exponent: n 2^n, a_1 2^n, x^2 3^x.
+        A number does so only after a bracket or a factorial: 4 2 isn't 8. But n 2^n, x^2 3^x.
         """
         is_bracket = self.operator in ("(", "{", "frac")
         if self.in_unit:
@@ -866,10 +855,6 @@ def is_made_of_letters(value) -> bool:
     if values.is_a(value, "symbol"):
         return value[1] not in ("pi", "∞", "…")
     return values.is_a(value, "*") and all(is_made_of_letters(part) for part in value[1:])
-
-
-def as_tuple(items: list):
-    return items[0] if len(items) == 1 else ("tuple", *items)
 
 
 def is_written_out(value) -> bool:

@@ -112,10 +112,6 @@ def environment(names: str) -> str:
     return rf"(?s){begin}(?P<lines>.*)\\end\s*\{{\s*\1\*?\s*\}}"
 
 
-def without_spaces(match) -> str:
-    return match[0].replace(" ", "")
-
-
 GROUP = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
 ENDS = r"([^][(){},;]+(?<!\\)[,;][^][(){},;]+)"  # of an interval
 REAL_SYMBOL = r"\\(?:mathbb|Bbb)\s?(?:\{\s?R\s?\}|R)"
@@ -200,7 +196,11 @@ REWRITES = [  # (a text without which nothing is to do, pattern, replacement), i
     ("10", TIMES_TEN, "*"),
     # Thousands: 1{,}234, 1\,234, 1 234
     ("", r"(?<=\d)(?:\{,\}|,\\!\s{0,9}|\\[,;:! ]|~)(?=\d{3}(?!\d))", ""),
-    (" ", r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d/.]| \d| ?\\[dtc]?frac)", without_spaces),
+    (
+        " ",
+        r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d/.]| \d| ?\\[dtc]?frac)",
+        lambda number: number[0].replace(" ", ""),
+    ),
 ]
 REWRITES = [(occurs, re.compile(pattern), new) for occurs, pattern, new in REWRITES]
 
@@ -225,17 +225,8 @@ def normalize(text: str) -> str:
 
 CHARACTERS = synonyms("""- − – — ‒ ⁻; ' ′ ’; * × · ⋅ ∙ ∗ ⁢; + ⁤; / ÷ ∕ ⁄; ≤ ⩽; ≥ ⩾; ≈ ≃; ° º; . 。;
     Z ℤ; N ℕ""")
-CHARACTERS |= {
-    "√": "\\sqrt ",
-    "∠": "\\angle ",
-    "△": "\\triangle ",
-    "≡": "\\equiv ",
-    "∀": "\\forall ",
-    "∛": "\\sqrt[3]",
-    "ℝ": "\\mathbb{R}",
-    "…": "...",
-    "⋯": "...",
-}
+CHARACTERS |= synonyms(r"""\sqrt √; \sqrt[3] ∛; \angle ∠; \triangle △; \equiv ≡; \forall ∀;
+    \mathbb{R} ℝ; ... … ⋯""")
 GREEK = re.compile("GREEK (SMALL|CAPITAL) LETTER ([A-Z]+)")
 
 
@@ -255,7 +246,7 @@ def in_ascii(text: str) -> str:
 def fold_character(char: str) -> str:
     """Greek letters by name, ½ as \\frac, digits of any script and full-width forms as ASCII."""
     if char in CHARACTERS:
-        return CHARACTERS[char]
+        return CHARACTERS[char] + " " * CHARACTERS[char].startswith("\\")
     if char.isdecimal():
         return str(int(char))
     category = unicodedata.category(char)

@@ -260,15 +260,19 @@ def parts_of(value):
             yield from parts_of(part)
 
 
+def letters_of(value) -> set[str]:
+    """The names of all symbols in it."""
+    return {part[1] for part in parts_of(value) if part[0] == "symbol"}
+
+
 def parameters_of(value, over_integers: bool) -> set[str]:
     """The letters that multiply π, or in a linear value `over_integers` all letters."""
-    parts = list(parts_of(value))
-    if over_integers:
-        ensure(not any(part[0] == "^" for part in parts))
-        return {part[1] for part in parts if part[0] == "symbol" and part[1] != "pi"}
-    products = [part for part in parts if part[0] == "*" and PI in part]
-    symbols = [part for product in products for part in product if is_a(part, "symbol")]
-    return {symbol[1] for symbol in symbols if symbol[1] in ("k", "l", "m", "n", "ell")}
+    value = solution_of(value)[1] or value
+    if over_integers and not any(part[0] == "^" for part in parts_of(value)):
+        return letters_of(value) - {"pi"}
+    products = [part for part in parts_of(value) if part[0] == "*" and PI in part]
+    factors = {factor[1] for product in products for factor in product if is_a(factor, "symbol")}
+    return factors & {"k", "l", "m", "n", "ell"}
 
 
 # ---- Sets of real numbers ------------------------------------------------------------------------
