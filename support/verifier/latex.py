@@ -91,8 +91,7 @@ def read_plain(text: str) -> tuple[str, list]:
     """The key and the readings of a normalized text that is no choice."""
     spellings = [text]
     for pattern, new in OTHER_SPELLINGS:
-        if pattern.search(text):
-            spellings.append(pattern.sub(new, text))
+        spellings += [pattern.sub(new, other) for other in spellings if pattern.search(other)]
     keys = []
     readings = []
     for spelling in spellings:

@@ -75,7 +75,7 @@ TOKEN = re.compile(
     | {UPRIGHT}
     | {ENVIRONMENT_EDGE}
     | (?P<number>{NUMBER})
-    | (?P<index>(?<![\\^_}}\w])[A-Za-z]\d+(?![\d^.]))
+    | (?P<index>(?<![\\^_}}\w])(?<!(?:frac|sqrt|inom)\ )[A-Za-z]\d+(?![\d^.]))
     | \\(?P<command>[A-Za-z]+|.)
     | (?P<letters>[^\W\d_]+)
     | (?P<symbol>\*\*|[<>=~:]=|(?<![\d)}}])!=|=<|\+-|.)"""
