@@ -41,7 +41,6 @@ OTHER_SPELLINGS = [  # of the texts that are ambiguous
     (r"(?<![A-Za-z\\])C\s?\(\s?(\d+)\s?,\s?(\d+)\s?\)", r"\\binom{\1}{\2}"),
     (r"(?<![\w}])[_^]\s?\{?(\d+)\}?\s?C\s?_\s?\{?(\d+)\}?", r"\\binom{\1}{\2}"),
     (r"^\[\s*(?:\[[^][]*\][,\s]*){2,}\]$", matrix),
-    # 4:30 is a ratio, or half past four in the morning or the afternoon
     (r"^0?(\d\d?):(\d\d)$", r"T_{a\1:\2}"),
     (r"^0?(\d\d?):(\d\d)$", r"T_{p\1:\2}"),
     (r"^(?:\\text\s?\{)?\(([a-h])\)\}?$", lambda match: match[1].upper()),

@@ -197,6 +197,7 @@ class AnswerParser(Cursor):
         self.in_condition = False
         self.in_unit = False
         self.measured = None  # the value whose unit is read
+        self.unit_start = 0
         self.choice = ()  # which ± of a statement are minus
         self.signs = 0  # ± in this statement so far
         self.tied = False  # is there a ∓ in it?
@@ -368,7 +369,7 @@ class AnswerParser(Cursor):
         self.sign = outer
         if unit == 1:
             return value
-        if is_made_of_letters(value):  # n is even, A parabola
+        if self.at > self.unit_start and is_made_of_letters(value):  # n is even, A parabola
             return ("call", "is", value, unit)
         return ("unit", value, unit)
 
@@ -853,7 +854,7 @@ class AnswerParser(Cursor):
 def is_made_of_letters(value) -> bool:
     """A, xy: an expression without a number, as a unit needs one in front of it."""
     if values.is_a(value, "symbol"):
-        return value[1] not in ("pi", "∞", "…")
+        return value[1] not in ("pi", "∞", "…") and not value[1][0].isdigit()
     return values.is_a(value, "*") and all(is_made_of_letters(part) for part in value[1:])
 
 

@@ -371,6 +371,8 @@ def ratio(sympy, a, b) -> str:
     """
     x = build(sympy, a, real=True)
     y = build(sympy, b, real=True)
+    if not x.free_symbols or not y.free_symbols:  # 2 = 3 and 4 = 5
+        return "unknown"
     quotient = sympy.simplify(x / y)
     reply = "positive" if quotient.is_positive else "constant"
     if quotient.is_negative:

@@ -174,11 +174,9 @@ def is_by_itself(match, before: list) -> bool:
 def is_word(letters: str, tokens: list, spaced: bool) -> bool:
     """Others of up to three letters, or at a number, are products of variables."""
     before, text, _ = tokens[-1] if tokens else ("", "", False)
-    if letters.casefold() in ("yes", "no"):
-        return True
     if letters in words.SHORT_UNITS or letters == "Day":
         return before in ("number", "word") or text in ("/", "}", ")", "(")
-    if not letters.isascii():
+    if not letters.isascii() or letters.casefold() in ("yes", "no"):
         return True
     if len(letters) > 3:
         is_unit = words.unit_of(letters) in words.UNITS.values()

@@ -50,7 +50,7 @@ CHANGERS = word_set("""without excluding untrue none nothing doubtful hardly fai
     factorial mod modulo remainder recurring repeating bar base point choose power cube by to out
     through divided multiplied off loss probability percentile basis mille permil ppm ppb bps lakh
     crore thrice grand googol milliard myriad mln mil bn k K M i e x n alpha beta gamma theta tau
-    phi omega kilo mega giga tera peta exa hecto deca deci centi milli micro nano pico""")
+    phi omega yes kilo mega giga tera peta exa hecto deca deci centi milli micro nano pico""")
 CHANGERS |= NEGATIONS | set(SCALES) | set(NUMBERS)
 # 5 twentieths, 5 quintillion, 5 hundredfold, 5 permille, 5 octuples
 OTHER_PARTS = re.compile(
