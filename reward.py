@@ -176,8 +176,8 @@ def verify_batch(responses: list[str], answers: list[str]) -> list[bool]:
     """`verify` for each pair, one after the other.
 
     A plain number takes microseconds, a question for sympy some milliseconds. No verdict costs
-    sympy more than twice prover.MAX_WORK, about a second. So a batch of n takes at most about n
-    seconds. Only an attack on the verifier comes near.
+    sympy more than twice prover.MAX_WORK: one to two seconds on an idle core. So a batch of n takes
+    at most about 2n seconds. Only an attack on the verifier comes near.
     """
     return [verify(response, answer) for response, answer in zip(responses, answers, strict=True)]
 

@@ -27,7 +27,7 @@ def matrix(match) -> str:
 KNOWN = sorted(words.UNITS.keys() | words.SCALES.keys(), key=len, reverse=True)
 UNIT = f"(?:{'|'.join(map(re.escape, KNOWN))})"
 OF_UNIT = rf"(?:\s|~|\\[,;: ])*(?:\\?%|[¤€£¥₹°]|(?:\\\w+\s?\{{\s?)?{UNIT}s?\b)"
-NUMBER = r"((?:[^A-Za-z\\]|\\(?:times|cdot|pm)\b|(?<=\d)[eE](?=[-+\d]))*[\d)}])"
+AMOUNT = r"((?:[^A-Za-z\\]|\\(?:times|cdot|pm)\b|(?<=\d)[eE](?=[-+\d]))*[\d)}])"
 GAP = r"(?:\s+|(?<=\.\d)(?=[A-Z])|(?<=\.\d\d)(?=[A-Z]))"
 OTHER_SPELLINGS = [  # of the texts that are ambiguous
     # 1,22  3,05  0,125; but neither 2,5 nor 1,20 nor -5,0
@@ -35,7 +35,7 @@ OTHER_SPELLINGS = [  # of the texts that are ambiguous
     # €2,50  2,5 kg  2,5\%
     (rf"^([¤€£¥₹]\s?[+-]?\d+|[+-]?\d+(?=,\d+{OF_UNIT})),(?!0+\b)(\d+)(\D*)$", r"\1.\2\3"),
     # 3 * 10^8 m/s  8.3 J mol^{-1} K^{-1}  5 (g)  0.64N
-    (rf"^{NUMBER}{GAP}(\(?{UNIT}\b(?:[-/*^{{}}()\d\s]|{UNIT}\b)*)$", r"\1 \\text{\2}"),
+    (rf"^{AMOUNT}{GAP}(\(?{UNIT}\b(?:[-/*^{{}}()\d\s]|{UNIT}\b)*)$", r"\1 \\text{\2}"),
     # A(1,2)  C(12,3)  _{12}C_3
     (r"^([A-MO-TV-Z])\s?(\([^()]*,[^()]*\))$", r"\1=\2"),
     (r"(?<![A-Za-z\\])C\s?\(\s?(\d+)\s?,\s?(\d+)\s?\)", r"\\binom{\1}{\2}"),

@@ -23,7 +23,7 @@ import warnings
 from contextlib import suppress
 from functools import lru_cache
 
-# Calls and lines for one question: 0.3 to 0.6 s. Most questions need less than a fiftieth of it.
+# Calls and lines for one question: 0.3 to 0.8 s. Most questions need less than a fiftieth of it.
 MAX_WORK = 290_000
 MAX_QUESTION = 20_000  # characters
 MAX_EXPONENT = 500  # sympy computes a power as soon as it sees it

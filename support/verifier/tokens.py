@@ -82,7 +82,7 @@ TOKEN = re.compile(
 )
 QUANTITY_STYLE = re.compile(r"\s|\\left|\\right|\\(?:text|mathrm|operatorname)\*?|[{}]")
 # HT, ABC, May: by themselves they may name points or an outcome, in this order
-LETTERS = re.compile(
+RUN_OF_LETTERS = re.compile(
     r"(?!Yes|YES|NO)(?:[A-Z]{2,}|[A-Z][a-z]{2})"
     r"(?=\s*(?:$|([])])|[,;]|\\\}|\\text\s?\{ ?(?:and|or)\b))"
 )
@@ -165,7 +165,7 @@ def token_of(match, before: list, spaced: bool, prose: bool) -> tuple[str, str]:
 def is_by_itself(match, before: list) -> bool:
     """Are these letters an answer, or one in a list?"""
     _, opening, _ = before[-1] if before else ("", "", False)
-    letters = LETTERS.match(match.string, match.start())
+    letters = RUN_OF_LETTERS.match(match.string, match.start())
     is_item = letters is not None and letters.end() == match.end()
     in_bracket = is_item and opening in ("(", "[") and letters[1]
     return is_item and not in_bracket and opening in {"", ",", ";", "(", "[", "\\{", "and", "or"}
