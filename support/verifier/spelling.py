@@ -155,8 +155,8 @@ REWRITES = [  # (a text without which nothing is to do, pattern, replacement), i
     # Units: 5\,\mu\text{m}, 5\,\Omega
     ("\\", r"\\mu\s?\\(?:text|mathrm)\s?\{\s?(?=[mgsLF]\b)", r"\\text{u"),
     ("\\O", r"(?<=\d)(?:\s|\\[,; ])*\\Omega\b", r"\\text{ ohm}"),
-    # Residues: 3 \pmod 7, 3 (mod 7)
     ("mod", r"\(\s?(?:\\(?:text|mathrm)\s?\{)?\\?mod\b\s?\}?\s?([^()]+)\)", r"\\pmod{\1}"),
+    ("\\equiv", r"\\b?mod\b\s?\{?\s?(\w+)\}?", r"\\pmod{\1}"),  # x ≡ 3 mod 7, 3 (mod 7)
     # 4:30 p.m., 9\text{ AM} are names. 42 is the answer
     ("", TIME + r"[Aa]\.?\s?[Mm]\.?\}?$", r"T_{a\1:\2}"),
     ("", TIME + r"[Pp]\.?\s?[Mm]\.?\}?$", r"T_{p\1:\2}"),
