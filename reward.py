@@ -36,8 +36,15 @@ BRACE = re.compile(
     | [{}]"""
 )
 NAME = r"(?P<name>\\?[A-Za-z]+'?(?:_\{?\w+\}?|\(\w+\))?\s?=\s?)?"  # x =, f(2) =, or nothing
-SEPARATOR = r"(?:[,;&\s$~*]|\\q?quad|\\[()\[\],;:& ]|\\text\s?\{|\}|\band\b|\\?l?or\b)"
-BETWEEN = re.compile(rf"(?=.*(?:[,;&]|quad|and|or)){SEPARATOR}*{NAME}", re.DOTALL)
+DOUBT = (
+    r"(?:\b(?:maybe|perhaps|possibly|alternatively"
+    r"|(?:but )?(?:it )?(?:could|might|may)(?: also)? be)\b)"
+)
+SEPARATOR = (
+    r"(?:[,;&\s$~*(/?]|\\q?quad|\\[()\[\],;:& ]|\\text\s?\{|\}|\band\b|\\?l?or\b"
+    rf"|\.(?=\W*(?:or\b|{DOUBT}))|\b(?:else|even|probably)\b|{DOUBT})"
+)
+BETWEEN = re.compile(rf"(?i)(?=.*(?:[,;&/]|quad|and|or|{DOUBT})){SEPARATOR}*{NAME}", re.DOTALL)
 BEFORE = re.compile(rf"(?:^|[^\w\\]){NAME}$")
 
 
@@ -124,7 +131,7 @@ def join_boxes(response: str, boxes: list[Box]) -> str:
         parts.append((name or "") + response[box.content].strip())
         if not joined:
             break
-        if re.search(r"or\b", between):
+        if re.search(rf"(?i)or\b|{DOUBT}", between):
             joiner = " or "
         elif "and" in between:
             joiner = " and "
@@ -169,8 +176,8 @@ def verify_batch(responses: list[str], answers: list[str]) -> list[bool]:
     """`verify` for each pair, one after the other.
 
     A plain number takes microseconds, a question for sympy some milliseconds. No verdict costs
-    sympy more than twice prover.MAX_WORK, about a second. So a batch of n takes at most about n
-    seconds. Only an attack on the verifier comes near.
+    sympy more than twice prover.MAX_WORK: one to two seconds on an idle core. So a batch of n takes
+    at most about 2n seconds. Only an attack on the verifier comes near.
     """
     return [verify(response, answer) for response, answer in zip(responses, answers, strict=True)]
 

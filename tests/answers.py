@@ -15,6 +15,27 @@ NOT_FOUND = "not found"
 MOST_GROUPS = 12  # of a kind and a verdict, on the page
 MOST_ANSWERS = 4  # of a group
 LONGEST = 200  # characters of an answer that the page can show
+RULES = r"""
+Rules to rely on, each for both sides alike:
+
+- A comma between two numbers makes a list: `2,5` isn't 2.5. It is a decimal comma beside a unit or
+  a currency (`2,5 kg`, `€2,50`), and where it can hardly be a list: with two decimals (`1,22`),
+  with a zero behind it (`3,05`), with several decimals behind a bare 0 (`0,125`). Without a unit it
+  never is where the decimals end in 0 (`1,20`), and nowhere if they are all 0 (`-3,0`).
+- A list is in any order, and each item counts as often as it is there: `2,3` isn't `2,2,3`. Sets
+  drop repetitions, and so do lists of pairs.
+- Only `name = value` is its value. `xy = 6`, `x+y = 6` and `|x| = 6` are equations, not 6. Names
+  are `x`, `f(2)`, `P(X=2)`, `AB`, `|AB|`, `\sin A`, `dy/dx`, `(p, q)`, `x:y:z`, words, and
+  `\text{m+n}`.
+- A unit that only one side has makes no difference, but units aren't converted. A unit needs a
+  number in front of it.
+- Nouns are units. Words that change the number aren't: pairs, dozen, half, thousand, quintillion,
+  twofold. `10 quarters`, `6 cubes` and `6 times` are counted. Of fewer, `5 quarters` is 5/4, and
+  the others aren't read.
+- A degree is a unit. It is π/180 in a sine or its like, and beside a value with π.
+- Capitals in another order are another answer where they stand alone: `HT` isn't `TH`.
+- Two boxes with "or", "possibly" or the like between them are both the answer.
+"""
 
 
 def pairs() -> list[dict]:
@@ -34,7 +55,7 @@ def page() -> str:
         "# What is the same answer",
         "",
         "Made from `tests/answers.jsonl`, which has all cases, by `python tests/answers.py`.",
-        "",
+        RULES,
         "| kind | the same | not the same |",
         "| --- | --- | --- |",
     ]

@@ -7,30 +7,22 @@ alike go to sympy, in prover.py.
 
 import re
 from fractions import Fraction
+from functools import partial
+from math import isclose
 
 from support.verifier import latex, prover, values
 from support.verifier.spelling import MAX_TEXT
-from support.verifier.values import (
-    INFINITY,
-    SCALARS,
-    SETS,
-    add,
-    ensure,
-    has_symbol,
-    kind_of,
-    negative,
-    solution_of,
-    substitute,
-)
+from support.verifier.values import SCALARS, ensure, has_symbol, kind_of, solution_of, substitute
 
 MAX_COMPARISONS = 5_000  # of parts with parts, for one verdict
 # A question as such costs so much work: the process that answers it starts in some milliseconds.
 QUESTION_WORK = 2_000
-SALTS = "0123456789abcdef"  # sixteen orderings of the variables in a set; sets must agree under all
 COMBINED_SETS = {"union", "and", "without", "comma"}
 VECTORS = {"pair", "tuple", "list", "matrix"}
 HALF_OPEN = {"(]", "[)"}
 CONSTANTS = {"e", "i", "pi"}
+INTEGERS = ("integer", ("symbol", "Z"))
+is_near = partial(isclose, rel_tol=1e-9, abs_tol=1e-9)
 CALL = re.compile(r"(\\?\w+)\((\w(?:,\w)*)\)")  # P(x), P(x,y)
 
 
@@ -43,7 +35,27 @@ def same_answer(prediction: str, answer: str) -> bool:
     if key == answer_key:
         return key != ""
     budget = Budget()
-    return any(same(a, b, budget) for a in readings for b in answer_readings)
+    for a in readings:
+        for b in answer_readings:
+            if same(a, b, budget) or same_series(a, b, budget):
+                return True
+    return False
+
+
+def same_series(a, b, budget) -> bool:
+    """nπ is kπ, and 2 + 3t for some integer t is 2 + 3x: a parameter may have any name."""
+    x, conditions = split_conditions(a)
+    y, other_conditions = split_conditions(b)
+    if conditions and other_conditions:
+        return False
+    domains = [condition[-1] for condition in conditions + other_conditions]
+    over_integers = any(domain in INTEGERS for domain in domains)
+    old = values.parameters_of(x, over_integers)
+    new = values.parameters_of(y, over_integers)
+    if old == new or len(old) != 1 or len(new) != 1:
+        return False
+    names = {old.pop(): new.pop()}
+    return same(substitute(x, names), y, budget)
 
 
 class Budget:
@@ -77,17 +89,19 @@ def same(a, b, budget) -> bool:
         return same_scalar(a, b, budget)
     if kinds == {"relation"}:
         return same_relation(a, b, budget)
+    if kinds & {"where", "builder"}:
+        return same_where(a, b, budget)
     if "relation" in kinds:  # x = 42 is 42
         relation, other = kind_first("relation", a, b)
         name, value = solution_of(relation)
         return name is not None and same(value, other, budget)
     if "choice" in kinds:
         return same_choice(a, b, budget)
-    if kinds & {"where", "builder"}:
-        return same_where(a, b, budget)
+    if "letters" in kinds:
+        return same_letters(a, b)
     if "unit" in kinds:
         return same_quantity(a, b, budget)
-    if kinds <= SETS and kinds & COMBINED_SETS:
+    if kinds <= values.SETS and kinds & COMBINED_SETS:
         return same_set(a, b, budget)
     if "list" in kinds and kinds & COMBINED_SETS:  # (1, 2], (3, ∞) is their union
         (_, *items), other = kind_first("list", a, b)
@@ -96,6 +110,8 @@ def same(a, b, budget) -> bool:
     if kinds <= {"list", "set"} or kinds == {"or"}:
         if is_ordered(a, b):
             return same_row(a[1:], b[1:], budget)
+        if kinds == {"list"}:
+            return same_list(a[1:], b[1:], budget)
         return same_items(a[1:], b[1:], budget)
     if "set" in kinds:  # {42} is 42
         (_, *items), other = kind_first("set", a, b)
@@ -113,7 +129,7 @@ def kind_first(kind: str, a, b):
 
 def same_scalar(a, b, budget) -> bool:
     """Numbers and expressions that aren't written alike."""
-    if INFINITY in (a, b) or (is_simple(a) and is_simple(b)):
+    if values.INFINITY in (a, b) or (is_simple(a) and is_simple(b)):
         return False
     return budget.ask("equal", a, b) == "equal"
 
@@ -123,23 +139,25 @@ def is_simple(value) -> bool:
 
 
 def same_quantity(a, b, budget) -> bool:
-    """A unit that only one side has makes no difference.
-
-    So 50% is 50. It is also 0.5.
-    """
+    """A unit that only one side has makes no difference. So 50% is 50. It is also 0.5."""
     x, x_unit = split_unit(a)
     y, y_unit = split_unit(b)
-    fits = x_unit == y_unit or "" in (x_unit, y_unit)
+    fits = x_unit == y_unit or 1 in (x_unit, y_unit)
     if fits and same(x, y, budget):
         return True
-    if {x_unit, y_unit} != {"%", ""}:
+    if {x_unit, y_unit} == {("symbol", "degree"), 1}:  # 90° is π/2
+        degrees, radians = (x, y) if y_unit == 1 else (y, x)
+        half_turn = values.multiply(values.PI, Fraction(1, 180))
+        is_radian = kind_of(degrees) in SCALARS and has_symbol(radians, values.PI)
+        return is_radian and same(values.multiply(degrees, half_turn), radians, budget)
+    if {x_unit, y_unit} != {("symbol", "%"), 1}:
         return False
-    percent, number = (x, y) if x_unit == "%" else (y, x)
+    percent, number = (x, y) if y_unit == 1 else (y, x)
     return kind_of(percent) == "rational" and same(percent / 100, number, budget)
 
 
 def split_unit(value):
-    return value[1:] if kind_of(value) == "unit" else (value, "")
+    return value[1:] if kind_of(value) == "unit" else (value, 1)
 
 
 # ---- Vectors, lists and sets ---------------------------------------------------------------------
@@ -179,13 +197,24 @@ def same_items(a, b, budget) -> bool:
     """The same items in any order, repetitions aside."""
     if set(a) == set(b):
         return True
+    return are_among(a, b, budget) and are_among(b, a, budget)
+
+
+def are_among(a, b, budget) -> bool:
+    return all(any(same(x, y, budget) for y in b) for x in a)
+
+
+def same_list(a, b, budget) -> bool:
+    """The same items in any order, each as often. Only pairs, as solutions, are a set."""
+    if all(kind_of(item) in VECTORS for item in a):
+        return same_items(a, b, budget)
+    rest = list(b)
     for x in a:
-        if not any(same(x, y, budget) for y in b):
+        partner = next((y for y in rest if same(x, y, budget)), None)
+        if partner is None:
             return False
-    for y in b:
-        if not any(same(x, y, budget) for x in a):
-            return False
-    return True
+        rest.remove(partner)
+    return not rest
 
 
 def is_ordered(a, b) -> bool:
@@ -203,24 +232,19 @@ def named_in(items) -> set:
 def same_set(a, b, budget) -> bool:
     """Do two sets of real numbers have the same points? They are made of intervals and numbers.
 
-    It is enough to look at the ends of all intervals and between them. Variables are tried in many
-    orders.
+    It is enough to look at the ends of all intervals and between them.
     """
     try:
-        ends = set(values.ends(a) + values.ends(b))
-        constant = all(values.position(end) is not None for end in ends)
-        for salt in [""] if constant else SALTS:
-            ranks = rank_ends(ends, salt, budget)
-            if values.points(a, ranks) != values.points(b, ranks):
-                return False
-        return True
-    except values.Unreadable:  # tuples, complex numbers, units
+        ends = values.ends(a) + values.ends(b)
+        ranks = rank_ends(set(ends), budget)
+        return values.points(a, ranks) == values.points(b, ranks)
+    except values.Unreadable:  # tuples, complex numbers, variables, units
         return same_parts(a, b, budget)
 
 
-def rank_ends(ends: set, salt: str, budget) -> dict:
+def rank_ends(ends: set, budget) -> dict:
     """Each end's rank on the line, an odd number. Ends that are the same number share a rank."""
-    at = {end: values.position(end, salt) for end in ends}
+    at = {end: values.position(end) for end in ends}
     ensure(None not in at.values())
     ranks = {}
     last = None
@@ -233,13 +257,10 @@ def rank_ends(ends: set, salt: str, budget) -> dict:
     return ranks
 
 
-def is_near(x, y) -> bool:
-    return abs(x - y) < 1e-9 * max(1, abs(x))
-
-
 def same_parts(a, b, budget) -> bool:
     """Sets of whatever has no place on the line."""
-    a, b = unwrap_union(a), unwrap_union(b)
+    a = a[1] if a[0] == "union" and len(a) == 2 else a
+    b = b[1] if b[0] == "union" and len(b) == 2 else b
     if a[0] != b[0]:
         return False
     if a[0] == "pair":
@@ -247,10 +268,6 @@ def same_parts(a, b, budget) -> bool:
     if a[0] == "without":
         return same_row(a[1:], b[1:], budget)
     return same_items(a[1:], b[1:], budget)
-
-
-def unwrap_union(value):
-    return value[1] if value[0] == "union" and len(value) == 2 else value
 
 
 # ---- Relations, choices and conditions -----------------------------------------------------------
@@ -273,13 +290,14 @@ def same_relation(a, b, budget) -> bool:
         return False
     # 2x - y + 1 = 0 is y = 2x + 1; -x < 1 is x > -1
     ratio = budget.ask("ratio", gap(members), gap(other_members))
-    return ratio == "positive" or (ratio == "negative" and operators[0] in ("=", "≠"))
+    same_on_both_sides = operators[0] in ("=", "≠")
+    return ratio == "positive" or (ratio in ("negative", "constant") and same_on_both_sides)
 
 
 def gap(members):
     """The left side minus the right."""
     left, right = members
-    return add(left, negative(right))
+    return values.add(left, values.negative(right))
 
 
 def renaming(a, b) -> dict | None:
@@ -319,18 +337,14 @@ def as_call(value):
 
 def variables_of(call) -> list[str]:
     """The arguments of a call that are variables."""
-    parts = [part for part in call[2:] if isinstance(part, tuple)]
-    return [part[1] for part in parts if part[0] == "symbol"]
+    return [part[1] for part in call[2:] if values.is_a(part, "symbol")]
 
 
 def can_rename(value, names: dict) -> bool:
     """Does the value use each old name, and no new one that isn't itself renamed?"""
+    used = values.letters_of(value)
     for old, new in names.items():
-        if old == new:
-            continue
-        if not has_symbol(value, ("symbol", old)):
-            return False
-        if new not in names and has_symbol(value, ("symbol", new)):
+        if old != new and (old not in used or new in used - names.keys()):
             return False
     return True
 
@@ -340,7 +354,18 @@ def same_choice(a, b, budget) -> bool:
     if kind_of(a) == kind_of(b):
         return a[1] == b[1] and same(a[2], b[2], budget)
     (_, letter, content), other = kind_first("choice", a, b)
-    return other == ("symbol", letter) or same(content, other, budget)
+    if other in (("symbol", letter), ("word", letter)):
+        return True
+    return same(content, other, budget)
+
+
+def same_letters(a, b) -> bool:
+    r"""HT is \text{HT} and H \cdot T, but not TH: it may name an outcome."""
+    (_, text), other = kind_first("letters", a, b)
+    if kind_of(other) == "word":
+        return other[1] == text.casefold()
+    letters = [("symbol", letter) for letter in text]
+    return other == values.multiply(*letters)
 
 
 def same_where(a, b, budget) -> bool:

@@ -3,58 +3,8 @@ r"""The reader of LaTeX: a text becomes values that can be compared exactly. It 
     text -> spelling.normalize: one character or command for each way to write it
          -> tokens.tokenize -> parser.parse_tokens: recursive descent -> values
 
-The grammar. Separated items are a list. A statement with ± is read once for each choice of signs.
-
-    items     = statement { ("," | ";" | "and" | "or") statement }
-                [("for" | "where" | "with") conditions]
-    statement = ["="] [word ":" | name "(" anything ")" "="]
-                member { ("=" | "<" | "≤" | "≠" | "∈" | …) member }
-    member    = words | ["$"] sum { ("∪" | "∩" | "∖" | ":") sum } [scale] [unit]
-    sum       = product { ("+" | "-" | "±" | "∓") product }
-    product   = factor { ["*" | "/"] factor }                   1/2x is half of x
-    factor    = { "+" | "-" | "±" | "∓" } power                 -2^2 is -4
-    power     = atom { "!" | "°" | "^" factor }                 2^3^2 is 2^9
-    atom      = number | name ["(" items ")"] | function ["_" group] ["^" factor] power
-              | bracket items bracket | "|" sum "|" | "frac" group group
-              | "sqrt" ["[" sum "]"] group | accent group | "∞" | "…" | environment
-    group     = "{" items "}" | one token: of a number, one digit
-
-How each kind of answer is read. Anything else is only compared as text; so is 1/0, which has no
-value.
-
-    numbers    1,234 1{,}234 1\,234 1 234 are 1234, but 1, 234 is a list; 5e-1 is 1/2;
-               1011_2 is a name
-    repeating  0.1\overline{6} 0.1\dot6 0.1(6) 0.166… are 1/6; other decimals with dots are only
-               compared as text
-    words      seven, twenty-five, half, 5 dozen, 5 tenths, 3 million, 5 squared are numbers
-    mixed      2\frac{1}{2}, 2 1/2 and 2½ are 5/2, but 2\frac{3}{2} is a product
-    units      42\text{ cm}, 42 apples, 90^\circ, \$42, 42nd have a unit, which is never converted;
-               50\% has the unit %; 5 m/s, 5 meters per second and 5\frac{m}{s} have one unit;
-               5 pairs, 5 more, 5 not are not read
-    functions  e and i are the constants; \log without a base is natural; in a sine or its like
-               ° is π/180
-    \sum       and \prod, \int, \lim have parts, and are never carried out; their variable may have
-               any name
-    letters    one to three are a product of variables, more are a word; x and X differ, z and
-               \bar z differ, Yes and yes don't
-    sequences  (1,2), \langle 1,2\rangle and a column matrix; "," binds more tightly than ";" if
-               both occur
-    sets       \{1,2\} is a set; 1, 2 and "1 and 2" are lists; \pm 2 is the list 2, -2
-    signs      several ± are independent of each other; beside a ∓ all are tied
-    intervals  (1,2] ]1,2] are pairs; x < 3, |x| < 3, x ≠ 3, x \in (1,2] have a set of numbers as
-               solution
-    and, or    of relations are the intersection and the union of their solutions
-    ratios     1:2 is 1/2, and 1:2:4 is the tuple 1/4, 1/2, 1
-    choices    (B) 42 and B: 42 are B, and also 42; but (A) 42 isn't (B) 42, and (A) B is not read
-    names      x=42, f(2)=42, P(X=2)=42, Area: 42, the area is 42 are 42; f(x)=2x is f(t)=2t
-    conditions 2^n for all n > 0, 2k where k \in Z, \{2k : k \in Z\}: beside a plain value the
-               condition doesn't matter
-    accents    \bar z, \vec z make another name; \phantom{5}, \hspace{5cm}, \tag{5} are nothing
-    cases      rows of a value and its condition in any order; rows of one entry are a list
-
-An ambiguous text has several readings: 1,22 is a list or 1.22; 5 m is 5 metres or 5·m. A pair in
-brackets of one kind, (1,2) or [1,2], may be an interval, a tuple or a list; it is compared as any.
-answers.md has examples of all this, and of right answers that aren't found.
+README.md has the grammar, how each kind of answer is read, and which texts have several readings. A
+text that can't be read is only compared as text; so is 1/0, which has no value.
 """
 
 import re
@@ -67,12 +17,35 @@ from support.verifier.spelling import MIXED_NUMBER, mixed_number, normalize
 from support.verifier.tokens import text_key, tokenize
 from support.verifier.values import Unreadable, kind_of
 
-DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+[^\d,;(\[{]*")  # 1,22
-SHORT_UNIT = re.compile(
-    r"""(?x)  # 12 m/s
-    (?P<number>[+-]?[\d.,/]+(?:\s?(?:\*|\\times|\\cdot)\s?10\^\{?-?\d+\}?)?)
-    \ (?P<name>[A-Za-z]{1,3})(?P<power>[/^{}A-Za-z\d]{0,9})"""
-)
+
+def matrix(match) -> str:
+    """[[1, 2], [3, 4]]"""
+    rows = re.findall(r"\[([^][]*)\]", match[0].replace(",", "&"))
+    return "\\begin{pmatrix}" + r"\\".join(rows) + "\\end{pmatrix}"
+
+
+KNOWN = sorted(words.UNITS.keys() | words.SCALES.keys(), key=len, reverse=True)
+UNIT = f"(?:{'|'.join(map(re.escape, KNOWN))})"
+OF_UNIT = rf"(?:\s|~|\\[,;: ])*(?:\\?%|[¤€£¥₹°]|(?:\\\w+\s?\{{\s?)?{UNIT}s?\b)"
+AMOUNT = r"((?:[^A-Za-z\\]|\\(?:times|cdot|pm)\b|(?<=\d)[eE](?=[-+\d]))*[\d)}])"
+GAP = r"(?:\s+|(?<=\.\d)(?=[A-Z])|(?<=\.\d\d)(?=[A-Z]))"
+OTHER_SPELLINGS = [  # of the texts that are ambiguous
+    # 1,22  3,05  0,125; but neither 2,5 nor 1,20 nor -5,0
+    (r"^([+-]?(?:0(?=,\d\d)|\d+(?=,(?:\d\d$|0)))),(\d*[1-9])$", r"\1.\2"),
+    # €2,50  2,5 kg  2,5\%
+    (rf"^([¤€£¥₹]\s?[+-]?\d+|[+-]?\d+(?=,\d+{OF_UNIT})),(?!0+\b)(\d+)(\D*)$", r"\1.\2\3"),
+    # 3 * 10^8 m/s  8.3 J mol^{-1} K^{-1}  5 (g)  0.64N
+    (rf"^{AMOUNT}{GAP}(\(?{UNIT}\b(?:[-/*^{{}}()\d\s]|{UNIT}\b)*)$", r"\1 \\text{\2}"),
+    # A(1,2)  C(12,3)  _{12}C_3
+    (r"^([A-MO-TV-Z])\s?(\([^()]*,[^()]*\))$", r"\1=\2"),
+    (r"(?<![A-Za-z\\])C\s?\(\s?(\d+)\s?,\s?(\d+)\s?\)", r"\\binom{\1}{\2}"),
+    (r"(?<![\w}])[_^]\s?\{?(\d+)\}?\s?C\s?_\s?\{?(\d+)\}?", r"\\binom{\1}{\2}"),
+    (r"^\[\s*(?:\[[^][]*\][,\s]*){2,}\]$", matrix),
+    (r"^0?(\d\d?):(\d\d)$", r"T_{a\1:\2}"),
+    (r"^0?(\d\d?):(\d\d)$", r"T_{p\1:\2}"),
+    (r"^(?:\\text\s?\{)?\(([a-h])\)\}?$", lambda match: match[1].upper()),
+]
+OTHER_SPELLINGS = [(re.compile(pattern), new) for pattern, new in OTHER_SPELLINGS]
 CHOICE = re.compile(
     r"""(?xs)  # (B) 42  B: 42  \textbf{(B)}\ 42  C. Paris, but neither E. coli nor A: B
     \s?(?P<open>\\[a-z]{4,6}\s?\{\s?)?\(?(?:\\[a-z]{4,6}\s?\{)?(?P<letter>[A-J])\}?\s?
@@ -85,6 +58,12 @@ HEDGE = re.compile(
     |(?i:\b(?:or|not|no)\s*(?:$|\}|,|this)|wrong|incorrect|actually|instead|isn't
     |\b(?:is|are)\ (?:not|false|right))"""
 )
+VERDICT = re.compile(
+    r"""(?xis)  # Yes, it is continuous: a sentence, without a second thought, and no value
+    (?:\\[a-z]+\s?\{\s?)? (?P<letter>yes|no|true|false)\s?\}?\s?[,.;:–]
+    (?!.*(?:\d|=|\b(?:yes|no|true|false|but|wait|or|actually|instead|wrong|maybe|unless|if|only)\b))
+    (?=.*[a-z]{2}.*\W[a-z]{2}) (?P<content>.+)"""
+)
 
 
 def read_answer(text: str) -> tuple[str, list]:
@@ -94,10 +73,13 @@ def read_answer(text: str) -> tuple[str, list]:
     """
     text = normalize(text)
     choice = CHOICE.fullmatch(text)
-    if choice is None:
-        return read_plain(text)
-    key, _ = read_plain(text)
-    return key, read_choice(choice)
+    verdict = VERDICT.fullmatch(text)
+    key, readings = read_plain(text)
+    if choice:
+        readings = read_choice(choice)
+    elif verdict:
+        readings = [("choice", verdict["letter"].casefold(), ("word", key))]
+    return key, readings
 
 
 # All responses of a group are held against one answer.
@@ -107,11 +89,8 @@ read_reference = lru_cache(maxsize=512)(read_answer)
 def read_plain(text: str) -> tuple[str, list]:
     """The key and the readings of a normalized text that is no choice."""
     spellings = [text]
-    if DECIMAL_COMMA.fullmatch(text):
-        spellings.append(text.replace(",", "."))
-    unit = SHORT_UNIT.fullmatch(text)
-    if unit and unit["name"] in words.UNITS:
-        spellings.append(f"{unit['number']} \\text{{{unit['name']}{unit['power']}}}")
+    for pattern, new in OTHER_SPELLINGS:
+        spellings += [pattern.sub(new, other) for other in spellings if pattern.search(other)]
     keys = []
     readings = []
     for spelling in spellings:

@@ -1,6 +1,6 @@
 """From tokens to values: recursive descent, one method a level of precedence.
 
-The grammar is in latex.py. The parser never goes back, but for a statement with ±, which it reads
+The grammar is in README.md. The parser never goes back, but for a statement with ±, which it reads
 once for each choice of the signs. It counts steps and depth, so no text takes it long.
 """
 
@@ -8,28 +8,17 @@ import re
 from fractions import Fraction
 from itertools import product
 
-from support.verifier import words
+from support.verifier import values, words
 from support.verifier.tokens import FUNCTION_NAMES, number_value
 from support.verifier.values import (
-    ACCENTS,
-    INFINITY,
-    REALS,
-    SCALARS,
     SETS,
-    add,
     call,
     ensure,
-    exponentiate,
-    has_symbol,
     inverse,
-    is_a,
     is_name,
     kind_of,
     multiply,
-    negative,
-    real_power,
     solution_of,
-    substitute,
 )
 
 MAX_STEPS = 20_000  # tokens taken, those that are read again with another sign included
@@ -40,22 +29,20 @@ SIGNS = {"+", "-", "±", "∓"}
 SEPARATORS = {",", ";", "and", "or", "∧", "∨", "&"}
 RELATIONS = {"=", "<", ">", "≤", "≥", "≠", "≈", "∈", "∉", "→"}
 FLIP = {">": "<", "≥": "≤"}
-CLOSERS = {
-    "(": {")", "]"},
-    "[": {")", "]"},
-    "{": {"}", "over", "choose"},
-    "\\{": {"\\}", "|", ":"},
-    "⟨": {"⟩"},
-    "⌊": {"⌋"},
-    "⌈": {"⌉"},
-}
-FACTOR_STARTS = set("( [ { ⌊ ⌈ frac binom sqrt ∞ … sum prod int lim".split()) | ACCENTS
-TRIGONOMETRIC = {"sin", "cos", "tan", "cot", "sec", "csc"}
+CLOSERS = {"(": {")", "]"}, "[": {")", "]"}, "⟨": {"⟩"}, "⌊": {"⌋"}, "⌈": {"⌉"}}
+CLOSERS |= {"{": {"}", "over", "choose"}, "\\{": {"\\}", "|", ":"}}
+FACTOR_STARTS = set("( [ { ⌊ ⌈ frac binom sqrt ∞ … sum prod int lim".split()) | values.ACCENTS
 SET_OPERATORS = {"∪": "union", "∩": "and", "∖": "without"}
 KNOWN_ENVIRONMENT = re.compile("begin ([pbB]?matrix|smallmatrix|array|[dr]?cases)")
 CASE_WORDS = {"if", "for", "when"}
 DOTS = ("symbol", "…")
-MEANINGS = {"∞": INFINITY, "∅": ("set",), "…": DOTS, "R": REALS}  # of a sign by itself
+ONE = Fraction(1)
+MEANINGS = {
+    "∞": values.INFINITY,
+    "∅": ("set",),
+    "…": DOTS,
+    "R": values.REALS,
+}  # of a sign by itself
 
 
 def parse_tokens(tokens):
@@ -66,8 +53,8 @@ def parse_tokens(tokens):
     return as_one(items)
 
 
-def as_one(items):
-    return items[0] if len(items) == 1 else ("list", *items)
+def as_one(items, kind="list"):
+    return items[0] if len(items) == 1 else (kind, *items)
 
 
 # ---- Several relations ---------------------------------------------------------------------------
@@ -104,7 +91,7 @@ def join_relations(items: list, separators: set, head=None) -> list:
 def is_unequal_to_several(items: list) -> bool:
     if len(items) < 2 or kind_of(items[0]) != "relation" or items[0][1] != ("≠",):
         return False
-    return all(kind_of(item) in SCALARS for item in items[1:])
+    return all(kind_of(item) in values.SCALARS for item in items[1:])
 
 
 def is_equation(value) -> bool:
@@ -136,7 +123,7 @@ def is_condition(last, items) -> bool:
 def may_depend(value, name) -> bool:
     if kind_of(value) in SETS - {"pair"}:
         return False
-    return has_symbol(value, name) and solution_of(value)[0] != name
+    return values.has_symbol(value, name) and solution_of(value)[0] != name
 
 
 # ---- The tokens ahead ----------------------------------------------------------------------------
@@ -180,7 +167,7 @@ class Cursor:
         kind, text, _ = self.tokens[self.at + 1]
         return text.casefold().removesuffix("s") if kind == "word" and len(text) > 3 else text
 
-    def leads_to_word(self, but=()) -> bool:
+    def leads_to_word(self, but=words.QUALIFIERS) -> bool:
         """Is a unit next, behind a sign or a bracket?"""
         at = self.at + 1
         while self.tokens[at][:2] in (("op", "("), ("op", "{")):
@@ -208,6 +195,9 @@ class AnswerParser(Cursor):
         self.nesting = 0  # of sums and their like
         self.in_set = False
         self.in_condition = False
+        self.in_unit = False
+        self.measured = None  # the value whose unit is read
+        self.unit_start = 0
         self.choice = ()  # which ± of a statement are minus
         self.signs = 0  # ± in this statement so far
         self.tied = False  # is there a ∓ in it?
@@ -233,6 +223,9 @@ class AnswerParser(Cursor):
                     groups.append([])
             if self.kind == "end" or self.operator in closers or self.word in closers:
                 break
+            if spread and self.at == 0 and self.accept_word("for"):  # \forall x > 0, f(x) = 0
+                conditions = [self.statement()]
+                continue
             in_bracket = self.operator == "(" and self.following().casefold() in words.QUALIFIERS
             if in_bracket:
                 self.take()
@@ -240,11 +233,13 @@ class AnswerParser(Cursor):
                 conditions = self.conditions(groups[-1])
                 ensure(not in_bracket or self.accept(")"))
                 break
-            ensure(not groups[-1] or self.previous in SEPARATORS)
+            more = bool(groups[-1]) and self.previous not in SEPARATORS
             self.accept_word("either", "both", "about", "approximately")
             groups[-1] += self.spread() if spread else [self.statement()]
+            if more:  # 2 hours 15 minutes
+                ensure({kind_of(item) for item in groups[-1]} == {"unit"})
         if {";", ","} <= separators:
-            return [as_tuple(group) for group in groups if group]
+            return [as_one(group, "tuple") for group in groups if group]
         items = [item for group in groups for item in group]
         if DOTS in items:
             return [("tuple", *items)]
@@ -255,32 +250,32 @@ class AnswerParser(Cursor):
         ensure(spread or len(items) < 2 or separators <= {",", ";"})  # (1 or 2)
         return [("where", as_one(items), *conditions)] if conditions else items
 
-    def conditions(self, values: list) -> list:
-        r"""for all n \ge 1; where c is a constant: of variables in the values, in known words."""
+    def conditions(self, heads: list) -> list:
+        r"""for all n \ge 1; where c is a constant: of variables in the heads, in known words."""
         self.in_condition = True
         found = []
         while self.kind != "end" and self.operator not in ("\\}", ")"):
             word = self.word.removesuffix("s")
             if word:
                 self.take()
-                self.check_condition_word(word, values)
+                self.check_condition_word(word, heads)
                 if word in words.RESTRICTIONS:
                     found.append(("word", word))
             elif not self.accept(*SEPARATORS):
-                statement = self.condition(values)
+                statement = self.condition(heads)
                 if kind_of(statement) == "relation":
                     found.append(statement)
         if found:
-            ensure(not any(is_written_out(value) for value in values))
+            ensure(not any(is_written_out(value) for value in heads))
         self.in_condition = False
         return found
 
-    def check_condition_word(self, word: str, values: list) -> None:
-        if len(word) == 1 and all(may_depend(value, ("symbol", word)) for value in values):
+    def check_condition_word(self, word: str, heads: list) -> None:
+        if len(word) == 1 and all(may_depend(value, ("symbol", word)) for value in heads):
             return
         ensure(word in words.FILLERS | words.RESTRICTIONS | words.QUALIFIERS)
 
-    def condition(self, values: list):
+    def condition(self, heads: list):
         statement = self.statement()
         name = statement
         if kind_of(statement) == "relation":
@@ -288,7 +283,7 @@ class AnswerParser(Cursor):
             name, _ = solution_of(statement)
         else:
             ensure(is_name(statement))
-        ensure(all(may_depend(value, name) for value in values))
+        ensure(all(may_depend(value, name) for value in heads))
         return statement
 
     def spread(self) -> list:
@@ -299,7 +294,7 @@ class AnswerParser(Cursor):
         outer = self.choice, self.signs, self.tied
         start = self.at
         self.choice, self.signs, self.tied = (), 0, False
-        values = [self.statement()]
+        found = [self.statement()]
         ensure(self.signs <= MAX_SIGNS)
         end = self.at
         choices = list(product((0, 1), repeat=self.signs))
@@ -307,11 +302,11 @@ class AnswerParser(Cursor):
             self.move(start)
             self.choice, self.signs = choice, 0
             value = self.statement()
-            if value not in values:
-                values.append(value)
+            if value not in found:
+                found.append(value)
             ensure(self.at == end)
         self.choice, self.signs, self.tied = outer
-        return values
+        return found
 
     # ---- Statements and their members ----
 
@@ -321,7 +316,8 @@ class AnswerParser(Cursor):
         operators = []
         if kind_of(members[0]) == "word" and self.operator != "end":
             label = members[0][1].split()
-            if self.is_label(label):
+            says = label[-1] in ("is", "are", "equals") and not self.word and self.kind != "end"
+            if says or self.operator == ":":  # the area is 42, Area: 42
                 self.accept(":")
                 operators.append("=")
                 members.append(self.member())
@@ -343,19 +339,18 @@ class AnswerParser(Cursor):
             members.reverse()
         return ("relation", tuple(operators), *members)
 
-    def is_label(self, label: list[str]) -> bool:
-        """Area: 42, the area is 42"""
-        says = label[-1] in ("is", "are", "equals") and not self.word and self.kind != "end"
-        return says or self.operator == ":"
-
     def member(self):
+        if self.kind == "letters":
+            return ("letters", self.take())
+        if self.in_unit:
+            return self.product()
         outer = self.sign
         self.sign = ""
         if self.word in ("minus", "negative"):
             next_kind = self.tokens[self.at + 1][0]
             if next_kind == "number" or self.next_word() in words.NUMBERS:
                 self.take()
-                return negative(self.member())
+                return values.negative(self.member())
         elif self.word in ("a", "an") and self.next_word() in words.SCALES:
             self.take()
         if self.word in words.NUMBERS or self.word in words.SCALES:
@@ -368,20 +363,37 @@ class AnswerParser(Cursor):
         value = self.scaled(value)
         if self.kind == "currency":  # 5 €
             self.mark(self.take())
-        unit = self.unit()
+        if self.word in words.NUMBERS:  # 42 (forty-two)
+            ensure(self.number_word() == value)
+        unit = self.unit(value)
         self.sign = outer
-        return ("unit", value, unit) if unit else value
+        if unit == 1:
+            return value
+        if self.at > self.unit_start and is_made_of_letters(value):  # n is even, A parabola
+            return ("call", "is", value, unit)
+        return ("unit", value, unit)
 
     def scaled(self, value):
         """3 million, 5 squared"""
         while True:
             if self.word in words.POWERS:
-                value = exponentiate(value, words.POWERS[self.take().casefold()])
-            elif self.word.removesuffix("s") in words.SCALES:
+                value = values.exponentiate(value, words.POWERS[self.take().casefold()])
+            elif self.word.removesuffix("s") in words.SCALES and not self.is_noun(value):
                 scale = self.take().casefold().removesuffix("s")
                 value = multiply(value, words.SCALES[scale])
             else:
                 return value
+
+    def is_noun(self, value) -> bool:
+        """Is this word of things that are counted? 24 cubes, 3 candy bars, 8 more apples."""
+        word = self.word.removesuffix("s")
+        if self.word in words.MODIFIERS:
+            return self.leads_to_word(but=words.STOPS | words.CHANGERS)
+        least = words.COUNTED_FROM.get(word)
+        if least:
+            return isinstance(value, Fraction) and value >= least
+        behind_noun = self.tokens[self.at - 1][0] == "word"
+        return word in words.NOUNS and (self.word != word or behind_noun)
 
     def operations(self):
         """Unions and their like, and ratios."""
@@ -393,7 +405,7 @@ class AnswerParser(Cursor):
             other = self.sum()
             ratio.append(other)
             if operator in SET_OPERATORS:
-                if self.previous == "}" and kind_of(other) in SCALARS:  # ℝ ∖ {0}
+                if self.previous == "}" and kind_of(other) in values.SCALARS:  # ℝ ∖ {0}
                     other = ("set", other)
                 ensure(kind_of(value) in SETS and kind_of(other) in SETS)
                 value = (SET_OPERATORS[operator], value, other)
@@ -453,13 +465,15 @@ class AnswerParser(Cursor):
         text = words.SYNONYMS.get(text.casefold(), text)
         if words.NOTHING.fullmatch(text.casefold()):
             return ("set",)
+        if words.ENDLESS.fullmatch(text.casefold()):
+            return values.INFINITY
         numbers = words.REAL_NUMBERS.fullmatch(text.casefold())
         if numbers:
             value = words.SIGNED[(numbers["sign"] or "").strip()]
             return self.without_excluded(value) if numbers["but"] else value
         if len(text) == 1:
             return ("symbol", text)
-        return ("word", text if "(" in text else text.casefold())
+        return ("word", text if "(" in text else words.OF_A_KIND.sub("", text.casefold()))
 
     def continues_phrase(self, text: str) -> bool:
         excludes = text.casefold().endswith((" except", " excluding"))
@@ -473,70 +487,46 @@ class AnswerParser(Cursor):
             if is_equation(excluded):
                 excluded = excluded[3]
             if kind_of(excluded) != "set":
-                ensure(kind_of(excluded) in SCALARS)
+                ensure(kind_of(excluded) in values.SCALARS)
                 excluded = ("set", excluded)
             value = ("without", value, excluded)
         return value
 
-    def unit(self) -> str:
-        r"""The unit after a member in one spelling.
-
-        h^-1 km for km/h, kilometers per hour and \frac{km}{h}.
-        """
-        powers = dict.fromkeys(self.sign.split(), 1)
-        last = None  # the unit that an exponent belongs to
-        ahead = 1  # the exponent of the next unit: 2 behind square
-        below = False  # is the next unit in the denominator?
-        open_brackets = 0
-        if self.accept("%"):
-            powers["%"] = 1
-        while not self.in_condition:
-            if self.accept_word("is", "are"):  # n is even
-                continue
-            if self.word and self.word not in words.STOPS:
-                unit = self.unit_word(last)
-                if unit in words.POWERS and last:
-                    powers[last] *= words.POWERS[unit]
-                elif unit in ("square", "cubic"):
-                    ahead = 2 if unit == "square" else 3
-                elif unit == "per":
-                    below = True
-                else:
-                    upper, *lower = unit.split("/")
-                    last = upper
-                    add_unit(powers, upper, -ahead if below else ahead)
-                    for last in lower:
-                        add_unit(powers, last, -ahead)
-                    ahead = 1
-                    below = below and open_brackets > 0
-            elif last and self.accept("^"):
-                exponent = self.factor()
-                ensure(isinstance(exponent, Fraction) and abs(exponent) < 100)
-                powers[last] *= exponent
-            elif self.operator in ("/", "*", "(", "{", "frac") and self.leads_to_unit():
-                sign = self.take()
-                below = below or sign == "/"
-                open_brackets += sign in ("(", "{")
-            elif open_brackets and self.accept(")", "}"):
-                open_brackets -= 1
-                below = self.operator == "{"  # the lower half of a fraction
-            else:
-                break
-        powers.pop("unit", None)  # square units are a unit that wasn't given
-        return spell_unit(powers)
-
-    def unit_word(self, last: str | None) -> str:
-        """Take a word that is a unit, and doesn't change the number."""
-        word = self.word if len(self.text) > 1 else self.text
-        unit = words.unit_of(self.take())
-        changes = {word, word.removesuffix("s")} & words.CHANGERS or words.OTHER_PARTS.search(word)
-        if last and len(word) == 1:  # J/(kg K)
-            changes = False
-        ensure(unit in ("square", "cubic") or not changes)
+    def unit(self, value):
+        r"""The unit after a member, a product whose names are words, or 1: h^-1 km for km/h."""
+        unit = ("symbol", "%") if self.accept("%") else Fraction(1)
+        if not self.in_condition:
+            self.measured = value
+            self.unit_start = self.at
+            self.in_unit = True
+            unit = self.product(first=unit)
+            self.in_unit = False
+        for sign in self.sign.split():
+            name = ("symbol", sign)
+            if not values.has_symbol(unit, name):  # $5 USD
+                unit = multiply(unit, name)
         return unit
 
-    def leads_to_unit(self) -> bool:
-        return self.leads_to_word(but=words.QUALIFIERS)
+    def unit_word(self):
+        """Take a word that is a unit, and doesn't change the number."""
+        if self.accept_word("is", "are") and not self.word:  # n is even
+            return Fraction(1)
+        word = self.word if len(self.text) > 1 else self.text
+        behind_unit = any(kind == "word" for kind, _, _ in self.tokens[self.unit_start : self.at])
+        is_noun = self.is_noun(self.measured)
+        name = words.unit_of(self.take())
+        if name in ("square", "cubic"):
+            base = self.unit_word() if self.starts_factor() and self.word else Fraction(1)
+            return values.exponentiate(base, Fraction(2 if name == "square" else 3))
+        changes = {word, word.removesuffix("s")} & words.CHANGERS or words.OTHER_PARTS.search(word)
+        ensure(not changes or is_noun or (behind_unit and len(word) == 1))  # J/(kg K)
+        ensure(word < "\u0250" or name in words.UNITS.values())  # 万, тысяч change the number
+        if self.operator == "-" and not self.spaced and self.leads_to_word():
+            self.take()  # push-ups
+        upper, *lower = [("symbol", part) for part in name.split("/") if part != "unit"] or [ONE]
+        if self.word in words.POWERS:
+            upper = values.exponentiate(upper, words.POWERS[self.take().casefold()])
+        return multiply(upper, *map(inverse, lower))
 
     # ---- Sums, products and powers ----
 
@@ -557,17 +547,22 @@ class AnswerParser(Cursor):
             terms.append(self.product())  # which reads the sign
         if len(terms) == 1:
             return terms[0]
-        return ("call", "series", *terms) if DOTS in terms else add(*terms)
+        return ("call", "series", *terms) if DOTS in terms else values.add(*terms)
 
-    def product(self):
-        factors = [self.factor()]
+    def product(self, first=None):
+        factors = [first or self.factor()]
         while True:
-            if self.operator in ("*", "/") and not self.leads_to_word():
-                divide = self.take() == "/"
+            is_sign = self.operator in ("*", "/") and self.leads_to_word() == self.in_unit
+            if is_sign or (self.in_unit and self.word == "per"):
+                divide = self.take() != "*"
                 factor = self.factor()
                 factors.append(inverse(factor) if divide else factor)
             elif self.starts_factor():
-                factors.append(self.power())
+                in_bracket = self.operator in ("(", "[")
+                factor = self.power()
+                if in_bracket and factor == 0 and not isinstance(factors[-1], Fraction):
+                    factor = ("call", "at 0", factors.pop())  # I(0), x'(0), y[0]
+                factors.append(factor)
             else:
                 break
         if len(factors) == 1:
@@ -577,12 +572,19 @@ class AnswerParser(Cursor):
     def starts_factor(self) -> bool:
         """Does a factor follow without a sign?
 
-        A number does so only after a bracket or a factorial: 4 2 isn't 8.
+        A number does so only after a bracket or a factorial: 4 2 isn't 8. But n 2^n, x^2 3^x.
         """
-        if self.kind == "number":
-            return self.previous in (")", "}", "!", "…")
-        if self.operator in ("(", "{", "frac") and self.leads_to_word():
+        is_bracket = self.operator in ("(", "{", "frac")
+        if self.in_unit:
+            is_name = self.word not in {"", *words.STOPS} or self.operator == "\\pmod"
+            return is_name or (is_bracket and self.leads_to_word())
+        if is_bracket and self.leads_to_word(but=()):
             return False
+        if self.kind == "number":
+            behind_name = self.tokens[self.at - 1][0] == "name"
+            behind_script = self.spaced and self.tokens[self.at - 2][1] in ("^", "_")
+            is_power = self.following() == "^" and (behind_name or behind_script)
+            return is_power or self.previous in (")", "}", "!", "…")
         opens = self.operator == "|" and not self.bars
         return opens or self.operator in FACTOR_STARTS or self.kind in ("name", "function")
 
@@ -597,7 +599,7 @@ class AnswerParser(Cursor):
             else:
                 break
         value = self.power()
-        return negative(value) if minus else value
+        return values.negative(value) if minus else value
 
     def power(self):
         self.depth += 1
@@ -607,10 +609,10 @@ class AnswerParser(Cursor):
             if isinstance(value, Fraction):
                 value = ("symbol", str(value))
             value = self.with_subscript(value)
-        while self.operator in ("!", "°", "^"):
+        while self.operator == "^" or (self.operator in ("!", "°") and not self.in_unit):
             operator = self.take()
             if operator == "^":
-                value = real_power(value, self.factor())
+                value = values.real_power(value, self.factor())
             elif operator == "!":
                 value = call("factorial", value)
                 ensure(self.operator != "!")  # the double factorial is another function
@@ -628,8 +630,12 @@ class AnswerParser(Cursor):
     # ---- Atoms ----
 
     def atom(self):
+        if self.in_unit and self.word:
+            return self.unit_word()
         kind = self.kind
         text = self.take()
+        if self.in_unit and text == "\\pmod":
+            return ("symbol", f"mod {self.argument()}")
         if kind == "number":
             if self.operator == "_":  # 1011_2, in another base, is equal only to itself
                 return ("symbol", text + self.subscript())
@@ -651,7 +657,7 @@ class AnswerParser(Cursor):
             return call("binomial", above, self.argument())
         if text == "sqrt":
             return self.root()
-        if text in ACCENTS:  # \bar{z}_1 is \bar{z_1}
+        if text in values.ACCENTS:  # \bar{z}_1 is \bar{z_1}
             return self.with_subscript(("call", text, self.argument()))
         if text in MEANINGS:
             return MEANINGS[text]
@@ -681,7 +687,7 @@ class AnswerParser(Cursor):
         if self.accept("["):
             index = self.sum()
             ensure(self.accept("]"))
-        return real_power(self.atom(), inverse(index))
+        return values.real_power(self.atom(), inverse(index))
 
     def series(self, text: str):
         """A sum or its like, read as far as its parts go, never carried out.
@@ -699,9 +705,9 @@ class AnswerParser(Cursor):
         if text == "int" and self.previous[0] == "d" and len(self.previous) == 2:
             bound = self.previous[1]
         if bound is None:
-            return substitute(value, {})
+            return values.substitute(value, {})
         number = f"#{self.nesting}"
-        return substitute(value, {bound: number, "d" + bound: "d" + number})
+        return values.substitute(value, {bound: number, "d" + bound: "d" + number})
 
     def function(self, function: str):
         r"""\sin x, \sin(x), \sin^2 x, \log_2 8, \sin 2x.
@@ -710,13 +716,15 @@ class AnswerParser(Cursor):
         """
         base = self.argument() if self.accept("_") else None
         exponent = self.factor() if self.accept("^") else Fraction(1)
-        angle = 1 if function in TRIGONOMETRIC else 0  # in which ° means something
+        angle = 1 if function in values.TRIGONOMETRIC else 0  # in which ° means something
         self.angles += angle
         if self.accept("("):
             arguments = self.arguments()
         else:
             argument = self.power()
-            while self.starts_factor() and self.kind != "function" and self.operator != "(":
+            while self.starts_factor() and self.kind not in ("function", "number"):
+                if self.operator == "(":
+                    break
                 argument = multiply(argument, self.power())
             arguments = [argument]
         self.angles -= angle
@@ -727,7 +735,7 @@ class AnswerParser(Cursor):
         value = call(function, *arguments)
         if base is not None:
             value = multiply(value, inverse(call("log", base)))
-        return exponentiate(value, exponent)
+        return values.exponentiate(value, exponent)
 
     def arguments(self) -> list:
         """Of a function, after the opening bracket."""
@@ -743,13 +751,13 @@ class AnswerParser(Cursor):
 
     def with_subscript(self, value):
         is_call = kind_of(value) == "expression" and value[0] == "call"
-        if is_call and value[1] in ACCENTS and self.operator == "_":
+        if is_call and value[1] in values.ACCENTS and self.operator == "_":
             _, accent, name = value
             return ("call", accent, self.with_subscript(name))
         subscript = self.subscript()
         if not subscript:
             return value
-        ensure(is_a(value, "symbol"))
+        ensure(values.is_a(value, "symbol"))
         return ("symbol", value[1] + subscript)
 
     def subscript(self) -> str:
@@ -765,7 +773,8 @@ class AnswerParser(Cursor):
                 depth += 1
             elif part == "}":
                 depth -= 1
-        return "_" + text.replace("{", "").replace("}", "")
+        text = text.replace("{", "").replace("}", "")
+        return f"_{words.NUMBERS.get(text, text)}"  # 1101_{\text{two}}
 
     # ---- Brackets and environments ----
 
@@ -787,7 +796,11 @@ class AnswerParser(Cursor):
             if closing == "choose":
                 return call("binomial", *items, below)
             return multiply(*items, inverse(below))
-        return bracketed(items, opening, closing)
+        value = bracketed(items, opening, closing)
+        if kind_of(value) == "unit" and value[2] == ("symbol", "degree"):  # \frac{180^\circ}{7}
+            self.mark("degree")
+            value = value[1]
+        return value
 
     def set_builder(self, heads: list):
         r"""\{x | x > 3\} is an interval, \{2k : k \in Z\} a set of one value and its conditions."""
@@ -838,36 +851,23 @@ class AnswerParser(Cursor):
 # ---- Parts of the grammar that need no tokens ----------------------------------------------------
 
 
-def as_tuple(items: list):
-    return items[0] if len(items) == 1 else ("tuple", *items)
+def is_made_of_letters(value) -> bool:
+    """A, xy: an expression without a number, as a unit needs one in front of it."""
+    if values.is_a(value, "symbol"):
+        return value[1] not in ("pi", "∞", "…") and not value[1][0].isdigit()
+    return values.is_a(value, "*") and all(is_made_of_letters(part) for part in value[1:])
 
 
 def is_written_out(value) -> bool:
     """Is this a set that conditions can't restrict?"""
-    return kind_of(value) in SETS and (value[0] != "pair" or value == REALS)
-
-
-def add_unit(powers: dict, unit: str, exponent) -> None:
-    powers[unit] = powers.get(unit, 0) + exponent
-    if unit in words.CURRENCIES:  # \$5 USD
-        powers[unit] = 1
-
-
-def spell_unit(powers: dict) -> str:
-    parts = []
-    for name, exponent in sorted(powers.items()):
-        if exponent == 1:
-            parts.append(name)
-        elif exponent:
-            parts.append(f"{name}^{exponent}")
-    return " ".join(parts)
+    return kind_of(value) in SETS and (value[0] != "pair" or value == values.REALS)
 
 
 def bound_variable(limits: list) -> str | None:
     """The variable of a sum: k in \\sum_{k=1}^n."""
     if not limits or kind_of(limits[1]) != "relation":
         return None
-    symbols = [member[1] for member in limits[1][2:] if is_a(member, "symbol")]
+    symbols = [member[1] for member in limits[1][2:] if values.is_a(member, "symbol")]
     return symbols[0] if symbols else None
 
 

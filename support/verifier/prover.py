@@ -1,11 +1,9 @@
 """The prover: sympy in one bounded process. Are two expressions equal, or what is their ratio?
 
-A clock would make an answer depend on how busy the machine is. So the worker counts sympy's work:
-each call of a Python function, and in modules whose loops call nothing, each line. A question that
-needs more than MAX_WORK is "unknown".
-
-The worker imports sympy, then forks for each question. So no question finds caches that another one
-filled, its count depends on itself alone, and its process can end wherever sympy is. Without fork
+A clock would make an answer depend on how busy the machine is. So the worker counts sympy's calls
+of Python functions, and in modules whose loops call nothing, each line. A question that needs more
+than MAX_WORK is "unknown". The worker imports sympy, then forks for each question. So no question
+finds caches that another one filled, and its process can end wherever sympy is. Without fork
 (Windows) each question gets a new worker.
 
 The worker starts on first need, serves any thread under a lock, and has a limit on memory. The one
@@ -25,8 +23,8 @@ import warnings
 from contextlib import suppress
 from functools import lru_cache
 
-# Calls and lines for one question: 0.3 to 0.6 s. Most questions need less than a fiftieth of it.
-MAX_WORK = 500_000
+# Calls and lines for one question: 0.3 to 0.8 s. Most questions need less than a fiftieth of it.
+MAX_WORK = 290_000
 MAX_QUESTION = 20_000  # characters
 MAX_EXPONENT = 500  # sympy computes a power as soon as it sees it
 MAX_POWER_BITS = 1_000_000  # of such a power
@@ -35,16 +33,9 @@ MAX_ARGUMENT = 10_000  # of a factorial or binomial
 MEMORY_BYTES = 2 << 30  # of address space
 START_SECONDS = 60.0  # for the worker to import sympy, which takes half a second
 WALL_SECONDS = 10.0  # for one question; only a stuck process needs so long
-LOOPS = (  # modules whose loops call nothing
-    "sympy.polys",
-    "sympy.ntheory",
-    "sympy.external",
-    "sympy.core.intfunc",
-    "mpmath.libmp.libelefun",
-    "mpmath.libmp.libhyper",
-    "mpmath.libmp.gammazeta",
-    "mpmath.libmp.libintmath",
-)
+# modules whose loops call nothing
+LOOPS = """sympy.polys sympy.ntheory sympy.external sympy.core.intfunc mpmath.libmp.libelefun
+    mpmath.libmp.libhyper mpmath.libmp.gammazeta mpmath.libmp.libintmath"""
 
 
 @lru_cache(maxsize=256)  # the rollouts of a group repeat each other; an exception isn't remembered
@@ -53,7 +44,7 @@ def ask(question: str, a, b) -> tuple[str, int]:
 
     The reply to "ratio" is positive, negative or unknown.
     """
-    line = json.dumps([MAX_WORK, question, a, b], default=as_list)
+    line = json.dumps([MAX_WORK, question, a, b], default=lambda number: number.as_integer_ratio())
     if len(line) > MAX_QUESTION:
         return "unknown", 0
     try:
@@ -64,11 +55,6 @@ def ask(question: str, a, b) -> tuple[str, int]:
         message = f"sympy's process failed, so an answer counts as wrong: {error}"
         warnings.warn(message, stacklevel=2)
         raise
-
-
-def as_list(number) -> list:
-    """A Fraction in JSON."""
-    return ["rational", number.numerator, number.denominator]
 
 
 class Worker:
@@ -155,8 +141,9 @@ if hasattr(os, "register_at_fork"):  # a forked child must not talk to its paren
 
 # ---- In the worker -------------------------------------------------------------------------------
 
-SAME_NAMES = "sin cos tan cot sec csc asin acos atan sinh cosh tanh log floor binomial factorial"
+SAME_NAMES = "sin cos asin acos atan sinh cosh tanh log floor binomial factorial"
 SYMPY_NAMES = {name: name for name in SAME_NAMES.split()}
+QUOTIENTS = {"tan": ["sin", "cos"], "cot": ["cos", "sin"], "sec": ["cos"], "csc": ["sin"]}
 SYMPY_NAMES |= {"+": "Add", "*": "Mul", "^": "Pow", "abs": "Abs", "ceil": "ceiling"}
 
 
@@ -168,9 +155,9 @@ def serve() -> None:
     import sympy
     from sympy.core.random import seed
 
-    seed(0)  # sympy shuffles what it tries
     sympy.Dummy._base_dummy_index = 10**6  # a random number, on which the order of terms depends
     warm_up(sympy)
+    seed(2)  # sympy shuffles what it tries
     print("ready", flush=True)
     for line in sys.stdin:
         child = os.fork() if hasattr(os, "fork") else 0
@@ -193,8 +180,8 @@ def limit_memory() -> None:
 def warm_up(sympy) -> None:
     """Compare n! and n (n-1)! (sin^2 n + cos^2 n), so that sympy imports what it needs later."""
     n = ["symbol", "n"]
-    before = ["+", n, ["rational", -1, 1]]
-    squares = [["^", ["call", name, n], ["rational", 2, 1]] for name in ("sin", "cos")]
+    before = ["+", n, [-1, 1]]
+    squares = [["^", ["call", name, n], [2, 1]] for name in ("sin", "cos")]
     left = ["call", "factorial", n]
     right = ["*", n, ["call", "factorial", before], ["+", *squares]]
     equal(sympy, left, right)
@@ -223,7 +210,7 @@ def reply(sympy, line: str) -> None:
             end("unknown")
         if name in ("isprime", "_eval_power") and is_long(name, frame.f_locals):
             end("unknown")
-        counts_lines = frame.f_globals.get("__name__", "").startswith(LOOPS)
+        counts_lines = frame.f_globals.get("__name__", "").startswith(tuple(LOOPS.split()))
         return count if counts_lines else None
 
     try:
@@ -260,12 +247,16 @@ def build(sympy, value, **assumptions):
     Whatever it doesn't know, or would compute at length, is a symbol of itself.
     """
     kind, *parts = value
-    if kind == "rational":
-        return sympy.Rational(*parts)
+    if isinstance(kind, int):
+        return sympy.Rational(*value)
     if kind == "symbol":
         constant = {"pi": sympy.pi, "e": sympy.E, "i": sympy.I}.get(parts[0])
         return constant or sympy.Symbol(parts[0], **assumptions)
     function = parts.pop(0) if kind == "call" else kind
+    if function in QUOTIENTS:  # tan x is sin x / cos x
+        *upper, lower = [["call", name, *parts] for name in QUOTIENTS[function]]
+        inverse = ["^", lower, [-1, 1]]
+        return build(sympy, ["*", *upper, inverse], **assumptions)
     if function in SYMPY_NAMES:
         arguments = [build(sympy, part, **assumptions) for part in parts]
         if is_small(sympy, function, arguments):
@@ -303,7 +294,7 @@ def equal(sympy, a, b) -> str:
     x = build(sympy, a, real=True)
     y = build(sympy, b, real=True)
     difference = x - y
-    if difference == 0:
+    if vanishes(sympy, difference):
         return "equal"
     if difference.has(sympy.nan, sympy.oo, sympy.zoo):
         return "unknown"
@@ -337,6 +328,12 @@ def sample_points(sympy, symbols: list):
         yield values
 
 
+def vanishes(sympy, expression) -> bool:
+    """Is it 0 once it has one denominator and no brackets?"""
+    numerator, _ = sympy.fraction(sympy.together(expression))
+    return expression == 0 or sympy.expand(numerator) == 0
+
+
 def prove_zero(sympy, difference) -> str:
     if difference.is_algebraic:  # a number made of roots
         unknown = sympy.Dummy()
@@ -346,25 +343,46 @@ def prove_zero(sympy, difference) -> str:
     def in_exponentials(expression):
         return expression.rewrite(sympy.exp)
 
+    def with_factors(expression):
+        return sympy.factor(expression, deep=True)
+
+    if is_multiple_of_pi(sympy, difference):
+        return "equal"  # as it is near 0
     # Quick, and nearly always enough.
-    for rewrite in (sympy.expand, in_exponentials, sympy.gammasimp):
-        numerator, _ = sympy.fraction(sympy.together(rewrite(difference)))
-        if sympy.expand(numerator) == 0:
+    for rewrite in (sympy.expand, in_exponentials, sympy.gammasimp, with_factors):
+        if vanishes(sympy, rewrite(difference)):
             return "equal"
     if sympy.simplify(difference) == 0 or difference.equals(0):
         return "equal"
     return "unknown"
 
 
+def is_multiple_of_pi(sympy, number) -> bool:
+    """Is its tangent 0? Sums of arctangents are compared so."""
+    if number.free_symbols or not number.has(sympy.atan):
+        return False
+    return sympy.simplify(sympy.expand_trig(sympy.tan(number))) == 0
+
+
 def ratio(sympy, a, b) -> str:
-    """The sign of a / b if that is a constant: then a = 0 and b = 0 are the same equation."""
+    """The sign of a / b if that is a constant: then a = 0 and b = 0 are the same equation.
+
+    "constant" if it is complex, or only that of the numerators: P = IV and I = P/V.
+    """
     x = build(sympy, a, real=True)
     y = build(sympy, b, real=True)
-    quotient = sympy.simplify(x / y)
-    is_constant = quotient.is_number and quotient.is_finite
-    if not is_constant or not quotient.is_nonzero or not quotient.is_real:
+    if not x.free_symbols or not y.free_symbols:  # 2 = 3 and 4 = 5
         return "unknown"
-    return "positive" if quotient > 0 else "negative"
+    quotient = sympy.simplify(x / y)
+    reply = "positive" if quotient.is_positive else "constant"
+    if quotient.is_negative:
+        reply = "negative"
+    if not quotient.is_number:
+        reply = "constant"
+        upper, lower = [sympy.fraction(sympy.together(side))[0] for side in (x, y)]
+        quotient = sympy.simplify(upper / lower)
+    is_constant = quotient.is_number and quotient.is_finite and quotient.is_zero is False
+    return reply if is_constant else "unknown"
 
 
 if __name__ == "__main__" and sys.argv[1:] == ["--worker"]:

@@ -15,7 +15,7 @@ MAX_TEXT = 10_000  # characters
 # ---- Numbers -------------------------------------------------------------------------------------
 
 # +1,050.50
-PLAIN_NUMBER = re.compile(r"([+-]?)(?:\\?\$)?([0-9]{1,3}(?:,[0-9]{3})+|[0-9]+)(?:\.([0-9]*))?")
+PLAIN_NUMBER = re.compile(r"([+-]?)(?:\\?\$)?([1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]+)(?:\.([0-9]*))?")
 COMMA_GROUP = re.compile(r"(?<![\d.])(?<!\d,)[1-9]\d{0,2}(?:,\d{3})+(?!\d|,\d)")  # 1,234
 # 2\frac{1}{2}, 2\frac12, 2 1/2, but neither an exponent nor an argument
 MIXED_NUMBER = re.compile(
@@ -51,7 +51,10 @@ def comma_group(match) -> str:
     inside = False
     for opening, closing in ("()", "[]", (r"\{", r"\}")):
         inside = inside or before.count(opening) > before.count(closing)
-    if inside and ",0" not in text and ", " not in match.string:
+    around = (
+        re.split(r"[][(){}]", before)[-1] + re.split(r"[][(){}]", match.string[match.end() :])[0]
+    )
+    if inside and ",0" not in text and ", " not in around:
         return text
     return text.replace(",", "")
 
@@ -109,10 +112,6 @@ def environment(names: str) -> str:
     return rf"(?s){begin}(?P<lines>.*)\\end\s*\{{\s*\1\*?\s*\}}"
 
 
-def without_spaces(match) -> str:
-    return match[0].replace(" ", "")
-
-
 GROUP = r"\{(?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*\}"
 ENDS = r"([^][(){},;]+(?<!\\)[,;][^][(){},;]+)"  # of an interval
 REAL_SYMBOL = r"\\(?:mathbb|Bbb)\s?(?:\{\s?R\s?\}|R)"
@@ -130,6 +129,10 @@ TIMES_TEN = (
     r"(?<=\d)(?<!(?<![\d.])0)(?:\s|~|\\[,; ]|\\(?:text|mathrm)\s?\{)*"
     r"[xX](?:\s|~|\\[,; ]|\})*(?=\{?10\b)"
 )
+TIME = r"^(?:\\text\s?\{)?0?(\d\d?):?(\d\d)?(?:[\s~}]|\\[,; ]|\\text\s?\{)*"
+BASE = r"^([0-9A-F]+)\s*(?:\\text\s?\{)?\s?\(?(?:in )?base\s?\}?\s?(\d+)\s?\)?\s?\}?$"
+CONSTANT = r"(?:\\?\s)?\(\s?(?=[a-zA-Z]\s?\\text\s?\{[^{}]*constant\s?\})([^()]*)\)$"
+ASIDE = r"\(\s?([A-Za-z]{4,}(?:-[a-z]+)?|[A-Za-z]+ [A-Za-z ]+)\s?\)"
 REWRITES = [  # (a text without which nothing is to do, pattern, replacement), in this order
     # Money: \$ is a currency, and so is a single $ that no other closes.
     ("$", r"\\\$", "¤"),
@@ -152,6 +155,15 @@ REWRITES = [  # (a text without which nothing is to do, pattern, replacement), i
     # Units: 5\,\mu\text{m}, 5\,\Omega
     ("\\", r"\\mu\s?\\(?:text|mathrm)\s?\{\s?(?=[mgsLF]\b)", r"\\text{u"),
     ("\\O", r"(?<=\d)(?:\s|\\[,; ])*\\Omega\b", r"\\text{ ohm}"),
+    ("mod", r"\(\s?(?:\\(?:text|mathrm)\s?\{)?\\?mod\b\s?\}?\s?([^()]+)\)", r"\\pmod{\1}"),
+    ("\\equiv", r"\\b?mod\b\s?\{?\s?(\w+)\}?", r"\\pmod{\1}"),  # x ≡ 3 mod 7, 3 (mod 7)
+    # 4:30 p.m., 9\text{ AM} are names. 42 is the answer
+    ("", TIME + r"[Aa]\.?\s?[Mm]\.?\}?$", r"T_{a\1:\2}"),
+    ("", TIME + r"[Pp]\.?\s?[Mm]\.?\}?$", r"T_{p\1:\2}"),
+    ("T_{", r"(?<=^T_\{[ap])(\d+):\}$", r"\1:00}"),
+    ("is ", r"(?:\\text\s?\{)?\s*\bis (?:the (?:final |correct )?answer|correct)\s?\}?$", ""),
+    ("<sup>", r"<sup>(.*?)</sup>", r"^{\1}"),
+    ("}", r"(?<=\\\})\s?-\s?(?=\\\{)", r"\\setminus "),
     # Sets of numbers: ℝ - {0}, ℝ^+, ℤ^+
     ("bb", REAL_SYMBOL + r"\s?(?:-|\\backslash|\\)\s?(?=\\?\{)", r"\\R\\setminus "),
     ("bb", REAL_SYMBOL + r"\s?\^\s?(?:\{\s?\+\s?\}|\+)", r"(0,\\infty)"),
@@ -162,11 +174,7 @@ REWRITES = [  # (a text without which nothing is to do, pattern, replacement), i
     ("{", r"\\(?:mathrm|text|rm)\s?\{\s?d\s?\}\s?(?=[a-zA-Z])", "d"),
     # Numbers in another base: (101.1)_2, 101 (base 2)
     ("_", r"[(\[]\s?([0-9A-F]+(?:\.[0-9A-F]+)?)\s?[)\]]\s?(?=_\s?(?:\{\s?)?\d)", r"\1"),
-    (
-        "base",
-        r"^([0-9A-F]+)\s*(?:\\text\s?\{)?\s?\(?(?:in )?base\s?\}?\s?(\d+)\s?\)?\s?\}?$",
-        r"\1_{\2}",
-    ),
+    ("base", BASE, r"\1_{\2}"),
     # Words and signs.
     ("{}", r"(?<!\\)\{\}", ""),
     ("per cent", "per cent", "percent"),
@@ -179,20 +187,20 @@ REWRITES = [  # (a text without which nothing is to do, pattern, replacement), i
     ("]", rf"\]{ENDS}\]", r"(\1]"),
     ("[", rf"\[{ENDS}\[", r"[\1)"),
     # Brackets: cx (c is a constant), 2\pi k (k \in Z), 9 (red apples), C)
-    (
-        ")",
-        r"(?:\\?\s)?\(\s?(?=[a-zA-Z]\s?\\text\s?\{[^{}]*constant\s?\})([^()]*)\)$",
-        r" \\text{ where } \1",
-    ),
+    (")", CONSTANT, r" \\text{ where } \1"),
     (")", r"(?:\\?\s)?\(\s?([a-zA-Z]\s?(?:\\in\b|\\[gl]eq?\b|[<>]|∈)[^()]*)\)$", r", \1"),
-    (")", r"(?<=\d)\s?\(\s?([A-Za-z]{4,}|[A-Za-z]+ [A-Za-z ]+)\s?\)$", r" \\text{ \1}"),
+    (")", rf"(?<=\d)\s?(?:\\text\s?\{{)?\s?{ASIDE}\}}?$", r" \\text{ \1}"),
     (")", r"^([A-J])\)$", r"\1"),
     # x for times: 3 x 4, 3x10^8, but neither 3x nor 0x10
     (" ", r"(?<=\d) [xX] (?=\d)", "*"),
     ("10", TIMES_TEN, "*"),
     # Thousands: 1{,}234, 1\,234, 1 234
     ("", r"(?<=\d)(?:\{,\}|,\\!\s{0,9}|\\[,;:! ]|~)(?=\d{3}(?!\d))", ""),
-    (" ", r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d/.]| \d| ?\\[dtc]?frac)", without_spaces),
+    (
+        " ",
+        r"(?<![\d.,])[1-9]\d{0,2}(?: \d{3})+(?![\d/.]| \d| ?\\[dtc]?frac)",
+        lambda number: number[0].replace(" ", ""),
+    ),
 ]
 REWRITES = [(occurs, re.compile(pattern), new) for occurs, pattern, new in REWRITES]
 
@@ -217,18 +225,15 @@ def normalize(text: str) -> str:
 
 CHARACTERS = synonyms("""- − – — ‒ ⁻; ' ′ ’; * × · ⋅ ∙ ∗ ⁢; + ⁤; / ÷ ∕ ⁄; ≤ ⩽; ≥ ⩾; ≈ ≃; ° º; . 。;
     Z ℤ; N ℕ""")
-CHARACTERS |= {
-    "√": "\\sqrt ",
-    "∛": "\\sqrt[3]",
-    "ℝ": "\\mathbb{R}",
-    "…": "...",
-    "⋯": "...",
-}
+CHARACTERS |= synonyms(r"""\sqrt √; \sqrt[3] ∛; \angle ∠; \triangle △; \equiv ≡; \forall ∀;
+    \mathbb{R} ℝ; ... … ⋯""")
 GREEK = re.compile("GREEK (SMALL|CAPITAL) LETTER ([A-Z]+)")
 
 
 def in_ascii(text: str) -> str:
     """The text in ASCII, as far as there is a spelling for its characters."""
+    if re.fullmatch("[①-⑳]([,;、 ]*[①-⑳])+", text):  # several answers; ② alone is no number
+        text = ", ".join(unicodedata.normalize("NFKC", re.sub("[,;、 ]", "", text)))
     text = re.sub("[⁰¹²³⁴-⁹⁺⁻ⁿ]+", r"^{\g<0>}", text)
     text = re.sub("[₀-₉]+", r"_{\g<0>}", text)
     text = re.sub(r"[µμ](?=[mgsLF]\b)", "u", text)
@@ -241,7 +246,7 @@ def in_ascii(text: str) -> str:
 def fold_character(char: str) -> str:
     """Greek letters by name, ½ as \\frac, digits of any script and full-width forms as ASCII."""
     if char in CHARACTERS:
-        return CHARACTERS[char]
+        return CHARACTERS[char] + " " * CHARACTERS[char].startswith("\\")
     if char.isdecimal():
         return str(int(char))
     category = unicodedata.category(char)

@@ -44,9 +44,9 @@ IGNORED_COMMANDS = word_set("""left right middle big Big bigg Bigg bigl bigr Big
 
 # ---- Tokenize ------------------------------------------------------------------------------------
 
-SPACE = r"""\s+ | ~ | \\[,;:!>\ ()\[\]] | \\(?:left|right)\s?\.
+SPACE = r"""\s+ | ~ | \.(?=\s*(?:$|\\?[)\]}])) | \\[,;:!>\ ()\[\]] | \\(?:left|right)\s?\.
     | \\(?:text)?color\s?\{(?!white)\w+\}
-    | (?<=\d)\^?\{?(?:\\text\{)?(?:st|nd|rd|th)\b\}{0,2}  # 42nd, 42^{\text{nd}}"""
+    | (?<=\d)\^?\{?(?:\\(?:text|mathrm)\{)?(?:st|nd|rd|th)\b\}{0,2}  # 42nd, 42^{\text{nd}}"""
 # P(X = 2), \gcd(12, 18), f^{-1}(x), E[X], before an equals sign: the name of a quantity
 QUANTITY = r"""(?<![A-Za-z\d\\])(?![fgh]\s?\()
     (?: \\(?:operatorname|text|mathrm)\*?\s?\{\w+\} | [PE]
@@ -56,7 +56,8 @@ QUANTITY = r"""(?<![A-Za-z\d\\])(?![fgh]\s?\()
       | [A-Za-z](?=(?:_\w|_\{\w+\})?\s?
           (?:\[|\(\s?\w+\s?\)|\([^()]*(?:[,=<>|]|\\(?:ca|cu|[gl]e|mid)))) )
     (?:_\w|_\{\w+\})?\s?(?:\\left\s?)?
-    [(\[](?:[^()\[\]]|\([^()]*\))*[)\]](?=\s?(?:=|\\approx))"""
+    [(\[](?:[^()\[\]]|\([^()]*\))*[)\]](?=\s?(?:=|\\approx))
+    | \\text\s?\{\w+(?:\s?\+\s?\w+)+\}(?=\s?=)"""  # \text{m+n} = 7
 UPRIGHT = r"""\\(?:text|textbf|textit|textrm|textnormal|mbox|hbox|mathrm|operatorname)\*?\s?
     \{(?P<text>(?:[^{}\\]|\\(?:cdot|times|[,; %$#&])|\^\{-?\d\})*)\}"""
 ENVIRONMENT_EDGE = r"""\\(?P<edge>begin|end)\s*\{\s*(?P<environment>\w+)\*?\s*\}
@@ -74,11 +75,21 @@ TOKEN = re.compile(
     | {UPRIGHT}
     | {ENVIRONMENT_EDGE}
     | (?P<number>{NUMBER})
+    | (?P<index>(?<![\\^_}}\w])(?<!(?:frac|sqrt|inom)\ )[A-Za-z]\d+(?![\d^.]))
     | \\(?P<command>[A-Za-z]+|.)
     | (?P<letters>[^\W\d_]+)
     | (?P<symbol>\*\*|[<>=~:]=|(?<![\d)}}])!=|=<|\+-|.)"""
 )
 QUANTITY_STYLE = re.compile(r"\s|\\left|\\right|\\(?:text|mathrm|operatorname)\*?|[{}]")
+# HT, ABC, May: by themselves they may name points or an outcome, in this order
+RUN_OF_LETTERS = re.compile(
+    r"(?!Yes|YES|NO)(?:[A-Z]{2,}|[A-Z][a-z]{2})"
+    r"(?=\s*(?:$|([])])|[,;]|\\\}|\\text\s?\{ ?(?:and|or)\b))"
+)
+NOUN = re.compile(  # 4 hot dogs, 10 in total: behind a number and a short word there is a long one
+    r"(?:(?<=\d [a-z]{2})|(?<=\d [a-z]{3}))(?: [a-z]{2,3})* "
+    rf"(?!{'|'.join(FUNCTION_NAMES)}|sqrt)[a-z]{{4}}"
+)
 DECIMAL_DOTS = re.compile(r"\s?\\[lc]?dots")
 
 
@@ -123,6 +134,8 @@ def token_of(match, before: list, spaced: bool, prose: bool) -> tuple[str, str]:
     value = match[kind]
     if kind == "number":
         return "number", DECIMAL_DOTS.sub("…", value)
+    if kind == "index":  # R1
+        return "name", value
     if kind == "quantity":
         return "word", QUANTITY_STYLE.sub("", value)
     if kind == "environment":
@@ -140,18 +153,32 @@ def token_of(match, before: list, spaced: bool, prose: bool) -> tuple[str, str]:
     if value in LETTER_NAMES:
         return "name", LETTER_NAMES[value]
     if kind == "letters":
-        return "word" if is_word(value, before, spaced) else "names", value
+        if is_by_itself(match, before):
+            return "letters", value
+        has_noun = spaced and NOUN.match(match.string, match.end())
+        return "word" if has_noun or is_word(value, before, spaced) else "names", value
     if value in WORD_COMMANDS:
         return "word", WORD_COMMANDS[value]
     return "op", "\\" + value  # an unknown command, and so unreadable
 
 
+def is_by_itself(match, before: list) -> bool:
+    """Are these letters an answer, or one in a list?"""
+    _, opening, _ = before[-1] if before else ("", "", False)
+    letters = RUN_OF_LETTERS.match(match.string, match.start())
+    is_item = letters is not None and letters.end() == match.end()
+    in_bracket = is_item and opening in ("(", "[") and letters[1]
+    return is_item and not in_bracket and opening in {"", ",", ";", "(", "[", "\\{", "and", "or"}
+
+
 def is_word(letters: str, tokens: list, spaced: bool) -> bool:
     """Others of up to three letters, or at a number, are products of variables."""
     before, text, _ = tokens[-1] if tokens else ("", "", False)
-    if letters in words.SHORT_UNITS:
+    if letters in words.SHORT_UNITS or letters == "Day":
         return before in ("number", "word") or text in ("/", "}", ")", "(")
-    if len(letters) > 3 or not letters.isascii():
+    if not letters.isascii() or letters.casefold() in ("yes", "no"):
+        return True
+    if len(letters) > 3:
         is_unit = words.unit_of(letters) in words.UNITS.values()
         return before != "number" or spaced or is_unit
     if len(letters) == 1:

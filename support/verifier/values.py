@@ -12,11 +12,11 @@ A value is a Fraction, or a tuple that begins with its kind:
     statements    ("relation", operators, members...)  ("or", relations...)
                   ("where", value, conditions...)  ("builder", value, conditions...)
     the rest      ("unit", value, unit)  ("choice", letter, value)  ("word", text)
+                  ("letters", text): a word or a product
 """
 
 import math
 import re
-import zlib
 from fractions import Fraction
 from functools import partial
 
@@ -29,7 +29,9 @@ NAMED_FUNCTIONS = """sin cos tan cot sec csc asin acos atan sinh cosh tanh log a
     factorial binomial"""
 FUNCTIONS = set(NAMED_FUNCTIONS.split())
 ACCENTS = {"bar", "hat", "tilde", "vec", "dot", "ddot"}
+TRIGONOMETRIC = {"sin", "cos", "tan", "cot", "sec", "csc"}
 INFINITY = ("symbol", "∞")
+PI = ("symbol", "pi")
 MINUS_ONE = Fraction(-1)
 MINUS_INFINITY = ("*", MINUS_ONE, INFINITY)
 REALS = ("pair", MINUS_INFINITY, INFINITY, "()")
@@ -125,6 +127,10 @@ def exponentiate(base, exponent):
             return base**exponent.numerator
     ensure(kind_of(base) in SCALARS and kind_of(exponent) in SCALARS)
     ensure(INFINITY not in (base, exponent))
+    if is_a(base, "^") and isinstance(exponent, Fraction):  # (x^2)^3 is x^6, (2^9)^(1/3) is 2^3
+        is_number = isinstance(base[1], Fraction) and isinstance(base[2], Fraction)
+        if whole or (is_number and base[1] > 0):
+            return exponentiate(base[1], multiply(base[2], exponent))
     if not whole:
         return ("^", base, exponent)
     if base == ("symbol", "i"):
@@ -133,8 +139,6 @@ def exponentiate(base, exponent):
         return Fraction(1)
     if exponent == 1:
         return base
-    if is_a(base, "^"):  # (x^2)^3 is x^6
-        return exponentiate(base[1], multiply(base[2], exponent))
     if is_a(base, "*"):  # (2x)^3 is 2^3 x^3
         factors = [exponentiate(factor, exponent) for factor in base[1:]]
         return multiply(*factors)
@@ -196,31 +200,20 @@ def call(function: str, *arguments):
     return ("call", function, *arguments)
 
 
-def position(value, salt: str = ""):
-    """Where a real number lies: a Fraction, or a float near it. None if it isn't real.
-
-    A variable has no place without `salt`. With salt, it lies somewhere beyond 10 or -10.
-    """
+def position(value):
+    """Where a real number lies: a Fraction, or a float near it. None if it isn't real."""
+    constants = {"pi": math.pi, "e": math.e, "∞": math.inf}
     try:
         if isinstance(value, Fraction):
             return value if bits(value) < 1_000 else None
         kind, *parts = value
         if kind == "symbol":
-            return symbol_position(parts[0], salt)
+            return constants.get(parts[0])
         function = parts.pop(0) if kind == "call" else kind
-        number = evaluate_float(function, [position(part, salt) for part in parts])
+        number = evaluate_float(function, [position(part) for part in parts])
         return None if isinstance(number, complex) else number
     except (ArithmeticError, ValueError, TypeError, AttributeError, LookupError):
         return None
-
-
-def symbol_position(name: str, salt: str) -> float | None:
-    constants = {"pi": math.pi, "e": math.e, "∞": math.inf, "i": None}
-    if name in constants or not salt:
-        return constants.get(name)
-    code = zlib.crc32((salt + name).encode())
-    size = 10 + code / 2**32
-    return size if code % 2 else -size
 
 
 def evaluate_float(function: str, arguments: list):
@@ -256,9 +249,30 @@ def substitute_name(name: str, names: dict) -> str:
 
 
 def has_symbol(value, symbol) -> bool:
-    if value == symbol:
-        return True
-    return isinstance(value, tuple) and any(has_symbol(part, symbol) for part in value[1:])
+    return symbol in parts_of(value)
+
+
+def parts_of(value):
+    """The value and all that it is made of, but for numbers and texts."""
+    if isinstance(value, tuple):
+        yield value
+        for part in value[1:]:
+            yield from parts_of(part)
+
+
+def letters_of(value) -> set[str]:
+    """The names of all symbols in it."""
+    return {part[1] for part in parts_of(value) if part[0] == "symbol"}
+
+
+def parameters_of(value, over_integers: bool) -> set[str]:
+    """The letters that multiply π, or in a linear value `over_integers` all letters."""
+    value = solution_of(value)[1] or value
+    if over_integers and not any(part[0] == "^" for part in parts_of(value)):
+        return letters_of(value) - {"pi"}
+    products = [part for part in parts_of(value) if part[0] == "*" and PI in part]
+    factors = {factor[1] for product in products for factor in product if is_a(factor, "symbol")}
+    return factors & {"k", "l", "m", "n", "ell"}
 
 
 # ---- Sets of real numbers ------------------------------------------------------------------------
@@ -320,25 +334,32 @@ def points(value, ranks: dict) -> list[bool]:
 # ---- Statements ----------------------------------------------------------------------------------
 
 
-def is_name(value, inner: bool = False) -> bool:
-    """Does this name a quantity, as the left of `x = 42` does?
+def is_name(value) -> bool:
+    """Does this name one quantity, as the left of `x = 42` does?
 
-    x, f(2), AB, (p, q), x + y: there is no number in it, but `inner` it may be a minus.
+    x, f(2), AB, dy/dx, (p, q), sin A, |AB|, x:y:z. But xy = 6 and |x| = 3 are equations.
     """
-    if isinstance(value, Fraction):
-        return inner and value == -1  # x - y, V_1/V_2
-    kind, *parts = value
-    if kind == "*":
-        inner = inner or not isinstance(parts[0], Fraction)
-        return all(is_name(part, inner) for part in parts)
-    if kind == "^":
-        return inner and parts[1] == -1 and is_name(parts[0])
-    if kind == "+":
-        return all(is_name(part, not isinstance(part, Fraction)) for part in parts)
+    kind, *parts = value if isinstance(value, tuple) else ("rational",)
+    if kind in ("*", "^"):
+        return is_title(value)
     if kind in ("tuple", "pair"):  # A:B:C is the tuple A/C, B/C, 1
         others = [part for part in parts if part != 1 and not isinstance(part, str)]
-        return parts[0] != 1 and all(is_name(part) for part in others)
+        return parts[0] != 1 and all(is_name(part) or is_title(part, ".") for part in others)
+    if kind == "call" and parts[0] in FUNCTIONS | {"series", "product", "is"}:
+        is_known = parts[0] in TRIGONOMETRIC or parts[0] == "abs"
+        return is_known and is_title(parts[1], "[A-Z]|[a-z]{3}")  # an angle, a side
     return kind in ("word", "call") or (kind == "symbol" and parts[0] not in ("∞", "pi"))
+
+
+def is_title(value, letters: str = "[A-Z]|d[a-z]") -> bool:
+    """A side, a vector, a derivative: letters of this pattern, and quotients of them."""
+    if is_a(value, "^"):
+        return value[2] == -1 and is_title(value[1], letters)
+    if is_a(value, "*"):
+        return all(is_title(part, letters) for part in value[1:])
+    if is_a(value, "call"):
+        return value[1] in ACCENTS
+    return is_a(value, "symbol") and re.match(letters, value[1]) is not None
 
 
 def solution_of(value) -> tuple:

@@ -30,20 +30,12 @@ NUMBERS = {word: Fraction(n) for n, word in enumerate(ONES.split())}
 NUMBERS |= {word: Fraction(10 * n) for n, word in enumerate(TENS.split(), 2)}
 PARTS = "third fourth fifth sixth seventh eighth ninth tenth"
 SCALES = {word: Fraction(1, n) for n, word in enumerate(PARTS.split(), 3)}
-SCALES |= {
-    "half": Fraction(1, 2),
-    "halve": Fraction(1, 2),
-    "quarter": Fraction(1, 4),
-    "hundredth": Fraction(1, 100),
-    "thousandth": Fraction(1, 1000),
-    "dozen": Fraction(12),
-    "hundred": Fraction(100),
-    "thousand": Fraction(1000),
-    "million": Fraction(10**6),
-    "billion": Fraction(10**9),
-    "trillion": Fraction(10**12),
-    "pi": ("symbol", "pi"),
-}
+LARGER = "dozen 12, hundred 1e2, thousand 1e3, million 1e6, billion 1e9, trillion 1e12"
+SMALLER = "half 1/2, halve 1/2, quarter 1/4, hundredth 1/100, thousandth 1/1000"
+for scale in f"{LARGER}, {SMALLER}".split(", "):
+    word, number = scale.split()
+    SCALES[word] = Fraction(number)
+SCALES["pi"] = ("symbol", "pi")
 POWERS = {"squared": Fraction(2), "cubed": Fraction(3)}
 
 # ---- Words that aren't units: 5 pairs isn't 5 ----------------------------------------------------
@@ -56,10 +48,18 @@ CHANGERS = word_set("""without excluding untrue none nothing doubtful hardly fai
     quadruple quintupled doubled tripled halved negated time fold more less fewer plus minus
     positive below above under over than root inverse reciprocal opposite complement conjugate
     factorial mod modulo remainder recurring repeating bar base point choose power cube by to out
-    through divided multiplied off loss probability percentile basis mille ppm lakh crore
-    quadrillion googol myriad mln mil bn k K M i e x n alpha beta gamma theta tau phi omega""")
+    through divided multiplied off loss probability percentile basis mille permil ppm ppb bps lakh
+    crore thrice grand googol milliard myriad mln mil bn k K M i e x n alpha beta gamma theta tau
+    phi omega yes kilo mega giga tera peta exa hecto deca deci centi milli micro nano pico""")
 CHANGERS |= NEGATIONS | set(SCALES) | set(NUMBERS)
-OTHER_PARTS = re.compile("(teen|tie|twelf|eleven|illion|^n)ths?$|^tens$")  # 5 twentieths
+# 5 twentieths, 5 quintillion, 5 hundredfold, 5 permille, 5 octuples
+OTHER_PARTS = re.compile(
+    "(teen|tie|twelf|eleven|illion|^n)ths?$|^tens$|(illion|fold|mille|uple)s?$"
+)
+MODIFIERS = word_set("more less fewer positive negative")  # only of a noun: 8 more apples
+NOUNS = word_set("root bar base point")  # in the plural, or of another noun: 3 candy bars
+# As many are certainly counted; 5 quarters may be 5/4, and 5 cubes 125.
+COUNTED_FROM = {"quarter": 10, "cube": 6, "time": 6}
 QUALIFIERS = {"for", "where", "with"}
 STOPS = QUALIFIERS | {"if", "when", "otherwise", "else", "and", "or"}
 FILLERS = word_set("""all any every each some real number value of is are i be a an the arbitrary
@@ -73,6 +73,8 @@ SYNONYMS = {"dne": "does not exist", "else": "otherwise"}
 NOTHING = re.compile(
     "(there (is|are) )?no (real )?(solutions?|roots?)( exists?)?|(the )?empty set|none"
 )
+ENDLESS = re.compile("(there are )?infinitely many( \\w+)?|infinite( solutions?)?")
+OF_A_KIND = re.compile(r"(?<=^even|^.odd) function$|(?<=\w) triangle$")  # an even function is even
 REAL_NUMBERS = re.compile(
     "(the )?(set of )?(all |any |every )?(?P<sign>positive |negative |nonnegative |nonzero )?"
     "(reals|real (numbers?|values?)|real numbers numbers)"
@@ -91,12 +93,15 @@ SIGNED = {
 
 CURRENCIES = synonyms("""$ ¤ dollar dollars USD textdollar mathdollar; € euro EUR texteuro;
     £ GBP textsterling; ¥ yen JPY; ₹ rupee INR Rs; ¢ cent textcent; ₩ won KRW; CAD; AUD; CHF;
-    CNY yuan""")
+    CNY yuan 元""")
 UNITS = synonyms("""% percent pct percentage; degree deg; celsius; fahrenheit; inch in inches;
     ft foot feet; yd yard; lb pound; mi mile; oz ounce; gal gallon; qt quart; pt pint;
     tbsp tablespoon; tsp teaspoon; min minute; h hr hour; d day; wk week; mo month; yr year;
     rad radian; ha hectare; km/h kph kmh kmph; mi/h mph; square sq; cubic cu""")
 UNITS |= CURRENCIES
+UNITS |= synonyms("""m 米; cm 厘米; mm 毫米; km 千米 公里; kg 千克 公斤; g 克; L 升; s 秒; min 分钟;
+    h 小时; d 天 日; yr 年 岁; deg 度; 个; 人; 只; 本; 件; 次; 条; 块; 种; 平方米; 平方厘米; 立方米;
+    立方厘米; м; см; км; кг; г; 円; 원; 개""")
 BASES = synonyms("""m meter metre; g gram gramme; s second sec; N newton; J joule; W watt; V volt;
     A ampere amp; Hz hertz; T tesla; Pa pascal; K kelvin; mol mole; C coulomb; F farad;
     L l liter litre; eV electronvolt; cal calorie; ohm; B byte; bit; Wh""")
@@ -112,7 +117,7 @@ for unit, symbol in BASES.items():  # kN kilonewton
 SHORT_UNITS = word_set("""mm cm km ft kg mg lb lbs oz ml deg min sec hr hrs yrs day sq per pct
     mph""")
 SHORT_WORDS = word_set("""USD EUR GBP CAD AUD CHF INR JPY CNY Rs one two six ten for all any is of
-    the but not no""")
+    the but not men""")
 
 
 def unit_of(word: str) -> str:
