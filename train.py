@@ -11,7 +11,8 @@ torchrun --nproc_per_node=2 train.py       # the same run on two GPUs, or in two
 import math
 import time
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
@@ -22,12 +23,24 @@ from model import autocast
 from reward import verify
 from rollout import compare_models, generate, make_handoff, response_logprobs, seeded
 from support.models.base_pairs import pretrain
-from support.reports.compare import measures_table
+from support.reports.measures import measures_table
 from support.runs import ranks
 from support.runs.config_checks import check_config
+from support.runs.earlier import earlier_options
+from support.runs.fields import (
+    Count,
+    ModelPath,
+    NoEffect,
+    NotNegative,
+    OfOneRun,
+    Positive,
+    Probability,
+    Range,
+    Whole,
+)
 from support.runs.host_adamw import HostAdamW
 from support.runs.options import UserError, command, parse
-from support.runs.run import Run, saved_options
+from support.runs.run import Run
 from tandem import (
     Baseline,
     Handoff,
@@ -43,48 +56,44 @@ from tandem import (
 
 @dataclass
 class Config:
-    """Everything that a run depends on."""
+    """Everything that a run depends on. A new option is a field here, and nothing else.
+
+    Its type may say more: its range (Count, Probability …), or that it changes no result.
+    """
+
+    "the eight to know first"
 
     schedule: Schedule = "word"
     """who writes the next token: word (the paper's), token, step, chunk, alternate, or solo: plain
     RL"""
-    p_senior: float = 0.5
-    """probability that a draw of the author picks the senior (word, token)"""
-    max_gap: int = 32
-    """tokens after which word draws again although no new word began"""
-    chunk: int = 16
-    """tokens a turn (chunk)"""
-    senior: str | None = None
+    steps: Whole = 250
+    """RL steps, a batch of rollouts each; 0 only measures the pair"""
+    seed: Whole = 0
+    """of everything random"""
+    senior: ModelPath | None = None
     """checkpoint, Hugging Face directory or GGUF file of the senior, or smollm2; default: the
     world's"""
-    junior: str | None = None
+    junior: ModelPath | None = None
     """the same for the junior, or self: a frozen copy of the senior; default: the world's, in
     phrasings and slips self"""
-
-    world: WorldName = "jargon"
-    """generator of the problems and its base pair: shipped for jargon, else made by --pretrain"""
     data: str | None = None
     """JSON Lines file of problems, {"question": …, "answer": …} each; default: the world's own"""
-    test_data: str | None = None
-    """file of the problems to measure on; default: a tenth of --data is held out"""
-    prompt_template: str = "{question}"
-    """what the model is asked; for example '{question} Put the final answer in \\boxed{}.'"""
-    chat_template: Literal["own", "none"] = "own"
-    """own: the model's, if it has one; none: the question and a blank line"""
-    max_prompt_tokens: int | None = None
-    """leave out problems of --data with longer prompts; default: as fits the context"""
+    out: OfOneRun[str | None] = None
+    """directory of the run; default: the first free one of runs/SCHEDULE, runs/SCHEDULE-2, -3 …"""
+    resume: OfOneRun[str | None] = None
+    """run to continue, with its own options; only --steps and options that don't affect results may
+    differ"""
 
-    steps: int = 250
-    """RL steps, a batch of rollouts each; 0 only measures the pair"""
-    prompts_per_step: int = 16
-    """problems a step"""
-    group_size: int = 8
-    """rollouts a problem, G"""
-    max_new_tokens: int | None = None
-    """tokens a response may have; default: as the world's solutions need (jargon, work: 64)"""
-    temperature: float = 1.0
+    "method"
+
+    p_senior: Probability = 0.5
+    """probability that a draw of the author picks the senior (word, token)"""
+    max_gap: Count = 32
+    """tokens after which word draws again although no new word began"""
+    chunk: Count = 16
+    """tokens a turn (chunk)"""
+    temperature: Annotated[float, Range(0.01)] = 1.0
     """of both models while training; the loss sees the same distribution"""
-
     loss: Literal["reinforce", "grpo"] = "reinforce"
     """reinforce: -A·log π; grpo: the clipped ratio, normalized advantages, two mini-batches"""
     baseline: Baseline = "group"
@@ -94,58 +103,81 @@ class Config:
     """divide advantages by their group's standard deviation; default: true for grpo"""
     clip: float | None = None
     """ε of the clipped ratio, for grpo; default 0.2"""
-    mini_batches: int | None = None
-    """optimizer steps a batch; default: 2 for grpo, else 1"""
-    junior_weight: float = 0.0
+    junior_weight: NotNegative = 0.0
     """weight λ of the junior's tokens in the loss, 0 in the paper; there is no importance
     correction"""
-    kl_coef: float = 0.0
+    kl_coef: NotNegative = 0.0
     """weight of a penalty on KL(senior‖junior) a token: the kl_reg control, with --schedule solo"""
     kl_estimator: Literal["k3", "exact"] = "exact"
     """exact: KL over the whole vocabulary; k3: the paper's one-sample estimate, whose gradient is
     weak far from the junior"""
 
-    learning_rate: float = 2e-4
-    """of AdamW, constant after the warm-up"""
-    warmup_steps: int = 10
-    """steps over which the learning rate rises to its value"""
-    weight_decay: float = 0.0
-    """of AdamW"""
-    grad_clip: float = 1.0
-    """largest norm of a gradient"""
+    "models"
+
+    chat_template: Literal["own", "none"] = "own"
+    """own: the model's, if it has one; none: the question and a blank line"""
     precision: Literal["float32", "bfloat16"] = "float32"
     """of matrix products and attention; bfloat16 is for GPUs; trained weights stay in float32"""
-    checkpoint_activations: bool = False
+
+    "problems"
+
+    world: WorldName = "jargon"
+    """generator of the problems and its base pair: shipped for jargon, else made by --pretrain"""
+    test_data: str | None = None
+    """file of the problems to measure on; default: a tenth of --data is held out"""
+    prompt_template: str = "{question}"
+    """what the model is asked; for example '{question} Put the final answer in \\boxed{}.'"""
+    max_prompt_tokens: Count | None = None
+    """leave out problems of --data with longer prompts; default: as fits the context"""
+    prompts_per_step: Count = 16
+    """problems a step"""
+    group_size: Count = 8
+    """rollouts a problem, G"""
+    max_new_tokens: Count | None = None
+    """tokens a response may have; default: as the world's solutions need (jargon, work: 64)"""
+    eval_problems: Count = 100
+    """test problems measured before and after"""
+    eval_samples: Count = 4
+    """responses to each of them"""
+    eval_temperature: NotNegative = 0.7
+    """of both models while measuring"""
+
+    "optimization"
+
+    learning_rate: Positive = 2e-4
+    """of AdamW, constant after the warm-up"""
+    warmup_steps: Whole = 10
+    """steps over which the learning rate rises to its value"""
+    weight_decay: NotNegative = 0.0
+    """of AdamW"""
+    grad_clip: Positive = 1.0
+    """largest norm of a gradient"""
+    mini_batches: Count | None = None
+    """optimizer steps a batch; default: 2 for grpo, else 1"""
+
+    "memory"
+
+    checkpoint_activations: NoEffect[bool] = False
     """compute each layer again in an update: much less memory, a third more work"""
-    offload_optimizer: bool = False
+    offload_optimizer: NoEffect[bool] = False
     """keep AdamW's moments in host memory between steps: a GPU saves 8 bytes a parameter"""
-    micro_batch_tokens: int = 4096
+    micro_batch_tokens: NoEffect[Count] = 4096
     """tokens, padding included, that an update reads at a time; results equal up to rounding"""
-    rollout_batch_size: int = 512
+    rollout_batch_size: NoEffect[Count] = 512
     """responses written at a time; fewer take less memory, results are equal up to rounding"""
 
-    eval_problems: int = 100
-    """test problems measured before and after"""
-    eval_samples: int = 4
-    """responses to each of them"""
-    eval_temperature: float = 0.7
-    """of both models while measuring"""
-    eval_every: int | None = None
+    "run"
+
+    like: OfOneRun[str | None] = None
+    """run whose options the new one has, but for those given beside it"""
+    eval_every: NoEffect[Count | None] = None
     """also evaluate every N steps, into evals.jsonl; off by default; the run itself doesn't
     change"""
-
-    seed: int = 0
-    """of everything random"""
-    out: str | None = None
-    """directory of the run; default: the first free one of runs/SCHEDULE, runs/SCHEDULE-2, -3 …"""
-    resume: str | None = None
-    """run to continue, with its own options; only --steps and options that don't affect results may
-    differ"""
-    export: str | None = None
-    """new directory for the trained senior in Hugging Face's form, which transformers loads"""
-    save_every: int = 20
+    save_every: NoEffect[Count] = 20
     """steps between checkpoints, and between the responses that are shown"""
-    device: str = "auto"
+    export: NoEffect[OfOneRun[str | None]] = None
+    """new directory for the trained senior in Hugging Face's form, which transformers loads"""
+    device: NoEffect[str] = "auto"
     """auto (CUDA, then MPS, then the CPU), cuda, mps or cpu"""
     pretrain: bool = False
     """train the world's supervised base pair instead, into --out; --seed, --device and --world
@@ -443,7 +475,7 @@ def over_ranks(above: Tensor, below: Tensor | int) -> float:
 def main(argv: list[str]) -> None:
     started = time.perf_counter()
     ranks.join()
-    config = parse(Config, argv, __doc__, saved_options)
+    config = parse(Config, argv, __doc__, partial(earlier_options, Config))
     if config.pretrain:
         if ranks.size() > 1:
             raise UserError("--pretrain is one process's work; start it without torchrun")

@@ -26,9 +26,8 @@ MAY_IMPORT = {  # a module of the top level, or a folder, and where its imports 
     "support": METHOD | {"rollout", "reward", "evaluate", "support"},
     "results": METHOD | {"rollout", "reward", "evaluate", "support", "results"},
 }
-MAY_IMPORT_TRAIN = {
-    "support.reports.benchmark"
-}  # within a function: what it measures is a step of training
+# Within a function: one measures a step of training, one completes the options of older runs.
+MAY_IMPORT_TRAIN = {"support.reports.benchmark", "support.runs.saved"}
 EXTRAS = {"matplotlib", "safetensors", "gguf", "tokenizers"}
 
 

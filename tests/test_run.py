@@ -32,8 +32,9 @@ from support.runs.files import (
     write_torch,
 )
 from support.runs.options import UserError
-from support.runs.pair import load_run, starting_pair
+from support.runs.pair import starting_models
 from support.runs.run import Run, busy_hint
+from support.runs.saved import load_run
 
 ROOT = Path(__file__).parent.parent
 SHORT = """--steps 8 --prompts-per-step 4 --group-size 4 --save-every 3 --eval-problems 2
@@ -498,7 +499,8 @@ def test_a_run_that_came_and_went_between_look_and_claim_is_not_overwritten(
 
 
 def test_junior_self_is_a_frozen_copy(tokenizer, tmp_path):
-    senior, junior, own = starting_pair(train.Config(junior="self"))
+    models, own = starting_models(train.Config(junior="self"))
+    senior, junior = models.values()
     assert own.same_as(tokenizer) and same(senior, junior)
     addresses = [{p.data_ptr() for p in one.parameters()} for one in (senior, junior)]
     assert addresses[0].isdisjoint(addresses[1])
@@ -622,7 +624,7 @@ def test_a_gpu_without_memory_left_is_a_clear_end(tmp_path, monkeypatch, capsys)
     assert "--checkpoint-activations" in error
     assert "is of step 0" in error
     monkeypatch.setattr(
-        support.runs.run, "starting_pair", fail(torch.OutOfMemoryError("CUDA out of memory."))
+        support.runs.run, "starting_models", fail(torch.OutOfMemoryError("CUDA out of memory."))
     )
     assert main(*SHORT, "--out", tmp_path / "other") == 2
     error = capsys.readouterr().err

@@ -27,7 +27,7 @@ import train
 from data.problems import first_problems, jargon_rate
 from model import GPT, autocast, load_model, save_model
 from rollout import Rollout, generate, make_handoff, response_logprobs, seeded, to_logprobs
-from support.runs.pair import load_run
+from support.runs.saved import load_run
 from tandem import advantages, policy_loss
 from train import Config, update
 

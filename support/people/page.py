@@ -25,13 +25,13 @@ from tqdm import tqdm
 from evaluate import Sampling, answer
 from model import GPT, autocast
 from rollout import Rollout, response_logprobs
-from support.reports.compare import cells
 from support.reports.figure import SHOWN
-from support.reports.results import RUN_MEASURES, RunResults, look_up, pair_key, read_run
+from support.reports.measures import RUN_MEASURES, cells, look_up
+from support.reports.results import RunResults, pair_key, read_run
 from support.runs.devices import pick_device
 from support.runs.options import UserError, command, parse
-from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
+from support.runs.saved import load_run
 
 PAGE_TEMPLATE = Path(__file__).with_name("page.html")
 DATA_MARK = "@DATA@"  # where a template takes its data

@@ -13,8 +13,8 @@ from support.reports.benchmark import benchmark, draw_speed, speed_table
 from support.reports.display import legend, render
 from support.runs.devices import pick_device
 from support.runs.options import UserError, command, parse
-from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
+from support.runs.saved import load_run
 from tandem import Schedule
 
 

@@ -37,20 +37,16 @@ from support.runs.files import (
     LOGS,
     data_copies,
     new_directory,
-    read_json,
     read_lines,
     read_torch,
     refuse_a_run,
     write_json,
     write_model,
 )
-from support.runs.options import UserError, option
-from support.runs.pair import load_pair, starting_pair
+from support.runs.options import UserError
+from support.runs.pair import load_models, model_names, starting_models
 from support.runs.problem_files import load_problems
 
-# Options that may change on --resume. The second line changes only the memory that a run takes.
-FREE = ("steps", "save_every", "eval_every", "device", "export")
-FREE += ("checkpoint_activations", "offload_optimizer", "rollout_batch_size", "micro_batch_tokens")
 # A full or failing disk.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 LESS_MEMORY = {  # options that need less, by phase
@@ -83,6 +79,8 @@ class Run:
         self.first = ranks.rank() == 0
         self.directory = Path(config.resume) if config.resume else None
         self.checkpoint = None  # the content of the file to resume from
+        self.models = {}  # by name: senior, junior, and those of other options
+        self.moving = []  # names of models beside the senior that a checkpoint keeps too
         self.step = 0  # steps taken
         self.saved = None  # the step of the last checkpoint
         self.stopped = 0  # the number of the signal that asked to stop
@@ -156,13 +154,14 @@ class Run:
     def load(self) -> tuple[GPT, GPT, Tokenizer, list | None, list]:
         """(senior, frozen junior, tokenizer, problems to train on, problems to measure on).
 
-        The problems to train on are None if they are generated.
+        The problems to train on are None if they are generated. `models` has all models by name.
         """
         config = self.config
-        senior, junior, tokenizer = self.load_models()
+        self.models, tokenizer = self.load_models()
+        senior = self.models["senior"]
         if self.checkpoint is not None:
             config = replace(config, **data_copies(vars(config), self.directory))
-        context = min(senior.config.max_seq_len, junior.config.max_seq_len)
+        context = min(model.config.max_seq_len for model in self.models.values())
         train_problems, test_problems, note = load_problems(
             config, tokenizer, context, config.eval_problems
         )
@@ -172,38 +171,45 @@ class Run:
             check_export(senior, config.export)
         device = ranks.device(config.device)
         if self.first:
-            self.write_inputs(senior, junior)
+            self.write_inputs()
         threads = torch.get_num_threads()
         self.say(f"device: {device}, {threads} CPU threads{busy_hint()}", sys.stderr)
         if device.type == "cuda":
+            junior = self.models["junior"]
             self.say(memory.memory_line(senior.config, junior.config, config), sys.stderr)
         self.say(f"{note}\n{legend(self.color)}; ¶ is a blank line")
-        if config.precision == "bfloat16":
-            store_matrices(junior, torch.bfloat16)
         senior.checkpoint_activations = config.checkpoint_activations
-        senior = senior.to(device)
-        junior = junior.to(device).requires_grad_(False)
+        for name, model in self.models.items():
+            if name != "senior":  # frozen
+                model.requires_grad_(False)
+                if config.precision == "bfloat16":
+                    store_matrices(model, torch.bfloat16)
+            self.models[name] = model.to(device)
+        senior = self.models["senior"]
+        junior = self.models["junior"]
         return senior, junior, tokenizer, train_problems, test_problems
 
-    def load_models(self) -> tuple[GPT, GPT, Tokenizer]:
-        """The pair and its tokenizer, from the checkpoint of a run to resume, or as it began."""
+    def load_models(self) -> tuple[dict[str, GPT], Tokenizer]:
+        """The models and their tokenizer, from the run to resume, or as it began."""
         if not self.config.resume:
-            return starting_pair(self.config)
+            return starting_models(self.config)
         if self.first:
             self.claim()
         path = self.directory / "checkpoint.pt"
         if path.exists():
             self.checkpoint = read_checkpoint(path, self.config.steps)
-            return load_pair(path, self.directory / "junior.pt", content=self.checkpoint)
+            names = model_names(self.config)
+            paths = {name: self.directory / f"{name}.pt" for name in names}
+            return load_models(paths | {"senior": path}, content=self.checkpoint)
         logs = [self.directory / name for name in LOGS]
         if any(log.exists() and log.stat().st_size for log in logs):
             raise UserError(
                 f"{self.directory} has lost its checkpoint.pt; restore it, or begin a new run"
             )
         # The run ended before its first step, and begins again.
-        return starting_pair(self.config)
+        return starting_models(self.config)
 
-    def write_inputs(self, senior: GPT, junior: GPT) -> None:
+    def write_inputs(self) -> None:
         """Write what the run begins from into its directory, and make the directory of a new run.
 
         By now everything else is known to be good.
@@ -222,12 +228,12 @@ class Run:
             directory = self.directory / "tokenizer"
             directory.mkdir(exist_ok=True)
             save_tokenizer(self.tokenizer, directory)
-        write_model(senior, self.directory / "senior.pt")
-        write_model(junior, self.directory / "junior.pt")
+        for name, model in self.models.items():
+            write_model(model, self.directory / f"{name}.pt")
 
     def saved_config(self) -> dict:
-        """The options as files keep them. A run's name for itself, --resume, isn't one of them."""
-        return asdict(self.config) | {"resume": None}
+        """The options as files keep them, without the names of this and of other runs."""
+        return asdict(self.config) | {"resume": None, "like": None}
 
     def claim(self) -> None:
         """Take the directory for this process.
@@ -254,6 +260,8 @@ class Run:
             self.saved = self.step
             self.state = self.checkpoint["state"]
             lengths = self.checkpoint["lengths"]
+            for name in self.moving:
+                self.models[name].load_state_dict(self.checkpoint["moving"][name])
         if self.first:
             for name, length in lengths.items():
                 log = open(self.directory / name, "a")  # noqa: SIM115
@@ -371,10 +379,12 @@ class Run:
             )
         for log in self.logs.values():
             os.fsync(log.fileno())
+        moving = {name: self.models[name].state_dict() for name in self.moving}
         write_model(
             senior,
             self.directory / "checkpoint.pt",
             step=self.step,
+            moving=moving,
             state=self.state,
             lengths={name: log.tell() for name, log in self.logs.items()},
             optimizer=optimizer.state_dict(),
@@ -440,26 +450,3 @@ def read_checkpoint(path: Path, steps: int) -> dict:
                 f"{log} is shorter than when {path} was saved; restore it, or begin a new run"
             )
     return saved
-
-
-def saved_options(given: dict) -> dict:
-    """The options given. To `resume` a run: its saved options, and those given.
-
-    UserError if a given option contradicts a saved one that may not change.
-    """
-    if "resume" not in given:
-        return given
-    path = Path(given["resume"]) / "config.json"
-    saved = read_json(path, "schedule", "seed", "steps")
-    for name, value in given.items():
-        if name not in (*FREE, "resume") and value != saved.get(name):
-            raise UserError(
-                f"{option(name)} {value} contradicts {saved.get(name)} in {path}; "
-                "begin a new run for it"
-            )
-    done = path.with_name("eval.json")
-    if "export" not in given and done.exists():
-        exported = read_json(done, "config")["config"]["export"]
-        if exported == saved["export"]:
-            saved["export"] = None  # it is done
-    return saved | given
