@@ -47,6 +47,7 @@ from tandem import (
     Schedule,
     Uniforms,
     advantages,
+    by_token,
     check_authorship,
     kl_exact,
     kl_k3,
@@ -153,7 +154,9 @@ class Config:
     grad_clip: Positive = 1.0
     """largest norm of a gradient"""
     mini_batches: Count | None = None
-    """optimizer steps a batch; default: 2 for grpo, else 1"""
+    """parts of a batch, an optimizer step each; default: 2 for grpo, else 1"""
+    epochs: Count = 1
+    """passes over a batch; where it takes several steps, the ratio counts, for reinforce too"""
 
     "memory"
 
@@ -198,9 +201,8 @@ class Config:
 
 def train(config: Config) -> Run:
     """A whole run, or the rest of one. Under torchrun every process runs it, on its share."""
-    with Run(
-        config
-    ) as run:  # a new directory, or one to resume; faults and Ctrl-C say how to go on
+    # A new directory, or one to resume. Faults and Ctrl-C say how to go on.
+    with Run(config) as run:
         senior, junior, tokenizer, train_problems, test_problems = run.load()  # junior: frozen
         optimizer = make_optimizer(senior, config)
         handoff = make_handoff(config.schedule, tokenizer, senior, config)  # who writes next
@@ -211,14 +213,12 @@ def train(config: Config) -> Run:
         for step in run.steps():
             if run.first and run.begin_evaluation_if_due():  # before the first step, and on the way
                 label = f"at step {step}"
-                run.log_eval(*evaluate(senior, junior, tokenizer, test_problems, sampling, label))
+                run.log_eval(evaluate(senior, junior, tokenizer, test_problems, sampling, label))
             run.begin_step()
 
             # Problems, G rows each. Under torchrun each process takes its share of them.
             problems = ranks.share(next_problems(train_problems, step, config))  # P
-            problems = [
-                problem for problem in problems for _ in range(config.group_size)
-            ]  # N = P·G
+            problems = [problem for problem in problems for _ in range(config.group_size)]  # N
             template = config.prompt_template
             prompts = [tokenizer.prompt(problem.question, template) for problem in problems]
 
@@ -243,31 +243,40 @@ def train(config: Config) -> Run:
             texts = rollout.texts(tokenizer)
             pairs = zip(texts, problems, strict=True)
             right = [verify(text, problem.answer) for text, problem in pairs]
-            rewards = torch.tensor(right, dtype=torch.float, device=senior.device)  # (N,) 0 or 1
+            right = torch.tensor(right, device=senior.device)  # (N,) bool
+            rewards = reward(right, rollout, config)  # (N,)
             run.lap("reward")
             A = group_advantages(rewards, run.state, config)  # (N,)
 
             # ... but only the senior is trained, and only on the tokens that it wrote.
             by_junior = rollout.mask & ~rollout.authorship  # (N, T)
-            gate = rollout.authorship + config.junior_weight * by_junior  # (N, T)
+            gate = rollout.authorship + config.junior_weight * by_junior  # (N, T) of each loss
             stats = update(senior, junior, optimizer, rollout, A, gate, step, config)
             run.lap("update")
 
             jargon = jargon_rate(texts, problems[0].world)
-            run.log_step(metrics(step, rollout, rewards, A, jargon, stats, tokenizer, config))
-            run.show_step(rollout, rewards)
+            numbers = metrics(step, rollout, right, rewards, A, jargon, stats, tokenizer, config)
+            run.log_step(numbers)
+            run.show_step(rollout, right)
             run.save_or_stop(senior, optimizer)
         if run.first:
-            run.log_eval(*evaluate(senior, junior, tokenizer, test_problems, sampling, "after"))
+            run.log_eval(evaluate(senior, junior, tokenizer, test_problems, sampling, "after"))
         run.finish(senior)
     return run
 
 
+def reward(right: Tensor, rollout, config: Config) -> Tensor:
+    """The reward that a response is trained on. A response is shown as right or not.  (N,)"""
+    rewards = right.float()  # 1 if the answer is right, else 0
+    return rewards
+
+
 def update(senior, junior, optimizer, rollout, A: Tensor, gate: Tensor, step: int, config) -> dict:
-    """An optimizer step a mini-batch (GRPO: two a batch), each a mean over its senior tokens."""
+    """An optimizer step a mini-batch (GRPO: two a batch). `gate` (N, T): weights of every loss."""
     optimizer.param_groups[0]["lr"] = learning_rate(step, config)
+    clip = ratio_clip(config)
     stats = []  # of each mini-batch
-    for rows in torch.arange(len(A), device=A.device).chunk(config.mini_batches):  # whole groups
+    for rows in mini_batches(A, config):  # whole groups
         total = ranks.sum(gate[rows].sum())  # ONE count of senior tokens, not one a micro-batch
         read = rows[has_gradient(A[rows], gate[rows], config)]  # (M,)
         if ranks.sum(len(read)) == 0:  # no gradient, but Adam would still move by momentum: skip
@@ -279,12 +288,12 @@ def update(senior, junior, optimizer, rollout, A: Tensor, gate: Tensor, step: in
             weights = gate[part]  # (n, T)
             with autocast(config.precision, senior.device):
                 logprobs = response_logprobs(senior, micro, weights != 0, config.temperature)
-                loss, part_stats = policy_loss(logprobs, old, A[part], weights, config.clip, total)
+                loss, part_stats = policy_loss(logprobs, old, A[part], weights, clip, total)
                 if config.kl_coef:  # the kl_reg control: KL(senior‖junior) of the senior's tokens
                     measure = kl_exact if config.kl_estimator == "exact" else kl_k3
                     own = micro.authorship  # (n, T)
                     kl = compare_models(measure, senior, junior, micro, own, config.temperature)
-                    loss = loss + config.kl_coef * kl.sum() / total
+                    loss = loss + config.kl_coef * (weights * kl).sum() / total
             loss.backward()
             parts.append(part_stats | {"loss": loss.detach()})
         ranks.sum_gradients(senior)
@@ -292,7 +301,21 @@ def update(senior, junior, optimizer, rollout, A: Tensor, gate: Tensor, step: in
         stats.append(mini_batch_stats(parts, grad_norm, total, gate[read].sum(), step))
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)  # the caches take its memory in the next rollout
-    return batch_stats(stats, config.mini_batches)
+    return batch_stats(stats, config.mini_batches * config.epochs)
+
+
+def mini_batches(A: Tensor, config: Config) -> tuple[Tensor, ...]:
+    """The rows of every optimizer step: those of each part of the batch, in every epoch again."""
+    rows = torch.arange(len(A), device=A.device)  # (N,)
+    return rows.chunk(config.mini_batches) * config.epochs
+
+
+def ratio_clip(config: Config) -> float | None:
+    """How far from 1 the ratio may go. None: there is no ratio, as it is 1 in a single step."""
+    steps = config.mini_batches * config.epochs
+    if config.clip is None and steps > 1:
+        return math.inf  # REINFORCE's ratio counts, unclipped
+    return config.clip
 
 
 def make_optimizer(senior, config: Config) -> torch.optim.AdamW:
@@ -351,10 +374,9 @@ def group_advantages(rewards: Tensor, state: dict, config: Config) -> Tensor:
 
 def has_gradient(A: Tensor, gate: Tensor, config: Config) -> Tensor:
     """The rows that an update must read: without an advantage a row's gradient is 0.  (N,) bool"""
-    gated = (gate != 0).any(dim=1)  # (N,)
     if config.kl_coef > 0:  # the penalty has a gradient everywhere
-        return gated
-    return gated & (A != 0)
+        return (gate != 0).any(dim=1)
+    return ((gate != 0) & (by_token(A) != 0)).any(dim=1)
 
 
 def micro_batches(rollout, rows: Tensor, budget: int) -> list[Tensor]:
@@ -417,21 +439,22 @@ def mini_batch_stats(
     return stats
 
 
-def batch_stats(stats: list[dict], mini_batches: int) -> dict[str, float]:
-    """Means over the mini-batches that had a gradient, and the first one's ratio error."""
+def batch_stats(stats: list[dict], due: int) -> dict[str, float]:
+    """Means over the optimizer steps that had a gradient, and the first one's ratio error."""
     means = {}
     for name in ("loss", "grad_norm", "approx_kl", "clip_fraction"):
         means[name] = sum(some[name] for some in stats) / max(1, len(stats))
     means["update_ratio_error"] = stats[0]["ratio_error"] if stats else 0.0  # rounding, or a bug
-    means["skipped_updates"] = mini_batches - len(stats)
+    means["skipped_updates"] = due - len(stats)
     return means
 
 
 def metrics(
     step: int,
     rollout,
+    right: Tensor,  # (N,) bool
     rewards: Tensor,  # (N,)
-    A: Tensor,  # (N,)
+    A: Tensor,  # (N,) or (N, T)
     jargon: float | None,
     stats: dict,
     tokenizer,
@@ -446,13 +469,18 @@ def metrics(
     truncated = ~torch.isin(last, ends)  # (N,)
     changes = authors[:, 1:] != authors[:, :-1]  # (N, T - 1)
     handoffs = changes & rollout.mask[:, 1:]  # (N, T - 1)
-    equal = (A == 0).view(-1, config.group_size).all(dim=1)  # (N/G,) groups that teach nothing
+    zero = (by_token(A) == 0).all(dim=1)  # (N,)
+    equal = zero.view(-1, config.group_size).all(dim=1)  # (N/G,) groups that teach nothing
+    own = max(1, int(ranks.sum(authors.sum())))  # the senior's tokens
     surprise = -(rollout.senior_logprobs * authors).sum()  # nats
+    junior_surprise = -(rollout.junior_logprobs * authors).sum()  # nats; NaN without a junior
+    difference = junior_surprise - surprise  # Σ log π_senior - log π_junior
     if jargon is not None:
         jargon = float(ranks.sum(jargon)) / ranks.size()
     line = {
         "step": step,
-        "reward": over_ranks(rewards.sum(), N),  # the share of right responses
+        "reward": over_ranks(rewards.sum(), N),
+        "accuracy": over_ranks(right.sum(), N),  # the share of right responses
         "senior_fraction": over_ranks(authors.sum(), lengths.sum()),  # of the tokens
         "handoffs": over_ranks(handoffs.sum(), N),  # changes of author a response
         "zero_advantage_fraction": over_ranks(equal.sum(), len(equal)),  # all right or all wrong
@@ -460,10 +488,18 @@ def metrics(
         "truncated_fraction": over_ranks(truncated.sum(), N),  # responses without an end
     }
     line |= stats
-    line["entropy"] = float(ranks.sum(surprise)) / max(1, int(ranks.sum(authors.sum())))  # senior's
+    line["entropy"] = float(ranks.sum(surprise)) / own  # the senior's
+    # Of the rollout, which two write: estimates. Evaluation measures the senior's own responses.
+    line["legibility_estimate"] = known(float(ranks.sum(junior_surprise)) / own)
+    line["drift_estimate"] = known(float(ranks.sum(difference)) / own)
     line["jargon_rate"] = jargon
     line["tokens"] = int(ranks.sum(lengths.sum()))  # Run makes tokens_per_second of it
     return line
+
+
+def known(number: float) -> float | None:
+    """None for NaN, which JSON lacks: there was no junior."""
+    return None if math.isnan(number) else number
 
 
 def over_ranks(above: Tensor, below: Tensor | int) -> float:

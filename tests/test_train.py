@@ -551,7 +551,9 @@ def test_the_metrics_of_a_step_are_those_of_its_batch(tokenizer, schedule):
     )
     written = batch.rollout
     stats = {"loss": 7.0}
-    found = train.metrics(3, written, rewards, batch.A, 0.25, stats, tokenizer, batch.config)
+    found = train.metrics(
+        3, written, rewards > 0, rewards, batch.A, 0.25, stats, tokenizer, batch.config
+    )
     senior = 0
     junior = 0
     changes = 0
@@ -593,7 +595,9 @@ def test_the_entropy_is_that_of_the_seniors_distributions(tokenizer):
     batch = batch_of(tokenizer, rewards, prompts_per_step=64, group_size=8, temperature=1.3)
     written = batch.rollout
     select = written.authorship  # (N, T)
-    found = train.metrics(0, written, rewards, batch.A, None, {}, tokenizer, batch.config)
+    found = train.metrics(
+        0, written, rewards > 0, rewards, batch.A, None, {}, tokenizer, batch.config
+    )
     logits = response_logits(batch.senior, written, select) / 1.3  # (M, V)
     known = torch.distributions.Categorical(logits=logits)
     entropy = known.entropy()  # (M,)

@@ -316,13 +316,13 @@ class Run:
             if sum(row["truncated_fraction"] for row in rows) > 0.9 * len(rows):
                 self.say(CUT_OFF.format(self.config.max_new_tokens))
 
-    def show_step(self, rollout: Rollout, rewards: torch.Tensor) -> None:
+    def show_step(self, rollout: Rollout, right: torch.Tensor) -> None:
         """Print the first response, coloured by author: after the first, saved and last steps."""
         saved = self.step % self.config.save_every == 0
         if not self.first or not (saved or self.step in (1, self.config.steps)):
             return
         text = render(rollout, 0, self.tokenizer, self.color).replace("\n\n", " ¶ ")
-        verdict = "right" if rewards[0] else "wrong"
+        verdict = "right" if right[0] else "wrong"
         self.say(f"after {self.step:>3} steps  {verdict}  {text}")
 
     def begin_evaluation_if_due(self) -> bool:
@@ -336,8 +336,9 @@ class Run:
             self.in_step = False
         return due
 
-    def log_eval(self, measures: dict, answers: dict) -> None:
+    def log_eval(self, measured: tuple[dict, dict]) -> None:
         """Keep a measurement. Before and after training, print some answers."""
+        measures, answers = measured
         print(json.dumps({"step": self.step} | measures), file=self.logs["evals.jsonl"], flush=True)
         label = "after" if self.step == self.config.steps else None
         if self.before is None:
