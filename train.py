@@ -293,7 +293,7 @@ def update(senior, junior, optimizer, rollout, A: Tensor, gate: Tensor, step: in
                     measure = kl_exact if config.kl_estimator == "exact" else kl_k3
                     own = micro.authorship  # (n, T)
                     kl = compare_models(measure, senior, junior, micro, own, config.temperature)
-                    loss = loss + config.kl_coef * (weights * kl).sum() / total
+                    loss = loss + config.kl_coef * (weights[own] * kl).sum() / total
             loss.backward()
             parts.append(part_stats | {"loss": loss.detach()})
         ranks.sum_gradients(senior)

@@ -426,6 +426,38 @@ def test_weights_that_are_all_0_or_shapes_that_do_not_fit_are_an_error_and_no_ro
     assert loss == 0
 
 
+@pytest.mark.parametrize("clip", [None, 0.2, math.inf])
+def test_advantages_of_tokens_are_each_tokens_own(clip):
+    """A response's advantage is that of all its tokens. A batch is the sum of its columns."""
+    logprobs, old, advantage, weights = loss_inputs()
+    N, T = weights.shape
+    of_tokens = advantage[:, None].expand(N, T)
+    by_response, _ = policy_loss(logprobs, old, advantage, weights, clip)
+    by_token, _ = policy_loss(logprobs, old, of_tokens, weights, clip)
+    assert by_token == by_response
+    of_tokens = of_tokens * torch.arange(T)
+    whole, _ = policy_loss(logprobs, old, of_tokens, weights, clip)
+    total = weights.sum()
+    columns = 0.0
+    for t in range(T):
+        column = slice(t, t + 1)
+        arguments = [x[:, column] for x in (logprobs, old, of_tokens, weights)]
+        columns += policy_loss(*arguments, clip, total)[0]
+    assert whole.item() == approx(columns.item(), rel=1e-5)
+
+
+def test_an_infinite_clip_is_reinforce_with_its_ratio():
+    logprobs, old, advantage, weights = loss_inputs()
+    logprobs.requires_grad_(True)
+    loss, stats = policy_loss(logprobs, old, advantage, weights, math.inf)
+    loss.backward()
+    ratio = (logprobs - old).exp().detach()
+    expected = -ratio * advantage[:, None] * weights / weights.sum()
+    torch.testing.assert_close(logprobs.grad, expected)
+    torch.testing.assert_close(loss.detach(), expected.sum())
+    assert stats["clip_fraction"] == 0
+
+
 def test_a_ratio_beyond_floating_point_has_a_finite_gradient():
     logprobs = torch.tensor([[-0.1, -1.0]], requires_grad=True)
     old = torch.tensor([[-200.0, -1.0]])

@@ -42,9 +42,10 @@ SMALL = [
     "--warmup-steps=2",
 ]
 METRICS = """
-step reward senior_fraction handoffs loss grad_norm entropy approx_kl clip_fraction
-zero_advantage_fraction response_length truncated_fraction jargon_rate update_ratio_error
-skipped_updates seconds_rollout seconds_reward seconds_update tokens_per_second
+step reward accuracy senior_fraction handoffs loss grad_norm entropy approx_kl clip_fraction
+zero_advantage_fraction response_length truncated_fraction jargon_rate legibility_estimate
+drift_estimate update_ratio_error skipped_updates seconds_rollout seconds_reward seconds_update
+tokens_per_second
 """.split()
 
 
@@ -156,7 +157,8 @@ def kl_penalty(p: Tensor, q: Tensor, token: int, estimator: str) -> Tensor:
 def brute_force(batch: Batch) -> tuple[float, list[Tensor]]:
     """The loss of REINFORCE in float64, and its gradient.
 
-    Every token with a weight has a forward of its own, on the text before it.
+    Every token with a weight has a forward of its own, on the text before it. The gate weighs both
+    losses.
     """
     senior = copy.deepcopy(batch.senior).double()
     junior = copy.deepcopy(batch.junior).double()
@@ -170,7 +172,7 @@ def brute_force(batch: Batch) -> tuple[float, list[Tensor]]:
         for t in range(int(written.mask[row].sum())):
             token = int(written.tokens[row, t])
             by_senior = bool(written.authorship[row, t])
-            weight = 1.0 if by_senior else config.junior_weight
+            weight = batch.gate[row, t].item()
             if weight > 0:
                 p = next_logprobs(senior, text, config.temperature)  # (V,)
                 loss = loss - weight * advantage * p[token]
@@ -179,7 +181,7 @@ def brute_force(batch: Batch) -> tuple[float, list[Tensor]]:
             if by_senior and config.kl_coef > 0:
                 q = next_logprobs(junior, text, config.temperature)  # (V,)
                 penalty = kl_penalty(p, q, token, config.kl_estimator)
-                loss = loss + config.kl_coef * penalty
+                loss = loss + weight * config.kl_coef * penalty
             text.append(token)
     loss = loss / total
     loss.backward()
@@ -210,6 +212,72 @@ def test_the_gradient_is_that_of_a_loop_over_single_tokens(tokenizer, options):
         assert done.stats["loss"] == approx(loss, rel=1e-4)
     found = [gradient.double() for gradient in done.gradients[0]]
     assert_all_close(found, expected, atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("kl_coef", [0.0, 0.3])
+def test_a_normalization_in_the_gate_weighs_policy_and_penalty_alike(tokenizer, kl_coef):
+    """1/|o|: every response counts as much. The two parts keep their proportion."""
+    batch = batch_of(tokenizer, ends=3.0, kl_coef=kl_coef, max_new_tokens=20)
+    own = batch.gate.sum(dim=1, keepdim=True)  # (N, 1)
+    batch.gate = batch.gate / own.clamp(min=1)  # the line of the README
+    assert len(own.unique()) > 2
+    done = update_of(batch)
+    loss, expected = brute_force(batch)
+    assert done.stats["loss"] == approx(loss, rel=1e-4)
+    found = [gradient.double() for gradient in done.gradients[0]]
+    assert_all_close(found, expected, atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.fast
+def test_advantages_may_be_of_tokens(tokenizer):
+    """A row is read if any token of it that counts has one."""
+    batch = batch_of(tokenizer)
+    expected = update_of(batch)
+    T = batch.gate.shape[1]
+    batch.A = batch.A[:, None].expand(-1, T).clone()  # (N, T)
+    found = update_of(batch)
+    assert found.stats == expected.stats
+    assert same(found.senior, expected.senior)
+    batch.A = batch.A.masked_fill(batch.gate != 0, 0.0)  # left for the junior's tokens alone
+    assert update_of(batch).stats["skipped_updates"] == 1
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("loss", ["reinforce", "grpo"])
+def test_every_epoch_takes_its_steps_and_the_later_ones_count_their_ratio(tokenizer, loss):
+    batch = batch_of(tokenizer, loss=loss, learning_rate=1e-2, mini_batches=1)
+    one = update_of(batch)
+    done = update_of(batch, epochs=3)
+    assert len(done.gradients) == 3
+    assert done.stats["skipped_updates"] == 0
+    assert done.stats["update_ratio_error"] < 1e-4  # of the first
+    assert done.stats["approx_kl"] > 0
+    assert_all_close(done.gradients[0], one.gradients[0], atol=1e-6, rtol=1e-3)
+    # The second gradient is that of -ρA, by the senior behind the first step.
+    second = copy.deepcopy(one.senior)
+    gated = batch.gate != 0  # (N, T)
+    logprobs = response_logprobs(second, batch.rollout, gated, 1.0)  # (N, T)
+    ratio = (logprobs - batch.rollout.senior_logprobs).exp()  # (N, T)
+    A = batch.A[:, None]  # (N, 1)
+    clip = batch.config.clip or math.inf
+    clipped = ratio.clamp(1 - clip, 1 + clip)
+    each = -torch.minimum(ratio * A, clipped * A) * batch.gate  # (N, T)
+    (each[gated].sum() / batch.gate.sum()).backward()
+    expected = [parameter.grad for parameter in second.parameters()]
+    assert_all_close(done.gradients[1], expected, atol=1e-5, rtol=1e-3)
+    A = torch.zeros(8)
+    stats = update(
+        copy.deepcopy(batch.senior),
+        batch.junior,
+        one.optimizer,
+        batch.rollout,
+        A,
+        batch.gate,
+        0,
+        replace(batch.config, epochs=3),
+    )
+    assert stats["skipped_updates"] == 3
 
 
 @pytest.mark.fast
@@ -551,22 +619,25 @@ def test_the_metrics_of_a_step_are_those_of_its_batch(tokenizer, schedule):
     )
     written = batch.rollout
     stats = {"loss": 7.0}
-    found = train.metrics(
-        3, written, rewards > 0, rewards, batch.A, 0.25, stats, tokenizer, batch.config
-    )
+    right = rewards > 0
+    halved = rewards / 2  # trained on another reward than is right or wrong
+    found = train.metrics(3, written, right, halved, batch.A, 0.25, stats, tokenizer, batch.config)
     senior = 0
     junior = 0
     changes = 0
     truncated = 0
     surprise = 0.0
+    junior_surprise = 0.0
     for row, mask in enumerate(written.mask):
         authors = written.authorship[row][mask].tolist()
         tokens = written.tokens[row][mask].tolist()
         logprobs = written.logprobs[row][mask].tolist()
-        for author, logprob in zip(authors, logprobs, strict=True):
+        of_junior = written.junior_logprobs[row][mask].tolist()
+        for author, logprob, other in zip(authors, logprobs, of_junior, strict=True):
             if author:
                 senior += 1
                 surprise -= logprob
+                junior_surprise -= other
             else:
                 junior += 1
         changes += sum(a != b for a, b in pairwise(authors))
@@ -577,7 +648,8 @@ def test_the_metrics_of_a_step_are_those_of_its_batch(tokenizer, schedule):
     assert 0 < truncated < 16
     assert found["step"] == 3
     assert found["loss"] == 7.0
-    assert found["reward"] == approx(rewards.mean().item())
+    assert found["reward"] == approx(rewards.mean().item() / 2)
+    assert found["accuracy"] == approx(rewards.mean().item())
     assert found["senior_fraction"] == approx(senior / total)
     assert found["handoffs"] == approx(changes / 16)
     assert found["response_length"] == approx(total / 16)
@@ -586,6 +658,13 @@ def test_the_metrics_of_a_step_are_those_of_its_batch(tokenizer, schedule):
     assert found["zero_advantage_fraction"] == 0.25
     assert found["jargon_rate"] == 0.25
     assert found["entropy"] == approx(surprise / senior, rel=1e-5)
+    if schedule == "solo":  # no junior has read it
+        assert found["legibility_estimate"] is None
+        assert found["drift_estimate"] is None
+        return
+    assert found["legibility_estimate"] == approx(junior_surprise / senior, rel=1e-5)
+    difference = junior_surprise - surprise
+    assert found["drift_estimate"] == approx(difference / senior, rel=1e-4)
 
 
 @pytest.mark.fast
