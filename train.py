@@ -173,6 +173,8 @@ class Config:
 
     like: OfOneRun[str | None] = None
     """run whose options the new one has, but for those given beside it"""
+    log: NoEffect[Literal["tensorboard", "wandb"] | None] = None
+    """also send every number of the logs there; needs the package of that name"""
     eval_every: NoEffect[Count | None] = None
     """also evaluate every N steps, into evals.jsonl; off by default; the run itself doesn't
     change"""

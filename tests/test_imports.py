@@ -28,7 +28,7 @@ MAY_IMPORT = {  # a module of the top level, or a folder, and where its imports 
 }
 # Within a function: one measures a step of training, one completes the options of older runs.
 MAY_IMPORT_TRAIN = {"support.reports.benchmark", "support.runs.saved"}
-EXTRAS = {"matplotlib", "safetensors", "gguf", "tokenizers"}
+EXTRAS = {"matplotlib", "safetensors", "gguf", "tokenizers", "wandb"}
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ from support.runs.files import (
 from support.runs.options import UserError
 from support.runs.pair import load_models, model_names, starting_models
 from support.runs.problem_files import load_problems
+from support.runs.sinks import flat, logger_package, opened_sink
 
 # A full or failing disk.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
@@ -90,6 +91,7 @@ class Run:
         self.after = None  # the last measurement
         self.state = {"running_mean": None, "senior_tokens": 0, "junior_tokens": 0}
         self.logs = {}  # open files by name
+        self.sinks = []  # functions of a step and its numbers, which get every line of the logs
         self.seconds = {}  # of each phase of a step
         self.color = sys.stdout.isatty()
         self.to_close = contextlib.ExitStack()  # log files, the lock, earlier signal handlers
@@ -157,6 +159,8 @@ class Run:
         The problems to train on are None if they are generated. `models` has all models by name.
         """
         config = self.config
+        if config.log:
+            logger_package(config.log)  # or a UserError, before anything is written
         self.models, tokenizer = self.load_models()
         senior = self.models["senior"]
         if self.checkpoint is not None:
@@ -268,12 +272,20 @@ class Run:
                 self.logs[name] = self.to_close.enter_context(log)
                 log.truncate(length)
                 log.seek(length)  # truncating leaves tell() behind the end
+            if self.config.log:
+                self.open_log()
             if lengths["evals.jsonl"] > 0:
                 self.before = read_lines(self.directory / "evals.jsonl", "step")[0]
                 del self.before["step"]
         del self.checkpoint  # its memory
         self.save_or_stop(senior, optimizer)  # a new run begins with a checkpoint
         self.phase = "evaluation"
+
+    def open_log(self) -> None:
+        """Let the numbers from this step on go to --log too."""
+        options = self.saved_config()
+        sink = opened_sink(self.config.log, self.directory, self.step, options, self.to_close)
+        self.sinks.append(sink)
 
     def steps(self) -> tqdm:
         """The numbers of the remaining steps, under a progress bar."""
@@ -307,6 +319,8 @@ class Run:
             metrics[f"seconds_{name}"] = seconds
         metrics["tokens_per_second"] = metrics.pop("tokens") / self.seconds["rollout"]
         print(json.dumps(metrics), file=self.logs["metrics.jsonl"], flush=True)
+        numbers = flat(metrics, "train")
+        self.send(numbers.pop("train/step"), numbers)
         shown = ("reward", "jargon_rate", "senior_fraction")
         self.bar.set_postfix({name: metrics[name] for name in shown if metrics[name] is not None})
         if self.step == 5:
@@ -315,6 +329,10 @@ class Run:
                 self.say(NO_SIGNAL.format(metrics["reward"]))
             if sum(row["truncated_fraction"] for row in rows) > 0.9 * len(rows):
                 self.say(CUT_OFF.format(self.config.max_new_tokens))
+
+    def send(self, step: int, numbers: dict[str, float]) -> None:
+        for sink in self.sinks:
+            sink(step, numbers)
 
     def show_step(self, rollout: Rollout, right: torch.Tensor) -> None:
         """Print the first response, coloured by author: after the first, saved and last steps."""
@@ -340,6 +358,7 @@ class Run:
         """Keep a measurement. Before and after training, print some answers."""
         measures, answers = measured
         print(json.dumps({"step": self.step} | measures), file=self.logs["evals.jsonl"], flush=True)
+        self.send(self.step, flat(measures, "eval"))
         label = "after" if self.step == self.config.steps else None
         if self.before is None:
             label = "before"
