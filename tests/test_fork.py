@@ -151,7 +151,7 @@ def test_an_option_is_a_field_and_nothing_else(fork):
 
     # The older run, which lacks the options, is of the same group.
     head = [cell.strip() for cell in table["out"].splitlines()[0].split("|")[2:-1]]
-    assert head == ["before", "word (n=3)", "sharp-0 (n=1)"]
+    assert head == ["before", "word (n=3)", "sharp (n=1)"]
 
     # It can be shown, resumed and measured again.
     assert responses["code"] == 0

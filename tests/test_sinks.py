@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch.utils
@@ -18,7 +19,7 @@ FOUR = [*SMALL, "--steps=4", "--save-every=2", "--eval-every=2"]
 class Writer:
     """TensorBoard's SummaryWriter. `shown` is what TensorBoard shows of a directory."""
 
-    shown: dict[str, dict] = {}
+    shown: ClassVar[dict[str, dict]] = {}
 
     def __init__(self, directory: str, purge_step: int):
         self.numbers = self.shown.setdefault(directory, {})
@@ -159,10 +160,12 @@ def test_a_sink_of_a_fork_gets_every_line(tmp_path, monkeypatch):
     found = {}
     load = train.Run.load
 
+    def sink(step: int, numbers: dict) -> None:
+        for name, number in numbers.items():
+            found[name, step] = number
+
     def with_sink(run):
-        run.sinks.append(
-            lambda step, numbers: found.update({(n, step): numbers[n] for n in numbers})
-        )
+        run.sinks.append(sink)
         return load(run)
 
     monkeypatch.setattr(train.Run, "load", with_sink)

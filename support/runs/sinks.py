@@ -25,9 +25,7 @@ def logger_package(name: str):
 
         return wandb
     except ImportError:
-        raise UserError(
-            f"--log {name} needs a package that is missing: pip install {name}"
-        ) from None
+        raise UserError(f"--log {name} needs a package: pip install {name}") from None
 
 
 def opened_sink(
