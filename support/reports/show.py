@@ -37,7 +37,7 @@ class Options:
     problems: int = 3
     """problems to solve with --human"""
     benchmark: bool = False
-    """measure the speed on a fixed work instead; needs no run"""
+    """measure the speed on a fixed work instead, in one to three minutes; needs no run"""
     json: bool = False
     """print the measurements of --benchmark as JSON"""
     figure: str | None = None
