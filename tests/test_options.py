@@ -200,7 +200,6 @@ def test_streams_that_are_closed_narrow_or_end_early_are_no_traceback(tmp_path):
         f"{sys.executable} {ROOT / 'train.py'} --help {ends_early}": {0, 141},
         f"{sys.executable} {ROOT / 'reward.py'} 4 4 {ends_early}": {0, 141},
         f"cd {ROOT}; {sys.executable} -m data.problems jargon {ends_early}": {0, -13, 141},
-        f"cd {ROOT}; {sys.executable} minimal.py {ends_early}": {0, -13, 141},
         f"cd {ROOT}; {sys.executable} -m support.models.memory {ends_early}": {0, 141},
     }
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
