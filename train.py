@@ -4,6 +4,7 @@ python train.py                            # tandem RL: the senior gives up its 
 python train.py --schedule solo            # the control: plain RL, the senior writes alone
 python train.py --loss grpo                # the paper's clipped objective
 python train.py --resume runs/word         # continue a run that was stopped or killed
+python train.py --like runs/word --seed 1  # a new run with another's options
 python train.py --pretrain --world work    # train another world's base pair, for --world work
 torchrun --nproc_per_node=2 train.py       # the same run on two GPUs, or in two processes
 """
