@@ -25,6 +25,7 @@ from tandem import Handoff, Schedule, Uniforms, upload
 
 CHECK_EVERY = {"cpu": 4, "cuda": 16}  # tokens between checks for finished rows; a GPU's host waits
 FULL_ENOUGH = 0.75  # share of unfinished rows above which all stay: to leave some out is a copy
+TENSORS = "tokens authorship mask senior_logprobs junior_logprobs".split()  # of a Rollout
 MAX_LOGITS = 2**25  # the largest tensor of logits at a time: 128 MB
 
 
@@ -56,21 +57,18 @@ class Rollout:
 
         The shorter ones get `pad`. So partners can share a batch, and groups stay together.
         """
-        T = max(part.tokens.shape[1] for part in parts)
-        places = torch.cat(rows)
-        prompts = [prompt for part in parts for prompt in part.prompts]  # N, part by part
-        out = blank(prompts, T, pad, places.device)
-        first = 0
-        for part in parts:
-            N, length = part.tokens.shape
-            own = slice(first, first + N)
-            out.tokens[own, :length] = part.tokens
-            out.authorship[own, :length] = part.authorship
-            out.mask[own, :length] = part.mask
-            out.senior_logprobs[own, :length] = part.senior_logprobs
-            out.junior_logprobs[own, :length] = part.junior_logprobs
-            first += N
-        return out[places.argsort()]
+        N = sum(map(len, rows))
+        lengths = [part.tokens.shape[1] for part in parts]
+        out = blank([[]] * N, max(lengths), pad, rows[0].device)
+        for part, places in zip(parts, rows, strict=True):
+            for i, prompt in enumerate(part.prompts):
+                out.prompts[places[i]] = prompt
+            for name in TENSORS:
+                column = getattr(part, name)  # (n, T of the part)
+                T = column.shape[1]
+                joined = getattr(out, name)  # (N, T of the longest)
+                joined[places, :T] = column
+        return out
 
     @property
     def logprobs(self) -> Tensor:
@@ -124,7 +122,10 @@ def generate(
         generator = Uniforms(len(prompts), generator, device)
 
     def next_logprobs(logits: list[Tensor]) -> list[Tensor]:
-        return [to_logprobs(of_model, temperature, top_p, top_k) for of_model in logits]
+        found = []
+        for of_model in logits:
+            found.append(to_logprobs(of_model, temperature, top_p, top_k))
+        return found
 
     for rows, uniforms in in_parts(len(prompts), batch_size, generator):  # all at once by default
         part = [prompts[row] for row in rows.tolist()]  # B prompts

@@ -13,7 +13,7 @@ import math
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -36,7 +36,7 @@ from support.runs.fields import (
     OfOneRun,
     Positive,
     Probability,
-    Range,
+    Temperature,
     Whole,
 )
 from support.runs.host_adamw import HostAdamW
@@ -94,7 +94,7 @@ class Config:
     """tokens after which word draws again although no new word began"""
     chunk: Count = 16
     """tokens a turn (chunk)"""
-    temperature: Annotated[float, Range(0.01)] = 1.0
+    temperature: Temperature = 1.0
     """of both models while training; the loss sees the same distribution"""
     loss: Literal["reinforce", "grpo"] = "reinforce"
     """reinforce: -A·log π; grpo: the clipped ratio, normalized advantages, two mini-batches"""
@@ -377,9 +377,10 @@ def group_advantages(rewards: Tensor, state: dict, config: Config) -> Tensor:
 
 def has_gradient(A: Tensor, gate: Tensor, config: Config) -> Tensor:
     """The rows that an update must read: without an advantage a row's gradient is 0.  (N,) bool"""
-    if config.kl_coef > 0:  # the penalty has a gradient everywhere
-        return (gate != 0).any(dim=1)
-    return ((gate != 0) & (by_token(A) != 0)).any(dim=1)
+    counts = gate != 0  # (N, T)
+    if config.kl_coef == 0:  # else the penalty has a gradient everywhere
+        counts = counts & (by_token(A) != 0)
+    return counts.any(dim=1)
 
 
 def micro_batches(rollout, rows: Tensor, budget: int) -> list[Tensor]:
@@ -472,12 +473,13 @@ def metrics(
     truncated = ~torch.isin(last, ends)  # (N,)
     changes = authors[:, 1:] != authors[:, :-1]  # (N, T - 1)
     handoffs = changes & rollout.mask[:, 1:]  # (N, T - 1)
-    zero = (by_token(A) == 0).all(dim=1)  # (N,)
-    equal = zero.view(-1, config.group_size).all(dim=1)  # (N/G,) groups that teach nothing
-    own = max(1, int(ranks.sum(authors.sum())))  # the senior's tokens
+    zero = A == 0  # (N,) or (N, T)
+    of_groups = zero.reshape(N // config.group_size, -1)  # (N/G, G) or (N/G, G · T)
+    equal = of_groups.all(dim=1)  # (N/G,) groups that teach nothing
     surprise = -(rollout.senior_logprobs * authors).sum()  # nats
     junior_surprise = -(rollout.junior_logprobs * authors).sum()  # nats; NaN without a junior
-    difference = junior_surprise - surprise  # Σ log π_senior - log π_junior
+    drift = junior_surprise - surprise  # Σ log π_senior - log π_junior
+    own = authors.sum()  # the senior's tokens
     if jargon is not None:
         jargon = float(ranks.sum(jargon)) / ranks.size()
     line = {
@@ -491,17 +493,17 @@ def metrics(
         "truncated_fraction": over_ranks(truncated.sum(), N),  # responses without an end
     }
     line |= stats
-    line["entropy"] = float(ranks.sum(surprise)) / own  # the senior's
+    line["entropy"] = float(ranks.sum(surprise)) / max(1, int(ranks.sum(own)))  # the senior's
     # Of the rollout, which two write: estimates. Evaluation measures the senior's own responses.
-    line["legibility_estimate"] = known(float(ranks.sum(junior_surprise)) / own)
-    line["drift_estimate"] = known(float(ranks.sum(difference)) / own)
+    line["legibility_estimate"] = known(over_ranks(junior_surprise, own))
+    line["drift_estimate"] = known(over_ranks(drift, own))
     line["jargon_rate"] = jargon
     line["tokens"] = int(ranks.sum(lengths.sum()))  # Run makes tokens_per_second of it
     return line
 
 
 def known(number: float) -> float | None:
-    """None for NaN, which JSON lacks: there was no junior."""
+    """None for NaN, which JSON lacks: there was no junior, or no token of the senior's."""
     return None if math.isnan(number) else number
 
 

@@ -65,14 +65,23 @@ def cells(measurements: list[dict], measures=RUN_MEASURES) -> list[str]:
 
 def markdown(head: str, columns: dict[str, list[str]], measures) -> str:
     """A table in Markdown, padded so that its source reads well. Over 6 columns become rows."""
-    rows = [[head, *(label for label, *_ in measures)]]
+    labels = [label for label, *_ in measures]
+    rows = [[head] + labels]
     for name, column in columns.items():
-        rows.append([name, *column])
+        rows.append([name] + column)
     if len(columns) <= 6:
         rows = list(zip(*rows, strict=True))
-    first, *others = [max(8, *map(len, column)) for column in zip(*rows, strict=True)]
-    rule = ["-" * first, *("-" * (width - 1) + ":" for width in others)]
-    padded = [f"{{:{first}}}", *(f"{{:>{width}}}" for width in others)]
+    widths = []
+    for column in zip(*rows, strict=True):
+        longest = max(map(len, column))
+        widths.append(max(8, longest))
+    first = widths[0]
+    numbers = widths[1:]
+    rule = ["-" * first]
+    padded = [f"{{:{first}}}"]
+    for width in numbers:
+        rule.append("-" * (width - 1) + ":")
+        padded.append(f"{{:>{width}}}")
     line = "| " + " | ".join(padded) + " |"
     rows.insert(1, rule)
     return "\n".join(line.format(*row) for row in rows)

@@ -36,6 +36,7 @@ Count = Annotated[int, Range(1)]
 Whole = Annotated[int, Range(0)]
 NotNegative = Annotated[float, Range(0)]
 Positive = Annotated[float, Range(1e-30)]
+Temperature = Annotated[float, Range(0.01)]
 Probability = Annotated[float, Range(1e-30, 1)]
 
 # Changes nothing but rounding: it may change on --resume, and runs of one group may differ in it.
