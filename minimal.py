@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from data.problems import Problem, first_problems, jargon_rate
+from data.problems import Problem, end_with_pipe, first_problems, jargon_rate
 from data.tokenizer import load_tokenizer
 from engine import prefill
 from model import GPT, load_model
@@ -180,4 +180,5 @@ def main(steps: int = 250) -> list[tuple[float, float]]:
 
 
 if __name__ == "__main__":
+    end_with_pipe()
     main()

@@ -10,6 +10,7 @@ Both models read every token, whoever wrote it. The author's distribution gives 
 """
 
 import hashlib
+import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from tandem import Handoff, Schedule, Uniforms, upload
 
 CHECK_EVERY = {"cpu": 4, "cuda": 16}  # tokens between checks for finished rows; a GPU's host waits
 FULL_ENOUGH = 0.75  # share of unfinished rows above which all stay: to leave some out is a copy
+TENSORS = "tokens authorship mask senior_logprobs junior_logprobs".split()  # of a Rollout
 MAX_LOGITS = 2**25  # the largest tensor of logits at a time: 128 MB
 
 
@@ -37,7 +39,7 @@ class Rollout:
     authorship: Tensor  # (N, T) bool, True = the senior wrote it
     mask: Tensor  # (N, T) bool, True = a token of the response, the end token included
     senior_logprobs: Tensor  # (N, T) of the token, whoever wrote it: log π_old of the paper's ratio
-    junior_logprobs: Tensor  # (N, T) of the same token, by the junior; 0 without a junior
+    junior_logprobs: Tensor  # (N, T) of the same token, by the junior; NaN if it read nothing
 
     def __getitem__(self, rows: Tensor) -> "Rollout":
         """Only these rows, (M,) indices."""
@@ -49,6 +51,25 @@ class Rollout:
             senior_logprobs=self.senior_logprobs[rows],
             junior_logprobs=self.junior_logprobs[rows],
         )
+
+    @classmethod
+    def join(cls, parts: list["Rollout"], rows: list[Tensor], pad: int) -> "Rollout":
+        """Several as one, in a new order: response i of part k becomes response rows[k][i].
+
+        The shorter ones get `pad`. So partners can share a batch, and groups stay together.
+        """
+        N = sum(map(len, rows))
+        lengths = [part.tokens.shape[1] for part in parts]
+        out = blank([[]] * N, max(lengths), pad, rows[0].device)
+        for part, places in zip(parts, rows, strict=True):
+            for i, prompt in enumerate(part.prompts):
+                out.prompts[places[i]] = prompt
+            for name in TENSORS:
+                column = getattr(part, name)  # (n, T of the part)
+                T = column.shape[1]
+                joined = getattr(out, name)  # (N, T of the longest)
+                joined[places, :T] = column
+        return out
 
     @property
     def logprobs(self) -> Tensor:
@@ -101,6 +122,12 @@ def generate(
     if not isinstance(generator, Uniforms):
         generator = Uniforms(len(prompts), generator, device)
 
+    def next_logprobs(logits: list[Tensor]) -> list[Tensor]:
+        found = []
+        for of_model in logits:
+            found.append(to_logprobs(of_model, temperature, top_p, top_k))
+        return found
+
     for rows, uniforms in in_parts(len(prompts), batch_size, generator):  # all at once by default
         part = [prompts[row] for row in rows.tolist()]  # B prompts
         rows = upload(rows, device)  # (B,)
@@ -109,10 +136,10 @@ def generate(
         done = torch.zeros_like(author)  # (B,)
         turns = torch.ones_like(rows)  # (B,)
 
+        logprobs = next_logprobs(logits)  # (B, V) of each model
         with reading(models) as read:
             for t in range(max_new_tokens):
                 # Both models have read the text so far. The author's distribution gives the token.
-                logprobs = [to_logprobs(x, temperature, top_p, top_k) for x in logits]  # (B, V)
                 distribution = logprobs[0]  # (B, V)
                 if junior is not None:
                     distribution = torch.where(author[:, None], distribution, logprobs[1])
@@ -120,12 +147,6 @@ def generate(
                 token = token.masked_fill(done, pad)
                 write(out, rows, t, token, author, ~done, logprobs)  # the end token counts
                 done = done | torch.isin(token, ends)
-
-                next_author = handoff.next(token)  # (B,) e.g. a coin, if a new word began
-                turns = turns + (next_author != author)
-                author = next_author
-                if max_turns is not None:
-                    done = done | (turns > max_turns)
 
                 if t + 1 == max_new_tokens:
                     break
@@ -144,10 +165,24 @@ def generate(
                         for cache in caches:
                             cache.select(going)
                 logits = read(token, caches)  # BOTH read the token, whoever wrote it: (B, V) each
+                logprobs = next_logprobs(logits)
+
+                before = author
+                author = next_author(handoff, token, logprobs)  # e.g. a coin, if a new word began
+                turns = turns + (author != before)
+                if max_turns is not None:
+                    done = done | (turns > max_turns)
         del caches, logits, logprobs, distribution  # before the next part has its own
         if bar is not None:
             bar.update(len(part))
-    return finished(out)
+    return finished(out, junior is None)
+
+
+def next_author(handoff: Handoff, token: Tensor, logprobs: list[Tensor]) -> Tensor:
+    """Ask the schedule who writes next. A fork's may do without the models' log-probs.  (B,)"""
+    if "logprobs" in inspect.signature(handoff.next).parameters:
+        return handoff.next(token, logprobs)
+    return handoff.next(token)
 
 
 def in_parts(N: int, batch_size: int | None, uniforms: Uniforms):
@@ -206,22 +241,20 @@ def sample(logprobs: Tensor, uniform: Tensor) -> Tensor:
 
 
 def make_handoff(schedule: Schedule, tokenizer, model: GPT, config=None) -> Handoff:
-    """The Handoff of a tokenizer and a model's vocabulary, with a run's settings or the paper's."""
+    """The Handoff of a tokenizer and a model's vocabulary, with a run's settings or the paper's.
+
+    A run's options are settings of Handoff where they have its names.
+    """
     V = model.config.vocab_size
-    boundary = tokenizer.boundary(V)
-    delimiter = tokenizer.delimiter(V)
-    halves = tokenizer.halves(V)
-    if config is None:
-        return Handoff(schedule, boundary=boundary, delimiter=delimiter, halves=halves)
-    return Handoff(
-        schedule,
-        p_senior=config.p_senior,
-        max_gap=config.max_gap,
-        chunk=config.chunk,
-        boundary=boundary,
-        delimiter=delimiter,
-        halves=halves,
-    )
+    settings = {
+        "boundary": tokenizer.boundary(V),
+        "delimiter": tokenizer.delimiter(V),
+        "halves": tokenizer.halves(V),
+    }
+    for name in inspect.signature(Handoff).parameters:
+        if name != "schedule" and hasattr(config, name):
+            settings[name] = getattr(config, name)
+    return Handoff(schedule, **settings)
 
 
 def seeded(*parts) -> torch.Generator:
@@ -327,8 +360,11 @@ def write(
         column[rows, t] = logprob.masked_fill(~going, 0.0)
 
 
-def finished(out: Rollout) -> Rollout:
-    """Without the columns that nobody wrote. FloatingPointError if a log-prob is NaN."""
+def finished(out: Rollout, alone: bool) -> Rollout:
+    """Without the columns that nobody wrote. FloatingPointError if a log-prob is NaN.
+
+    Those of a junior that wasn't there become NaN, so that nobody takes them for some.
+    """
     written = out.mask.any(dim=0).sum()
     nan_senior = out.senior_logprobs.isnan().sum()
     nan_junior = out.junior_logprobs.isnan().sum()
@@ -337,13 +373,16 @@ def finished(out: Rollout) -> Rollout:
     if nan_senior or nan_junior:
         name = "senior" if nan_senior else "junior"
         raise FloatingPointError(f"the {name}'s logits are not finite")
+    junior_logprobs = out.junior_logprobs
+    if alone:
+        junior_logprobs = junior_logprobs.masked_fill(out.mask, torch.nan)
     return Rollout(
         prompts=out.prompts,
         tokens=out.tokens[:, :T],
         authorship=out.authorship[:, :T],
         mask=out.mask[:, :T],
         senior_logprobs=out.senior_logprobs[:, :T],
-        junior_logprobs=out.junior_logprobs[:, :T],
+        junior_logprobs=junior_logprobs[:, :T],
     )
 
 

@@ -89,8 +89,12 @@ class Handoff:
             self.author = self.uniforms() < self.p_senior
         return self.author
 
-    def next(self, tokens: Tensor) -> Tensor:
-        """The author of each row's next token, after the tokens (B,) just emitted.  (B,) bool"""
+    def next(self, tokens: Tensor, logprobs: list[Tensor] | None = None) -> Tensor:
+        """The author of each row's next token, after the tokens (B,) just emitted.  (B,) bool
+
+        Both models have read these. `logprobs` are theirs of the next token, (B, V) of the senior
+        and of the junior, for a schedule that decides by them; the six here don't.
+        """
         if tokens.shape != self.author.shape:
             shape = tuple(tokens.shape)
             raise ValueError(f"tokens is {shape}; give one of each of the {len(self.author)} rows")
@@ -173,11 +177,12 @@ def policy_loss(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The policy gradient behind the senior gate, Σ w·loss_t / Σ w.  -> the loss, its stats
 
-    advantages (N,); logprobs, old_logprobs, weights (N, T). The weight w is the gate: 1 where the
-    senior wrote, `junior_weight` where the junior did, 0 elsewhere. Without `clip` it is REINFORCE,
-    our default: loss_t = -A·log π. With `clip` it is GRPO, the paper's:
-    loss_t = -min(ρA, clip(ρ, 1-ε, 1+ε)A), ρ = π/π_old. Only the gradient means something: the value
-    of REINFORCE's loss may rise while the policy gets better.
+    advantages (N,), or (N, T) where a response's tokens differ; logprobs, old_logprobs, weights
+    (N, T). The weight w is the gate: 1 where the senior wrote, `junior_weight` where the junior
+    did, 0 elsewhere. Without `clip` it is REINFORCE, our default: loss_t = -A·log π. With `clip` it
+    is GRPO, the paper's: loss_t = -min(ρA, clip(ρ, 1-ε, 1+ε)A), ρ = π/π_old. An infinite clip is
+    REINFORCE with its ratio, for a batch that takes several steps: loss_t = -ρA. Only the gradient
+    means something: the value of REINFORCE's loss may rise while the policy gets better.
 
     Micro-batches and ranks pass the `denominator` of the whole mini-batch: then their losses and
     gradients add up. Anything may stand where the weight is 0, NaN included. ValueError if the
@@ -187,8 +192,10 @@ def policy_loss(
     in nats a token. clip_fraction is the share of tokens whose ratio left the range.
     """
     shapes = {tuple(x.shape) for x in (logprobs, old_logprobs, weights)}
-    if len(shapes) > 1 or advantages.shape != weights.shape[:1]:
-        raise ValueError("advantages is (N,), and logprobs, old_logprobs and weights are (N, T)")
+    if len(shapes) > 1 or advantages.shape not in (weights.shape, weights.shape[:1]):
+        raise ValueError(
+            "advantages is (N,) or (N, T), and logprobs, old_logprobs and weights are (N, T)"
+        )
     if denominator is None:
         denominator = weights.sum()
         if not denominator > 0:
@@ -197,7 +204,7 @@ def policy_loss(
     ignored = weights == 0  # (N, T), masked before any arithmetic
     logprobs = logprobs.masked_fill(ignored, 0.0)  # (N, T)
     old_logprobs = old_logprobs.detach().masked_fill(ignored, 0.0)  # (N, T)
-    A = advantages[:, None]  # (N, 1)
+    A = by_token(advantages)  # (N, 1) or (N, T)
     log_ratio = logprobs - old_logprobs  # (N, T)
     ratio = log_ratio.clamp(-20, 20).exp()  # ρ; infinite, it would give NaN even where clipped
     if clip is None:
@@ -209,6 +216,11 @@ def policy_loss(
     # The senior gate: the junior's tokens have weight 0. One global count divides.
     gated = (weights * loss).masked_fill(ignored, 0.0)  # (N, T)
     return gated.sum() / denominator, loss_stats(ratio, log_ratio, weights, clip, denominator)
+
+
+def by_token(A: Tensor) -> Tensor:
+    """Advantages that fit (N, T): of responses, (N,), become (N, 1); of tokens stay as they are."""
+    return A[:, None] if A.dim() == 1 else A
 
 
 @torch.no_grad()

@@ -25,6 +25,7 @@ import hashlib
 import itertools
 import random
 import re
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -315,7 +316,14 @@ def _order(n: int, seed: str) -> list[int]:
     return random.Random(seed).sample(range(n), n)
 
 
+def end_with_pipe() -> None:
+    """End without a word where `| head` has read enough. Windows has no such signal."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+
+
 def main() -> None:
+    end_with_pipe()
     parser = argparse.ArgumentParser(description="Show problems of a world, or one of each.")
     parser.add_argument("world", nargs="?", choices=WORLDS)
     chosen = parser.parse_args().world

@@ -15,8 +15,8 @@ from reward import verify
 from rollout import generate, make_handoff, seeded
 from support.reports.display import by_author
 from support.runs.options import command, parse
-from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
+from support.runs.saved import load_run
 
 COUNTED_PROBLEMS = 128  # 8 responses each are counted
 SHOWN_PROBLEMS = 8  # problems, a response each

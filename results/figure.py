@@ -17,8 +17,8 @@ from support.reports.display import by_author
 from support.reports.figure import draw_line, during_training, load_matplotlib, save
 from support.reports.results import RunResults, group_runs, is_plain_rl, read_results
 from support.runs.options import UserError, command, parse
-from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
+from support.runs.saved import load_run
 
 AUTHOR_COLORS = {True: "#c6dcf5", False: "#fcd7ab"}  # behind the text: senior, junior
 TEXT_SIZE = 8.4  # points

@@ -28,7 +28,7 @@ from support.runs.pair import load_any
 STEP = re.compile(
     r"So (\d+) ([+-]) (\d+) = (\d+)\.(?=\n\n(So \4)(?!\d))"
 )  # and the next one's start
-RESPONSES = {"handoff": ("step", 0.7), "rollout": ("word", 1.0), "solo": ("solo", 0.7)}
+WRITTEN_BY = {"handoff": ("step", 0.7), "rollout": ("word", 1.0), "solo": ("solo", 0.7)}
 TITLES = {
     ("handoff", "juniors"): "the junior's slips, by turns of a step",
     ("rollout", "juniors"): "the junior's slips, word by word",
@@ -141,7 +141,7 @@ def count_runs(directories: list[str], n: int) -> list[Counts]:
             raise UserError(f"{directory} kept no checkpoints; train it with --keep-every 25")
         for step, path in tqdm(sorted(kept.items()), desc=str(directory), unit="checkpoint"):
             senior, _ = load_any(path)
-            for responses in RESPONSES:
+            for responses in WRITTEN_BY:
                 count = Counts(config["schedule"], config["seed"], step, responses)
                 fill(count, senior, junior, tokenizer, problems)
                 counts.append(count)
@@ -151,7 +151,7 @@ def count_runs(directories: list[str], n: int) -> list[Counts]:
 @torch.no_grad()
 def fill(count: Counts, senior, junior, tokenizer, problems) -> None:
     """Write responses to the problems, and count their slips."""
-    schedule, temperature = RESPONSES[count.responses]
+    schedule, temperature = WRITTEN_BY[count.responses]
     sampling = Sampling(temperature=temperature, max_new_tokens=192, seed=count.seed)
     with tqdm(disable=True) as bar:
         answers = answer(senior, junior, tokenizer, problems, schedule, sampling, bar)

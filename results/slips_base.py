@@ -6,11 +6,11 @@ Slips stay as frequent. Checks of right steps become rarer in the same proportio
 """
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 from data import problems
 from support.models.base_pairs import pretrain
 from support.runs.options import command, parse
-from train import Config
 
 
 @dataclass
@@ -32,7 +32,7 @@ def main(argv: list[str]) -> None:
     options = parse(Options, argv, __doc__)
     problems.CHECK_RIGHT *= options.check / problems.CHECK_SLIP
     problems.CHECK_SLIP = options.check
-    pretrain(Config(world="slips", out=options.out, device="cpu"))
+    pretrain(SimpleNamespace(world="slips", seed=0, device="cpu", out=options.out))
 
 
 if __name__ == "__main__":

@@ -14,16 +14,9 @@ from pathlib import Path
 
 from results import slips
 from support.people import score
-from support.reports.compare import cells, difference_table, results_table
-from support.reports.results import (
-    RUN_MEASURES,
-    STUDENT_T,
-    RunResults,
-    group_runs,
-    interval,
-    look_up,
-    read_results,
-)
+from support.reports.compare import difference_table, results_table
+from support.reports.measures import RUN_MEASURES, STUDENT_T, cells, interval, look_up
+from support.reports.results import RunResults, group_runs, read_results
 from support.runs.options import UserError, command, parse
 
 FOLDER = Path(__file__).parent

@@ -10,7 +10,7 @@ from collections import Counter
 import regex
 from tqdm import tqdm
 
-from data.problems import first_problems, write_solution
+from data.problems import end_with_pipe, first_problems, write_solution
 from data.tokenizer import PATTERN, SHIPPED
 
 N_TOKENS = 510  # the vocabulary of 512, but for the two special tokens
@@ -52,6 +52,7 @@ def merge(word: tuple[bytes, ...], pair: tuple[bytes, bytes]) -> tuple[bytes, ..
 
 
 def main() -> None:
+    end_with_pipe()
     text = ""
     for problem in first_problems("train", 4000, seed="tokenizer"):
         for language in ("plain", "jargon"):

@@ -10,8 +10,8 @@ import pytest
 import train
 from results import along, drawings
 from reward import verify
-from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
+from support.runs.saved import load_run
 
 RESULTS = Path(__file__).parent.parent / "results"
 ROWS = [json.loads(line) for line in (RESULTS / "along.jsonl").read_text().splitlines()]

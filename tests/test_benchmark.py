@@ -26,13 +26,19 @@ def test_the_benchmark_prints_its_measurements_as_json_or_as_a_table(monkeypatch
     """
     assert set(names.split()) <= measured.keys()
     assert all(math.isfinite(value) and value > 0 for value in measured.values())
-    fixed = {"some_rate": 1234.5678}
+    fixed = {"some_rate": 1234.5678, "parameters": 869504, "update_seconds": 0.25}
     for n in (8, 32):
         fixed |= {f"tokens_per_second_rows_{n}": n, f"tokens_per_second_length_{n}": n}
     monkeypatch.setattr(show, "benchmark", lambda tokenizer, device: fixed)
     show.main(["--benchmark"])
-    first, *_ = [line for line in capsys.readouterr().out.splitlines() if "some rate" in line]
-    assert first.split("|")[2].strip() == "1,234.568"
+    table = {}
+    for line in capsys.readouterr().out.splitlines():
+        name, number, unit = [cell.strip() for cell in line.split("|")[1:-1]]
+        table[name] = (number, unit)
+    assert table["some rate"] == ("1,234.568", "")
+    assert table["parameters"] == ("869,504", "")  # a count is no fraction
+    assert table["update seconds"] == ("0.250", "s")
+    assert table["tokens per second rows 8"] == ("8", "tokens/s")
     pytest.importorskip("matplotlib")
     show.main(["--benchmark", "--figure", str(tmp_path / "speed.svg")])
     assert "<svg" in (tmp_path / "speed.svg").read_text()

@@ -18,15 +18,8 @@ from results import figure
 from support.reports import compare, results
 from support.reports.compare import difference_table, results_table
 from support.reports.figure import shared
-from support.reports.results import (
-    STUDENT_T,
-    WITHOUT_EFFECT,
-    RunResults,
-    group_runs,
-    interval,
-    is_plain_rl,
-    read_results,
-)
+from support.reports.measures import STUDENT_T, interval
+from support.reports.results import RunResults, group_runs, is_plain_rl, read_results
 from support.runs.options import UserError
 from train import Config
 
@@ -57,7 +50,6 @@ def made(
     }
     config = {"eval_split": "test", "eval_top_p": None, "eval_top_k": None}
     config |= asdict(Config(schedule="word")) | options
-    config = {name: value for name, value in config.items() if name not in WITHOUT_EFFECT}
     curve = {"reward": [0.25, None, 0.75], "jargon_rate": [None] * 3}
     return RunResults(name, seed, config, before or after, after, 10, 2, curve=curve, along=[])
 

@@ -26,9 +26,10 @@ MAY_IMPORT = {  # a module of the top level, or a folder, and where its imports 
     "support": METHOD | {"rollout", "reward", "evaluate", "support"},
     "results": METHOD | {"rollout", "reward", "evaluate", "support", "results"},
 }
-# Within a function: the one measures a step of training, the other explains one.
-MAY_IMPORT_TRAIN = {"support.reports.benchmark", "support.reports.explain"}
-EXTRAS = {"matplotlib", "safetensors", "gguf", "tokenizers"}
+# Within a function: one measures a step of training, one explains a step, one completes the
+# options of older runs.
+MAY_IMPORT_TRAIN = {"support.reports.benchmark", "support.reports.explain", "support.runs.saved"}
+EXTRAS = {"matplotlib", "safetensors", "gguf", "tokenizers", "wandb"}
 
 
 @dataclass(frozen=True)

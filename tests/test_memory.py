@@ -159,7 +159,10 @@ def test_the_command_says_what_a_model_needs_before_it_is_loaded(tmp_path, capsy
     assert "a card of 141 GB holds it" in shown
     assert "--offload-optimizer true would save 32" in shown
     main([])
-    assert "a card of 16 GB holds it" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "a card of 16 GB holds it" in shown
+    assert "memory, computed, in MB: rollout" in shown  # of the small pair there would be 0.0 GB
+    assert "senior 1.53, junior 0.60" in shown
 
 
 def test_another_worlds_pair_is_the_one_that_its_run_would_take(tmp_path, monkeypatch, capsys):

@@ -13,7 +13,7 @@ import torch
 import support.reports.compare
 import support.reports.show
 from support.runs.devices import pick_device
-from support.runs.options import UserError, command, field_docs, option, parse
+from support.runs.options import UserError, command, field_docs, field_titles, option, parse
 from train import Config
 
 ROOT = Path(__file__).parent.parent
@@ -122,6 +122,35 @@ def test_help_explains_every_option(script, options, monkeypatch):
             assert f"{docs[field.name]} (default {field.default})" in shown
 
 
+@dataclass
+class Grouped:
+    """Options in groups."""
+
+    "often"
+
+    first: int = 1
+    """of the first group"""
+    second: int = 2
+    """of the first group too"""
+
+    "seldom"
+
+    third: int = 3
+    """of the second group"""
+
+
+def test_a_string_that_stands_apart_is_the_title_of_a_group(capsys):
+    assert field_titles(Grouped) == {"first": "often", "third": "seldom"}
+    assert field_titles(Some) == {}
+    with pytest.raises(SystemExit):
+        parse(Grouped, ["--help"], "")
+    shown = capsys.readouterr().out
+    order = ["often:", "--first", "--second", "seldom:", "--third"]
+    places = [shown.index(word) for word in order]
+    assert places == sorted(places)
+    assert len(set(field_titles(Config).values())) == 7
+
+
 def test_help_is_the_text_under_a_field(capsys):
     assert field_docs(Some)["count"] == "how many, at least 1; 100% of them"
     with pytest.raises(SystemExit) as end:
@@ -170,6 +199,8 @@ def test_streams_that_are_closed_narrow_or_end_early_are_no_traceback(tmp_path):
         f"{train_py}/d {ends_early}": {0, 141},
         f"{sys.executable} {ROOT / 'train.py'} --help {ends_early}": {0, 141},
         f"{sys.executable} {ROOT / 'reward.py'} 4 4 {ends_early}": {0, 141},
+        f"cd {ROOT}; {sys.executable} -m data.problems jargon {ends_early}": {0, -13, 141},
+        f"cd {ROOT}; {sys.executable} -m support.models.memory {ends_early}": {0, 141},
     }
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     # all at once

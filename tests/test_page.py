@@ -20,9 +20,9 @@ import train
 from evaluate import Sampling, answer
 from reward import verify
 from support.people import page
-from support.reports.results import RUN_MEASURES, look_up
-from support.runs.pair import load_run
+from support.reports.measures import RUN_MEASURES, look_up
 from support.runs.problem_files import load_problems
+from support.runs.saved import load_run
 
 ROOT = Path(__file__).parent.parent
 SIZES = [

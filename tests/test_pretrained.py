@@ -19,7 +19,7 @@ from support.fast_engine import KVCache
 from support.models.pretrained import load_pretrained, save_pretrained
 from support.models.tokenizers import directory_tokenizer, save_tokenizer
 from support.reports import compare, show
-from support.runs.pair import load_any, load_pair
+from support.runs.pair import load_any, load_models
 
 LLAMA_3_ROPE = dict(rope_type="llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0)
 KINDS = {
@@ -518,7 +518,9 @@ def test_models_with_vocabularies_padded_to_other_sizes_pair_and_no_other_id_wei
         models.append(theirs("qwen2", vocab_size=size))
         models[-1].save_pretrained(tmp_path / name)
         pair.append(written(made, tmp_path / name, generation={"eos_token_id": [2, 0]}))
-    senior, junior, tokenizer = load_pair(*pair)
+    senior, junior = pair
+    loaded, tokenizer = load_models({"senior": senior, "junior": junior})
+    senior, junior = loaded.values()
     assert (senior.config.vocab_size, junior.config.vocab_size, tokenizer.vocab_size) == (
         450,
         450,

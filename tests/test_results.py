@@ -35,17 +35,10 @@ from support.models.fine_tune import FineTuning
 from support.people import machine, page, score, study
 from support.reports import compare
 from support.reports.figure import draw_comparison, load_matplotlib, save
-from support.reports.results import (
-    RUN_MEASURES,
-    STUDENT_T,
-    WITHOUT_EFFECT,
-    RunResults,
-    interval,
-    is_plain_rl,
-    look_up,
-    read_results,
-)
+from support.reports.measures import RUN_MEASURES, STUDENT_T, interval, look_up
+from support.reports.results import RunResults, is_plain_rl, read_results
 from support.runs.options import parse
+from support.runs.saved import with_effect
 from train import Config
 
 TENTHS = [str(tenth / 10) for tenth in range(11)]
@@ -694,8 +687,7 @@ def test_the_ablations_are_runs_of_the_listed_options():
         options = lines[int(number) - 10].split()
         config = dataclasses.asdict(parse(Config, [*options, "--seed", seed], ""))
         assert run.seed == config["seed"] == int(seed)
-        kept = {name: value for name, value in config.items() if name not in WITHOUT_EFFECT}
-        assert run.config == kept | measured_with
+        assert run.config == with_effect(config) | measured_with
         seen.add(int(number) - 10)
     assert seen == set(range(len(lines)))
 

@@ -4,6 +4,7 @@ import itertools
 import threading
 from collections import Counter
 from dataclasses import fields
+from typing import get_args
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from model import GPT, autocast
 from rollout import Rollout, generate, response_states, sample, seeded, to_logprobs, token_logprobs
 from support.fast_engine import openmp
 from support.reports.display import by_author, render
-from tandem import Handoff, Uniforms
+from tandem import Handoff, Schedule, Uniforms
 
 pytestmark = pytest.mark.fast
 
@@ -24,7 +25,7 @@ V, END, PAD = 37, 35, 36
 BOUNDARY = torch.arange(V) % 3 == 0
 DELIMITER = torch.arange(V) % 7 == 0
 PROMPTS = [[1, 2, 3], [4], [5, 6, 7, 8, 9, 10], [4], [11, 12]]
-SCHEDULES = ["word", "token", "step", "chunk", "alternate", "solo"]
+SCHEDULES = get_args(Schedule)
 TENSORS = [field.name for field in fields(Rollout) if field.name != "prompts"]
 
 
@@ -204,7 +205,8 @@ def test_the_author_changes_only_where_the_schedule_lets_it(schedule, seed, p, n
                 "alternate": True,
                 "solo": False,
             }
-            assert free[schedule] or authors[t] == authors[t - 1]
+            may_change = free.get(schedule, True)  # of a fork's schedule nothing is known here
+            assert may_change or authors[t] == authors[t - 1]
             if schedule == "word" and new_word:
                 gap = 0
 
@@ -553,20 +555,82 @@ class EveryThird(Handoff):
         return super().next(tokens)
 
 
-def test_a_schedule_of_a_fork_needs_the_documented_methods_alone():
-    """generate calls start(batch_size, generator, device) and next(tokens)."""
-    rollout = generate(
+class Unsure(Handoff):
+    """The senior writes where the junior's distribution is the flatter one."""
+
+    def start(self, batch_size, generator=None, device=None):
+        self.seen = []
+        return super().start(batch_size, generator, device)
+
+    def next(self, tokens, logprobs=None):
+        senior, junior = logprobs  # (B, V) each
+        self.seen.append((tokens, senior, junior))
+        return junior.max(dim=1).values < senior.max(dim=1).values
+
+
+def of_two_prompts(handoff: Handoff) -> Rollout:
+    return generate(
         tiny(0),
         tiny(1),
         [[1], [3]],
-        EveryThird("alternate"),
+        handoff,
         end=35,
         pad=36,
         max_new_tokens=6,
         temperature=1,
+        generator=torch_generator(0),
     )
+
+
+def test_a_schedule_of_a_fork_needs_the_documented_methods_alone():
+    """generate calls start(batch_size, generator, device), and next(tokens) if that is all."""
+    rollout = of_two_prompts(EveryThird("alternate"))
     assert rollout.authorship.shape[0] == 2
     assert not rollout.authorship.all()
+
+
+def test_a_schedule_may_decide_by_the_log_probs_of_the_token_that_it_decides_on():
+    handoff = Unsure("alternate")
+    rollout = of_two_prompts(handoff)
+    assert len(handoff.seen) == 5
+    for t, (tokens, senior, junior) in enumerate(handoff.seen, 1):
+        by_senior = junior.max(dim=1).values < senior.max(dim=1).values
+        going = rollout.mask[:, t]
+        assert torch.equal(tokens[going], rollout.tokens[going, t - 1])
+        assert torch.equal(rollout.authorship[going, t], by_senior[going])
+        following = rollout.tokens[:, t, None]
+        recorded = senior.gather(1, following)[:, 0]
+        assert torch.equal(rollout.senior_logprobs[going, t], recorded[going])
+        recorded = junior.gather(1, following)[:, 0]
+        assert torch.equal(rollout.junior_logprobs[going, t], recorded[going])
+
+
+def test_parts_are_joined_in_the_order_of_their_rows():
+    """As if they were written together, whatever their lengths."""
+    whole = roll(tiny(0), tiny(1), PROMPTS * 2, new=12)
+    parts = [whole[torch.tensor([4, 1, 7])], whole[torch.tensor([0, 2, 3, 5, 6, 8, 9])]]
+    parts[0] = shortened(parts[0])
+    rows = [torch.tensor([4, 1, 7]), torch.tensor([0, 2, 3, 5, 6, 8, 9])]
+    joined = Rollout.join(parts, rows, PAD)
+    assert joined.prompts == whole.prompts
+    for name in TENSORS:
+        assert torch.equal(getattr(joined, name), getattr(whole, name)), name
+
+
+def shortened(rollout: Rollout) -> Rollout:
+    """Without the columns that hold only padding."""
+    T = int(rollout.mask.sum(dim=1).max())
+    tensors = {name: getattr(rollout, name)[:, :T] for name in TENSORS}
+    return Rollout(rollout.prompts, **tensors)
+
+
+def test_the_log_probs_of_a_junior_that_read_nothing_are_no_numbers():
+    rollout = roll(tiny(0), None, schedule="solo")
+    assert rollout.junior_logprobs[rollout.mask].isnan().all()
+    assert torch.equal(rollout.logprobs, rollout.senior_logprobs)
+    beside = roll(tiny(0), tiny(1), schedule="solo")
+    assert torch.equal(beside.tokens, rollout.tokens)
+    assert beside.junior_logprobs[rollout.mask].isfinite().all()
 
 
 def test_a_response_is_shown_in_the_pieces_of_its_authors(tokenizer):

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,9 @@ from test_train import main, metrics, same
 import support.runs.files
 import support.runs.run
 import train
-from model import load_model
+from model import GPTConfig, load_model
+from support.models.memory import parameters, phases
+from support.runs.fields import ModelPath
 from support.runs.files import (
     FILES,
     new_directory,
@@ -32,8 +35,9 @@ from support.runs.files import (
     write_torch,
 )
 from support.runs.options import UserError
-from support.runs.pair import load_run, starting_pair
+from support.runs.pair import starting_models
 from support.runs.run import Run, busy_hint
+from support.runs.saved import load_run
 
 ROOT = Path(__file__).parent.parent
 SHORT = """--steps 8 --prompts-per-step 4 --group-size 4 --save-every 3 --eval-problems 2
@@ -498,7 +502,8 @@ def test_a_run_that_came_and_went_between_look_and_claim_is_not_overwritten(
 
 
 def test_junior_self_is_a_frozen_copy(tokenizer, tmp_path):
-    senior, junior, own = starting_pair(train.Config(junior="self"))
+    models, own = starting_models(train.Config(junior="self"))
+    senior, junior = models.values()
     assert own.same_as(tokenizer) and same(senior, junior)
     addresses = [{p.data_ptr() for p in one.parameters()} for one in (senior, junior)]
     assert addresses[0].isdisjoint(addresses[1])
@@ -515,6 +520,53 @@ def test_a_run_is_read_as_it_is_now_with_the_senior_that_it_began_with(whole):
     assert same(read.senior, load_model(whole / "checkpoint.pt"))
     assert not same(read.senior, read.before)
     assert same(read.junior, load_model(ROOT / "data" / "junior.pt"))
+
+
+def test_a_model_that_moves_is_in_every_checkpoint(tmp_path, monkeypatch):
+    """As a fork's junior, which is another one after every step."""
+    restore = train.Run.restore
+    update = train.update
+
+    def with_moving_junior(run, senior, optimizer):
+        run.moving.append("junior")
+        restore(run, senior, optimizer)
+
+    def then_moved(senior, junior, *rest):
+        stats = update(senior, junior, *rest)
+        junior.embedding.weight.data.mul_(1.01)
+        return stats
+
+    monkeypatch.setattr(train.Run, "restore", with_moving_junior)
+    monkeypatch.setattr(train, "update", then_moved)
+    whole, grown = tmp_path / "whole", tmp_path / "grown"
+    options = [*SHORT, "--junior=self", "--schedule=step"]
+    assert main(*options, "--steps=3", "--out", whole) == 0
+    assert main(*options, "--steps=1", "--out", grown) == 0
+    assert main("--resume", grown, "--steps=3") == 0
+    assert_same_run(grown, whole)
+    read = load_run(grown)
+    assert same(read.junior, load_run(whole).junior)
+    first = load_model(ROOT / "data" / "senior.pt")
+    assert same(read.models_before["junior"], first)
+    assert not same(read.junior, first)
+
+
+def test_a_run_keeps_its_other_models_by_name(tmp_path):
+    """A fork's option of this kind. The senior stays the only one that is trained."""
+
+    @dataclass
+    class Forked(train.Config):
+        second: ModelPath | None = None
+
+    path = ROOT / "data" / "junior.pt"
+    with Run(Forked(second=str(path), out=str(tmp_path / "run"))) as run:
+        run.load()
+    assert list(run.models) == ["senior", "junior", "second"]
+    assert same(run.models["second"], load_model(path))
+    assert same(load_model(tmp_path / "run" / "second.pt"), load_model(path))
+    assert not any(weight.requires_grad for weight in run.models["second"].parameters())
+    memory_of_two = phases(GPTConfig(), GPTConfig(), Forked(second=str(path)))
+    assert memory_of_two["rollout"]["second"] == 4 * parameters(load_model(path).config)
 
 
 def test_a_full_disk_is_a_clear_end_and_the_last_checkpoint_stays_good(whole, tmp_path):
@@ -622,7 +674,7 @@ def test_a_gpu_without_memory_left_is_a_clear_end(tmp_path, monkeypatch, capsys)
     assert "--checkpoint-activations" in error
     assert "is of step 0" in error
     monkeypatch.setattr(
-        support.runs.run, "starting_pair", fail(torch.OutOfMemoryError("CUDA out of memory."))
+        support.runs.run, "starting_models", fail(torch.OutOfMemoryError("CUDA out of memory."))
     )
     assert main(*SHORT, "--out", tmp_path / "other") == 2
     error = capsys.readouterr().err

@@ -27,7 +27,7 @@ import train
 from data.problems import first_problems, jargon_rate
 from model import GPT, autocast, load_model, save_model
 from rollout import Rollout, generate, make_handoff, response_logprobs, seeded, to_logprobs
-from support.runs.pair import load_run
+from support.runs.saved import load_run
 from tandem import advantages, policy_loss
 from train import Config, update
 
@@ -42,10 +42,10 @@ SMALL = [
     "--warmup-steps=2",
 ]
 METRICS = """
-step reward senior_fraction handoffs loss grad_norm entropy approx_kl clip_fraction
+step reward accuracy senior_fraction handoffs loss grad_norm entropy approx_kl clip_fraction
 zero_advantage_fraction response_length truncated_fraction jargon_rate accuracy_senior_first
-accuracy_junior_first senior_opens_in_jargon update_ratio_error skipped_updates seconds_rollout
-seconds_reward seconds_update tokens_per_second
+accuracy_junior_first senior_opens_in_jargon legibility_estimate drift_estimate update_ratio_error
+skipped_updates seconds_rollout seconds_reward seconds_update tokens_per_second
 """.split()
 
 
@@ -157,7 +157,8 @@ def kl_penalty(p: Tensor, q: Tensor, token: int, estimator: str) -> Tensor:
 def brute_force(batch: Batch) -> tuple[float, list[Tensor]]:
     """The loss of REINFORCE in float64, and its gradient.
 
-    Every token with a weight has a forward of its own, on the text before it.
+    Every token with a weight has a forward of its own, on the text before it. The gate weighs both
+    losses.
     """
     senior = copy.deepcopy(batch.senior).double()
     junior = copy.deepcopy(batch.junior).double()
@@ -171,7 +172,7 @@ def brute_force(batch: Batch) -> tuple[float, list[Tensor]]:
         for t in range(int(written.mask[row].sum())):
             token = int(written.tokens[row, t])
             by_senior = bool(written.authorship[row, t])
-            weight = 1.0 if by_senior else config.junior_weight
+            weight = batch.gate[row, t].item()
             if weight > 0:
                 p = next_logprobs(senior, text, config.temperature)  # (V,)
                 loss = loss - weight * advantage * p[token]
@@ -180,7 +181,7 @@ def brute_force(batch: Batch) -> tuple[float, list[Tensor]]:
             if by_senior and config.kl_coef > 0:
                 q = next_logprobs(junior, text, config.temperature)  # (V,)
                 penalty = kl_penalty(p, q, token, config.kl_estimator)
-                loss = loss + config.kl_coef * penalty
+                loss = loss + weight * config.kl_coef * penalty
             text.append(token)
     loss = loss / total
     loss.backward()
@@ -211,6 +212,72 @@ def test_the_gradient_is_that_of_a_loop_over_single_tokens(tokenizer, options):
         assert done.stats["loss"] == approx(loss, rel=1e-4)
     found = [gradient.double() for gradient in done.gradients[0]]
     assert_all_close(found, expected, atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("kl_coef", [0.0, 0.3])
+def test_a_normalization_in_the_gate_weighs_policy_and_penalty_alike(tokenizer, kl_coef):
+    """1/|o|: every response counts as much. The two parts keep their proportion."""
+    batch = batch_of(tokenizer, ends=3.0, kl_coef=kl_coef, max_new_tokens=20)
+    own = batch.gate.sum(dim=1, keepdim=True)  # (N, 1)
+    batch.gate = batch.gate / own.clamp(min=1)  # the line of the README
+    assert len(own.unique()) > 2
+    done = update_of(batch)
+    loss, expected = brute_force(batch)
+    assert done.stats["loss"] == approx(loss, rel=1e-4)
+    found = [gradient.double() for gradient in done.gradients[0]]
+    assert_all_close(found, expected, atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.fast
+def test_advantages_may_be_of_tokens(tokenizer):
+    """A row is read if any token of it that counts has one."""
+    batch = batch_of(tokenizer)
+    expected = update_of(batch)
+    T = batch.gate.shape[1]
+    batch.A = batch.A[:, None].expand(-1, T).clone()  # (N, T)
+    found = update_of(batch)
+    assert found.stats == expected.stats
+    assert same(found.senior, expected.senior)
+    batch.A = batch.A.masked_fill(batch.gate != 0, 0.0)  # left for the junior's tokens alone
+    assert update_of(batch).stats["skipped_updates"] == 1
+
+
+@pytest.mark.fast
+@pytest.mark.parametrize("loss", ["reinforce", "grpo"])
+def test_every_epoch_takes_its_steps_and_the_later_ones_count_their_ratio(tokenizer, loss):
+    batch = batch_of(tokenizer, loss=loss, learning_rate=1e-2, mini_batches=1)
+    one = update_of(batch)
+    done = update_of(batch, epochs=3)
+    assert len(done.gradients) == 3
+    assert done.stats["skipped_updates"] == 0
+    assert done.stats["update_ratio_error"] < 1e-4  # of the first
+    assert done.stats["approx_kl"] > 0
+    assert_all_close(done.gradients[0], one.gradients[0], atol=1e-6, rtol=1e-3)
+    # The second gradient is that of -ρA, by the senior behind the first step.
+    second = copy.deepcopy(one.senior)
+    gated = batch.gate != 0  # (N, T)
+    logprobs = response_logprobs(second, batch.rollout, gated, 1.0)  # (N, T)
+    ratio = (logprobs - batch.rollout.senior_logprobs).exp()  # (N, T)
+    A = batch.A[:, None]  # (N, 1)
+    clip = batch.config.clip or math.inf
+    clipped = ratio.clamp(1 - clip, 1 + clip)
+    each = -torch.minimum(ratio * A, clipped * A) * batch.gate  # (N, T)
+    (each[gated].sum() / batch.gate.sum()).backward()
+    expected = [parameter.grad for parameter in second.parameters()]
+    assert_all_close(done.gradients[1], expected, atol=1e-5, rtol=1e-3)
+    A = torch.zeros(8)
+    stats = update(
+        copy.deepcopy(batch.senior),
+        batch.junior,
+        one.optimizer,
+        batch.rollout,
+        A,
+        batch.gate,
+        0,
+        replace(batch.config, epochs=3),
+    )
+    assert stats["skipped_updates"] == 3
 
 
 @pytest.mark.fast
@@ -554,21 +621,26 @@ def test_the_metrics_of_a_step_are_those_of_its_batch(tokenizer, schedule):
     stats = {"loss": 7.0}
     texts = ["zub 8 19 ~ 27;", "kef", "27\n\nzub", "27"] * 4
     problems = first_problems("train", 16, 0)
-    config = batch.config
-    found = train.metrics(3, written, rewards, batch.A, texts, problems, stats, tokenizer, config)
+    right = rewards > 0
+    halved = rewards / 2  # trained on another reward than is right or wrong
+    found = train.metrics(3, written, right, halved, batch.A, stats, tokenizer, batch.config)
+    found |= train.language_metrics(written, right, texts, problems)
     senior = 0
     junior = 0
     changes = 0
     truncated = 0
     surprise = 0.0
+    junior_surprise = 0.0
     for row, mask in enumerate(written.mask):
         authors = written.authorship[row][mask].tolist()
         tokens = written.tokens[row][mask].tolist()
         logprobs = written.logprobs[row][mask].tolist()
-        for author, logprob in zip(authors, logprobs, strict=True):
+        of_junior = written.junior_logprobs[row][mask].tolist()
+        for author, logprob, other in zip(authors, logprobs, of_junior, strict=True):
             if author:
                 senior += 1
                 surprise -= logprob
+                junior_surprise -= other
             else:
                 junior += 1
         changes += sum(a != b for a, b in pairwise(authors))
@@ -579,7 +651,14 @@ def test_the_metrics_of_a_step_are_those_of_its_batch(tokenizer, schedule):
     assert 0 < truncated < 16
     assert found["step"] == 3
     assert found["loss"] == 7.0
-    assert found["reward"] == approx(rewards.mean().item())
+    # Of tokens' advantages too: a group that teaches nothing has none.
+    of_tokens = batch.A[:, None].expand(written.mask.shape)  # (N, T)
+    again = train.metrics(
+        3, written, right, halved, of_tokens, 0.25, stats, tokenizer, batch.config
+    )
+    assert again == found
+    assert found["reward"] == approx(rewards.mean().item() / 2)
+    assert found["accuracy"] == approx(rewards.mean().item())
     assert found["senior_fraction"] == approx(senior / total)
     assert found["handoffs"] == approx(changes / 16)
     assert found["response_length"] == approx(total / 16)
@@ -588,6 +667,13 @@ def test_the_metrics_of_a_step_are_those_of_its_batch(tokenizer, schedule):
     assert found["zero_advantage_fraction"] == 0.25
     assert found["jargon_rate"] == 0.75
     assert found["entropy"] == approx(surprise / senior, rel=1e-5)
+    if schedule == "solo":  # no junior has read it
+        assert found["legibility_estimate"] is None
+        assert found["drift_estimate"] is None
+        return
+    assert found["legibility_estimate"] == approx(junior_surprise / senior, rel=1e-5)
+    difference = junior_surprise - surprise
+    assert found["drift_estimate"] == approx(difference / senior, rel=1e-4)
 
 
 @pytest.mark.fast
@@ -595,16 +681,19 @@ def test_the_first_coin_is_counted_response_by_response():
     """The third begins in plain words, the last four are the junior's, whatever they say."""
     texts = ["zub 1 2 ~ 3;\n\n3", "kef 1 2 ~ 1;", "3\n\nzub 1 3 ~ 4;", "zub", "kef", "3", "4"]
     by_senior = torch.tensor([True, True, True, False, False, False, False])
-    right = torch.tensor([1.0, 0, 1, 0, 0, 0, 1])
+    right = torch.tensor([1, 0, 1, 0, 0, 0, 1]).bool()
+    written = SimpleNamespace(authorship=by_senior[:, None])
     problems = first_problems("train", 7, 0)
-    found = train.first_coin(by_senior, right, texts, problems)
+    found = train.language_metrics(written, right, texts, problems)
     assert found == {
+        "jargon_rate": approx(5 / 7),
         "accuracy_senior_first": 2 / 3,
         "accuracy_junior_first": 1 / 4,
         "senior_opens_in_jargon": approx(2 / 7),
     }
-    nobody = torch.zeros_like(by_senior)
-    found = train.first_coin(nobody, right, texts, first_problems("train", 7, 0, "phrasings"))
+    nobody = SimpleNamespace(authorship=torch.zeros_like(by_senior)[:, None])
+    phrased = first_problems("train", 7, 0, "phrasings")
+    found = train.language_metrics(nobody, right, texts, phrased)
     assert found["accuracy_senior_first"] is None
     assert found["accuracy_junior_first"] == approx(3 / 7)
     assert found["senior_opens_in_jargon"] is None
@@ -617,10 +706,8 @@ def test_the_entropy_is_that_of_the_seniors_distributions(tokenizer):
     batch = batch_of(tokenizer, rewards, prompts_per_step=64, group_size=8, temperature=1.3)
     written = batch.rollout
     select = written.authorship  # (N, T)
-    texts = written.texts(tokenizer)
-    problems = first_problems("train", 512, 0)
-    config = batch.config
-    found = train.metrics(0, written, rewards, batch.A, texts, problems, {}, tokenizer, config)
+    right = rewards > 0
+    found = train.metrics(0, written, right, rewards, batch.A, {}, tokenizer, batch.config)
     logits = response_logits(batch.senior, written, select) / 1.3  # (M, V)
     known = torch.distributions.Categorical(logits=logits)
     entropy = known.entropy()  # (M,)

@@ -15,6 +15,7 @@ tensors.
 import dataclasses
 import functools
 import json
+import sys
 from pathlib import Path
 
 from data.problems import WORLDS
@@ -24,7 +25,7 @@ from support.fast_engine import GROWTH
 from support.models.pretrained import directory_config
 from support.runs.files import read_model
 from support.runs.options import UserError, command, option, parse
-from support.runs.pair import base_directory
+from support.runs.pair import base_directory, model_names
 
 CARDS = (16, 24, 40, 48, 80, 141)  # GB of usual GPUs
 CUDA = 0.6e9  # bytes
@@ -49,6 +50,8 @@ def phases(senior: GPTConfig, junior: GPTConfig, config) -> dict[str, dict[str, 
         "senior": FLOAT32 * weights,
         "junior": bytes_a_number(config) * parameters(junior),
     }
+    for name in model_names(config)[2:]:  # of a fork's other options
+        always[name] = bytes_a_number(config) * parameters(architecture(getattr(config, name)))
     if low and config.senior is None:
         # The embedding of a junior of ours was never in bfloat16.
         always["junior"] += FLOAT32 * junior.vocab_size * junior.d_model
@@ -264,11 +267,19 @@ def best_saving(senior: GPTConfig, junior: GPTConfig, config) -> tuple[str, floa
 def memory_line(senior: GPTConfig, junior: GPTConfig, config) -> str:
     """One line: every phase, the card, and the option that would save most."""
     found = totals(senior, junior, config)
-    parts = [f"{name.removesuffix('_gb')} {gb:.1f}" for name, gb in found.items()]
+    unit, scale = shown_unit(found["peak_gb"])
+    scale /= 1e9  # GB of a unit
+    parts = [f"{name.removesuffix('_gb')} {gb / scale:.1f}" for name, gb in found.items()]
     size = card(found["peak_gb"])
     fits = f"a card of {size} GB holds it" if size else "no usual card holds it"
     name, saved = best_saving(senior, junior, config)
-    return f"memory, computed, in GB: {', '.join(parts)}; {fits}; {name} would save {saved:.1f}"
+    saving = f"{name} would save {saved / scale:.1f}"
+    return f"memory, computed, in {unit}: {', '.join(parts)}; {fits}; {saving}"
+
+
+def shown_unit(peak: float) -> tuple[str, float]:
+    """The unit in which a run of this peak, in GB, is shown, and its bytes."""
+    return ("MB", 1e6) if peak < 1 else ("GB", 1e9)
 
 
 def configs(config) -> tuple[GPTConfig, GPTConfig]:
@@ -287,6 +298,7 @@ def configs(config) -> tuple[GPTConfig, GPTConfig]:
     return senior, architecture(junior)
 
 
+@functools.lru_cache
 def architecture(path: str | Path) -> GPTConfig:
     """The architecture of a model, a Hugging Face directory or its config.json."""
     path = Path(path)
@@ -319,13 +331,15 @@ def print_memory(config_class: type, argv: list[str]) -> None:
         found["phases"] = parts
         print(json.dumps(found, indent=2))
         return
+    unit, scale = shown_unit(totals(senior, junior, config)["peak_gb"])
     for phase, sizes in parts.items():
-        shown = ", ".join(f"{part} {size / 1e9:.2f}" for part, size in sizes.items())
-        print(f"{phase:9} {sum(sizes.values()) / 1e9:7.2f} GB: {shown}")
+        shown = ", ".join(f"{part} {size / scale:.2f}" for part, size in sizes.items())
+        print(f"{phase:9} {sum(sizes.values()) / scale:7.2f} {unit}: {shown}")
     print(memory_line(senior, junior, config))
 
 
 if __name__ == "__main__":
     from train import Config
 
+    sys.argv[0] = "python -m support.models.memory [MODEL] [--json]"  # as its --help shows it
     command(functools.partial(print_memory, Config))()

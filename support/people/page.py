@@ -26,15 +26,15 @@ from data.problems import Problem
 from evaluate import Sampling, answer
 from model import GPT, autocast
 from rollout import Rollout, make_handoff, response_logprobs
-from support.reports.compare import cells
 from support.reports.explain import RESPONSES, coins, rewards_of, write_groups
 from support.reports.figure import SHOWN
-from support.reports.results import RUN_MEASURES, RunResults, look_up, pair_key, read_run
+from support.reports.measures import RUN_MEASURES, cells, look_up
+from support.reports.results import RunResults, pair_key, read_run
 from support.runs.devices import pick_device
 from support.runs.files import read_lines, write_page
 from support.runs.options import command, parse
-from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
+from support.runs.saved import load_run
 from tandem import advantages
 
 PAGE_TEMPLATE = Path(__file__).with_name("page.html")

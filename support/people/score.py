@@ -31,8 +31,8 @@ from support.people.statistics import (
     mean_estimator,
     outsiders,
 )
-from support.reports.compare import markdown
 from support.reports.figure import load_matplotlib, save
+from support.reports.measures import markdown
 from support.runs.files import write_json
 from support.runs.options import UserError, command, parse
 

@@ -29,8 +29,8 @@ from support.people.statistics import latin_square, smallest_difference, study_p
 from support.people.transcripts import continue_texts, reasoning_steps
 from support.runs.devices import pick_device
 from support.runs.options import UserError, command, parse
-from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
+from support.runs.saved import load_run
 
 TASKS = ("take-over", "check", "rate")
 MINUTES = {"take-over": 1.5, "check": 0.75, "rate": 0.6}  # an item, for the page's "it takes about"

@@ -28,8 +28,7 @@ from tqdm import tqdm
 from model import GPT, autocast
 from reward import extract, verify, verify_batch
 from rollout import generate, seeded, token_logprobs
-from support.reports.compare import measures_table
-from support.reports.results import interval
+from support.reports.measures import interval, measures_table
 from support.runs.devices import pick_device
 from support.runs.options import UserError, command, option, parse
 from support.runs.pair import load_any

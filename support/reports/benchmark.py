@@ -33,6 +33,17 @@ SIZES = {
     "d_ff": 352,
 }
 
+SPEED_UNITS = {  # of a measurement whose name has this in it; the first one counts
+    "tokens_per_second": "tokens/s",
+    "gb_per_second": "GB/s",
+    "gflops": "GFLOP/s",
+    "milliseconds": "ms",
+    "_over_": "times",
+    "seconds": "s",
+    "peak_gb": "GB",
+    "mfu": "of matmul's rate",
+}
+
 SMOLLM2 = GPTConfig(49152, 30, 9, 3, 64, 576, 1536, max_seq_len=1024)
 
 
@@ -221,7 +232,11 @@ def draw_speed(measured: dict[str, float], path: str | Path) -> None:
 def speed_table(measured: dict[str, float]) -> str:
     """The measurements in Markdown, a line each."""
     width = max(map(len, measured))
-    lines = [f"| {'':{width}} | {'median':>10} |", f"| {'-' * width} | {'-' * 9}: |"]
+    last = max(map(len, SPEED_UNITS.values()))
+    lines = [f"| {'':{width}} | {'median':>10} | {'unit':{last}} |"]
+    lines.append(f"| {'-' * width} | {'-' * 9}: | {'-' * last} |")
     for name, value in measured.items():
-        lines.append(f"| {name.replace('_', ' '):{width}} | {value:>10,.3f} |")
+        unit = next((unit for part, unit in SPEED_UNITS.items() if part in name), "")
+        shown = f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
+        lines.append(f"| {name.replace('_', ' '):{width}} | {shown:>10} | {unit:{last}} |")
     return "\n".join(lines)

@@ -6,16 +6,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from support.reports.figure import draw_comparison
-from support.reports.results import (
+from support.reports.measures import (
     FEWEST_SEEDS,
     RUN_MEASURES,
-    RunResults,
-    group_runs,
+    cells,
     interval,
-    is_plain_rl,
     look_up,
-    read_runs,
+    markdown,
+    measures_table,
 )
+from support.reports.results import RunResults, group_runs, is_plain_rl, read_runs
 from support.runs.options import UserError, command, option, parse
 
 
@@ -90,42 +90,6 @@ def beside(first: Path) -> Path:
     if first.is_file():
         return first.with_suffix(".svg")
     return first.with_name("comparison.svg")
-
-
-def measures_table(columns: dict[str, list[dict]], head: str = "", measures=RUN_MEASURES) -> str:
-    """Measurements side by side: a column for each list of them, a row a measure."""
-    shown = {name: cells(measurements, measures) for name, measurements in columns.items()}
-    return markdown(head, shown, measures)
-
-
-def cells(measurements: list[dict], measures=RUN_MEASURES) -> list[str]:
-    """A cell a measure: one or two values, or the mean and its interval of three or more."""
-    column = []
-    for _, path, upper in measures:
-        values = [look_up(measurement, path) for measurement in measurements]
-        if None in values:
-            column.append("-")
-        elif len(values) < FEWEST_SEEDS:
-            column.append(", ".join(f"{value:.3f}" for value in values))
-        else:
-            mean, low, high = interval(values, 0, upper)
-            column.append(f"{mean:.3f} [{low:.3f}, {high:.3f}]")
-    return column
-
-
-def markdown(head: str, columns: dict[str, list[str]], measures) -> str:
-    """A table in Markdown, padded so that its source reads well. Over 6 columns become rows."""
-    rows = [[head, *(label for label, *_ in measures)]]
-    for name, column in columns.items():
-        rows.append([name, *column])
-    if len(columns) <= 6:
-        rows = list(zip(*rows, strict=True))
-    first, *others = [max(8, *map(len, column)) for column in zip(*rows, strict=True)]
-    rule = ["-" * first, *("-" * (width - 1) + ":" for width in others)]
-    padded = [f"{{:{first}}}", *(f"{{:>{width}}}" for width in others)]
-    line = "| " + " | ".join(padded) + " |"
-    rows.insert(1, rule)
-    return "\n".join(line.format(*row) for row in rows)
 
 
 def results_table(groups: dict[str, list[RunResults]]) -> str:

@@ -21,7 +21,7 @@ from reward import verify_batch
 from rollout import Rollout, generate, make_handoff, response_logprobs, seeded
 from support.reports.display import legend, render
 from support.runs.files import write_page
-from support.runs.pair import starting_pair
+from support.runs.pair import starting_models
 from tandem import Handoff, advantages, policy_loss
 
 RESPONSES = 4  # responses to a problem
@@ -73,8 +73,8 @@ def shipped_run() -> SimpleNamespace:
     from train import Config
 
     config = Config()
-    senior, junior, tokenizer = starting_pair(config)
-    return SimpleNamespace(config=config, senior=senior, junior=junior, tokenizer=tokenizer)
+    models, tokenizer = starting_models(config)
+    return SimpleNamespace(config=config, tokenizer=tokenizer, **models)
 
 
 def explain_step(run, problems: list[Problem], prompts: list[list[int]], seed: int):

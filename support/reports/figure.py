@@ -3,7 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from support.reports.results import RUN_MEASURES, RunResults, interval, look_up
+from support.reports.measures import RUN_MEASURES, interval, look_up
+from support.reports.results import RunResults
 from support.runs.options import UserError
 
 SHOWN_PATHS = ("solo/pass@1", "handoff/pass@1", "drift/kl", "legibility/cross_entropy")

@@ -2,52 +2,19 @@
 
 import hashlib
 import json
-import math
 import re
-import statistics
 import sys
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from evaluate import Sampling, evaluate, handoff_curve
+from support.reports.measures import RUN_MEASURES, look_up
 from support.runs.devices import pick_device
 from support.runs.files import read_json, read_lines
 from support.runs.options import UserError, option
-from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
-
-# The numbers of a measurement, the M in eval.json: label, path, largest possible value.
-# The smallest possible value is 0.
-RUN_MEASURES = (
-    ("solo pass@1 ↑", "solo/pass@1", 1.0),
-    ("handoff pass@1, step by step ↑", "handoff/pass@1", 1.0),
-    ("handoff pass@1, word by word ↑", "handoff_word/pass@1", 1.0),
-    ("drift: KL to the junior, nats ↓", "drift/kl", math.inf),
-    ("drift: acceptance ↑", "drift/acceptance", 1.0),
-    ("legibility: junior's cross-entropy, nats ↓", "legibility/cross_entropy", math.inf),
-    ("jargon rate", "jargon_rate", 1.0),
-    ("response length, tokens", "response_length", math.inf),
-)
-# Options that change nothing but rounding. Runs of one group may differ in them.
-WITHOUT_EFFECT = (
-    "seed",
-    "out",
-    "resume",
-    "export",
-    "device",
-    "save_every",
-    "eval_every",
-    "rollout_batch_size",
-    "micro_batch_tokens",
-    "checkpoint_activations",
-    "offload_optimizer",
-)
-ADDED = {"chat_template": "own"}  # options that older runs don't name, with their default
-# Student's t: 95% of its distribution lie within ±t, for 1, 2 … 10 degrees of freedom. More degrees
-# take the last one, which is a little too wide for them.
-STUDENT_T = (12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281)
-FEWEST_SEEDS = 3  # of an interval: of two seeds it would be ±9 standard deviations
+from support.runs.saved import completed, load_run, with_effect
 
 
 @dataclass
@@ -66,7 +33,7 @@ class RunResults:
     handoff_curve: dict | None = None  # of the trained pair
 
     def __post_init__(self):
-        self.config = ADDED | self.config
+        self.config = with_effect(completed(self.config, self.name))
         try:
             for measurement in (self.before, self.after, *self.along):
                 for _, path, _ in RUN_MEASURES:
@@ -74,27 +41,6 @@ class RunResults:
         except (LookupError, TypeError, ValueError) as error:
             remedy = "--problems measures it again"
             raise UserError(f"{self.name} is damaged ({error!r}); {remedy}") from None
-
-
-def look_up(measurement: dict, path: str) -> float | None:
-    """A number of a measurement. The jargon rate is None where a world has no jargon."""
-    for key in path.split("/"):
-        measurement = measurement[key]
-    return None if measurement is None else float(measurement)
-
-
-def interval(values: list[float], lower: float = -math.inf, upper: float = math.inf) -> tuple:
-    """(mean, low, high): the 95% confidence interval, clipped to [lower, upper].
-
-    Fewer than three values have none: low and high are NaN.
-    """
-    n = len(values)
-    mean = statistics.fmean(values)
-    if n < FEWEST_SEEDS:
-        return mean, math.nan, math.nan
-    t = STUDENT_T[min(n - 1, len(STUDENT_T)) - 1]
-    half = t * statistics.stdev(values) / math.sqrt(n)
-    return mean, max(mean - half, lower), min(mean + half, upper)
 
 
 def read_runs(options) -> list[RunResults]:
@@ -157,8 +103,7 @@ def read_run(directory: Path, options, befores: dict) -> RunResults:
         curve = {name: values[:last] for name, values in curve.items()}
         along = [measurement for measurement in along if measurement["step"] <= last]
     seed = config["seed"]
-    kept = {name: value for name, value in config.items() if name not in WITHOUT_EFFECT}
-    return RunResults(directory.name, seed, kept, curve=curve, along=along, **evaluation)
+    return RunResults(directory.name, seed, config, curve=curve, along=along, **evaluation)
 
 
 def hash_of(path: Path) -> str:
@@ -188,8 +133,9 @@ def measure_again(directory: Path, options, befores: dict) -> dict:
     _, problems, _ = load_problems(run.config, run.tokenizer, context, count, split)
     device = pick_device(options.device)
 
-    def measure(senior, label: str) -> dict:
-        senior, junior = senior.to(device), run.junior.to(device)
+    def measure(models: dict, label: str) -> dict:
+        senior = models["senior"].to(device)
+        junior = models["junior"].to(device)
         measurement, answers = evaluate(senior, junior, run.tokenizer, problems, sampling, label)
         if options.handoff_curve:
             curve = handoff_curve(junior, answers["solo"], run.tokenizer, sampling, label)
@@ -198,9 +144,9 @@ def measure_again(directory: Path, options, befores: dict) -> dict:
 
     key = pair_key(directory, sampling, problems)
     if key not in befores:
-        befores[key] = measure(run.before, "before")
+        befores[key] = measure(run.models_before, "before")
     if run.step:
-        after = measure(run.senior, directory.name)
+        after = measure(run.models, directory.name)
     else:
         after = dict(befores[key])  # after no steps it is the same
     config = read_json(directory / "config.json", "seed")

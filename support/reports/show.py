@@ -14,8 +14,8 @@ from support.reports.display import legend, render
 from support.reports.explain import explain, shipped_run
 from support.runs.devices import pick_device
 from support.runs.options import UserError, command, parse
-from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
+from support.runs.saved import load_run
 from tandem import Schedule
 
 
@@ -42,7 +42,7 @@ class Options:
     problems: int = 3
     """problems to solve with --human"""
     benchmark: bool = False
-    """measure the speed on a fixed work instead; needs no run"""
+    """measure the speed on a fixed work instead, in one to three minutes; needs no run"""
     json: bool = False
     """print the measurements of --benchmark as JSON"""
     figure: str | None = None

@@ -1,31 +1,14 @@
-"""The bounds of train.py's options, and which of them go together."""
+"""Which of train.py's options go together. The range of a number is in the type of its field."""
 
 from support.runs import ranks
-from support.runs.options import option
-
-# The least value of each number. The tiny ones must be above 0, or nothing would be trained.
-AT_LEAST = {
-    0: "steps warmup_steps weight_decay junior_weight kl_coef eval_temperature seed",
-    1e-30: "learning_rate grad_clip p_senior",
-    0.01: "temperature",
-    1: "max_gap chunk max_prompt_tokens prompts_per_step group_size max_new_tokens mini_batches "
-    "micro_batch_tokens rollout_batch_size eval_problems eval_samples eval_every save_every",
-}
+from support.runs.fields import check_ranges
 
 
 def check_config(config) -> None:
     """ValueError if something in a `Config` can't be. It names the option and the remedy."""
     if config.clip is not None and config.loss != "grpo":
         raise ValueError("--clip belongs to --loss grpo; reinforce has no ratio to clip")
-    for least, names in AT_LEAST.items():
-        for name in names.split():
-            value = getattr(config, name)
-            if value is not None and not least <= value < 2**63:
-                raise ValueError(
-                    f"{option(name)} is {value}; it must be a number from {least} to 2^63"
-                )
-    if config.p_senior > 1:
-        raise ValueError(f"--p-senior is {config.p_senior}; a probability is at most 1")
+    check_ranges(config)
     if config.clip is not None and not 0 < config.clip < 1:
         raise ValueError(f"--clip is {config.clip}; it must be between 0 and 1")
     if config.prompts_per_step % (config.mini_batches * ranks.size()):

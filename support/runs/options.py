@@ -1,4 +1,7 @@
-"""Command lines from dataclasses: a field is an option, and the string under it is its help."""
+"""Command lines from dataclasses: a field is an option, and the string under it is its help.
+
+A string that stands apart from the fields is the title of those behind it.
+"""
 
 import argparse
 import ast
@@ -70,6 +73,8 @@ def parse(cls: type, argv: list[str], description: str, complete=lambda given: g
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_arguments(parser, cls)
+    if field_titles(cls):  # so many options that a list of their names helps nobody
+        parser.usage = "%(prog)s [--option VALUE] ..."
     words = list(spelled_out(map(str, argv), flags_of(cls)))
     given = vars(parser.parse_intermixed_args(words))
     added = []
@@ -91,19 +96,23 @@ def add_arguments(parser: argparse.ArgumentParser, cls: type) -> None:
     """Add an option, or a positional argument, for each field of `cls`."""
     hints = typing.get_type_hints(cls)
     docs = field_docs(cls)
+    titles = field_titles(cls)
+    group = parser
     for field in dataclasses.fields(cls):
         kind = hints[field.name]
         members = typing.get_args(kind)
         optional = type(None) in members  # X | None
         if optional:
             kind = members[0]
+        if field.name in titles:
+            group = parser.add_argument_group(titles[field.name])
         is_list = typing.get_origin(kind) is list
         help_text = docs[field.name].replace("%", "%%")
         if field.default is dataclasses.MISSING:
             nargs = "?" if optional else None
             if is_list:
                 nargs = "+"
-            parser.add_argument(field.name, nargs=nargs, help=help_text)
+            group.add_argument(field.name, nargs=nargs, help=help_text)
             continue
         if field.default is not None:
             help_text += f" (default {field.default})"
@@ -113,7 +122,7 @@ def add_arguments(parser: argparse.ArgumentParser, cls: type) -> None:
         else:
             argument["type"] = boolean if kind is bool else kind
             argument["metavar"] = kind.__name__.upper()
-        parser.add_argument(option(field.name), **argument)
+        group.add_argument(option(field.name), **argument)
 
 
 def flags_of(cls: type) -> set[str]:
@@ -158,3 +167,14 @@ def field_docs(cls: type) -> dict[str, str]:
             words = ast.literal_eval(text.value).split()
             docs[field.target.id] = " ".join(words)
     return docs
+
+
+def field_titles(cls: type) -> dict[str, str]:
+    """The titles of groups of fields, by the first field of each, read from the source."""
+    titles = {}
+    body = ast.parse(inspect.getsource(cls)).body[0].body
+    for before, text, field in zip(body, body[1:], body[2:], strict=False):
+        behind_text = isinstance(before, ast.Expr) and isinstance(text, ast.Expr)
+        if behind_text and isinstance(field, ast.AnnAssign):
+            titles[field.target.id] = ast.literal_eval(text.value)
+    return titles

@@ -1,7 +1,6 @@
-"""Two models and the tokenizer of both: a world's pair, a run's pair, or other people's models."""
+"""Models and their tokenizer: a world's pair, a run's models, or other people's."""
 
 from pathlib import Path
-from types import SimpleNamespace
 
 from data.problems import WORLDS
 from data.tokenizer import Tokenizer, load_tokenizer
@@ -9,7 +8,8 @@ from model import GPT
 from support.models.pretrained import load_pretrained
 from support.models.tokenizers import directory_tokenizer
 from support.models.weights import drop_ids
-from support.runs.files import data_copies, read_json, read_model, read_torch
+from support.runs.fields import MODEL, marked
+from support.runs.files import read_model
 from support.runs.options import UserError
 
 
@@ -23,63 +23,58 @@ def base_directory(world: str) -> Path:
     return Path("runs") / f"base-{world}"
 
 
-def load_run(directory: str | Path) -> SimpleNamespace:
-    """A run on disk: its `config`, the `step` reached, and its models.
+def model_names(config, cls: type | None = None) -> list[str]:
+    """The names of a run's models: senior, junior, and other options of this kind that are given.
 
-    `before` is the senior that it began with, `senior` the one of the checkpoint. `junior` and
-    `tokenizer` never change.
+    `cls` is the class of the options, by default that of `config`.
     """
-    directory = Path(directory)
-    needed = ("schedule", "seed", "steps", "data", "test_data", "max_new_tokens")
-    options = read_json(directory / "config.json", *needed)
-    options |= data_copies(options, directory)
-    path = directory / "checkpoint.pt"
-    content = read_torch(path)
-    senior, junior, tokenizer = load_pair(path, directory / "junior.pt", content=content)
-    before, _ = load_any(directory / "senior.pt")
-    return SimpleNamespace(
-        config=SimpleNamespace(**options),
-        step=content.get("step"),
-        before=before,
-        senior=senior,
-        junior=junior,
-        tokenizer=tokenizer,
-    )
+    names = ["senior", "junior"]
+    for name in marked(cls or type(config), MODEL):
+        if name not in names and getattr(config, name) is not None:
+            names.append(name)
+    return names
 
 
-def starting_pair(config) -> tuple[GPT, GPT, Tokenizer]:
-    """Senior and junior before training, two objects, on the CPU, and the tokenizer of both."""
+def starting_models(config) -> tuple[dict[str, GPT], Tokenizer]:
+    """A run's models before training by name, all on the CPU, and the tokenizer of all."""
+    paths = {name: getattr(config, name) for name in model_names(config)}
     base = base_directory(config.world)
-    senior = config.senior or base / "senior.pt"
+    paths["senior"] = paths["senior"] or base / "senior.pt"
     junior = base / "junior.pt"
     if WORLDS[config.world].unfamiliar is None:
         junior = "self"
-    junior = config.junior or junior
-    for path in (senior, junior):
+    paths["junior"] = paths["junior"] or junior
+    for name, path in paths.items():
         if isinstance(path, Path) and not path.exists():
             raise UserError(
                 f"{path} is missing; python train.py --pretrain --world {config.world} makes it"
             )
-    if junior == "self":
-        junior = senior
-    return load_pair(senior, junior, config.chat_template)
+        if path == "self":
+            paths[name] = paths["senior"]
+    return load_models(paths, config.chat_template)
 
 
-def load_pair(
-    senior, junior, chat_template: str = "own", content: dict | None = None
-) -> tuple[GPT, GPT, Tokenizer]:
-    """Two models of one vocabulary, and its tokenizer.
+def load_models(
+    paths: dict[str, str | Path], chat_template: str = "own", content: dict | None = None
+) -> tuple[dict[str, GPT], Tokenizer]:
+    """Models of one vocabulary by name, and its tokenizer.
 
-    If both are one file, it is read twice: otherwise training one would change both. `content` is
-    the content of the senior's checkpoint, if it was read already.
+    A file that two names share is read twice: otherwise training one would change both. `content`
+    is the content of the first one's checkpoint, if it was read already.
     """
-    first, tokenizer = load_any(senior, chat_template, content)
-    second, other = load_any(junior, chat_template)
-    if not tokenizer.same_as(other):
-        raise UserError(
-            f"{senior} and {junior} can't write one text, in two vocabularies; try --junior self"
-        )
-    return first, second, tokenizer
+    models = {}
+    tokenizer = None
+    for name, path in paths.items():
+        models[name], other = load_any(path, chat_template, content)
+        content = None
+        if tokenizer is None:
+            first = path
+            tokenizer = other
+        if not tokenizer.same_as(other):
+            raise UserError(
+                f"{first} and {path} can't write one text, in two vocabularies; try --junior self"
+            )
+    return models, tokenizer
 
 
 def load_any(

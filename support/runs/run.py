@@ -37,20 +37,17 @@ from support.runs.files import (
     LOGS,
     data_copies,
     new_directory,
-    read_json,
     read_lines,
     read_torch,
     refuse_a_run,
     write_json,
     write_model,
 )
-from support.runs.options import UserError, option
-from support.runs.pair import load_pair, starting_pair
+from support.runs.options import UserError
+from support.runs.pair import load_models, model_names, starting_models
 from support.runs.problem_files import load_problems
+from support.runs.sinks import flat, logger_package, opened_sink
 
-# Options that may change on --resume. The second line changes only the memory that a run takes.
-FREE = ("steps", "save_every", "eval_every", "device", "export")
-FREE += ("checkpoint_activations", "offload_optimizer", "rollout_batch_size", "micro_batch_tokens")
 # A full or failing disk.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 LESS_MEMORY = {  # options that need less, by phase
@@ -83,6 +80,8 @@ class Run:
         self.first = ranks.rank() == 0
         self.directory = Path(config.resume) if config.resume else None
         self.checkpoint = None  # the content of the file to resume from
+        self.models = {}  # by name: senior, junior, and those of other options
+        self.moving = []  # names of models beside the senior that a checkpoint keeps too
         self.step = 0  # steps taken
         self.saved = None  # the step of the last checkpoint
         self.stopped = 0  # the number of the signal that asked to stop
@@ -92,6 +91,7 @@ class Run:
         self.after = None  # the last measurement
         self.state = {"running_mean": None, "senior_tokens": 0, "junior_tokens": 0}
         self.logs = {}  # open files by name
+        self.sinks = []  # functions of a step and its numbers, which get every line of the logs
         self.seconds = {}  # of each phase of a step
         self.color = sys.stdout.isatty()
         self.to_close = contextlib.ExitStack()  # log files, the lock, earlier signal handlers
@@ -156,13 +156,16 @@ class Run:
     def load(self) -> tuple[GPT, GPT, Tokenizer, list | None, list]:
         """(senior, frozen junior, tokenizer, problems to train on, problems to measure on).
 
-        The problems to train on are None if they are generated.
+        The problems to train on are None if they are generated. `models` has all models by name.
         """
         config = self.config
-        senior, junior, tokenizer = self.load_models()
+        if config.log:
+            logger_package(config.log)  # or a UserError, before anything is written
+        self.models, tokenizer = self.load_models()
+        senior = self.models["senior"]
         if self.checkpoint is not None:
             config = replace(config, **data_copies(vars(config), self.directory))
-        context = min(senior.config.max_seq_len, junior.config.max_seq_len)
+        context = min(model.config.max_seq_len for model in self.models.values())
         train_problems, test_problems, note = load_problems(
             config, tokenizer, context, config.eval_problems
         )
@@ -172,38 +175,45 @@ class Run:
             check_export(senior, config.export)
         device = ranks.device(config.device)
         if self.first:
-            self.write_inputs(senior, junior)
+            self.write_inputs()
         threads = torch.get_num_threads()
         self.say(f"device: {device}, {threads} CPU threads{busy_hint()}", sys.stderr)
         if device.type == "cuda":
+            junior = self.models["junior"]
             self.say(memory.memory_line(senior.config, junior.config, config), sys.stderr)
         self.say(f"{note}\n{legend(self.color)}; ¶ is a blank line")
-        if config.precision == "bfloat16":
-            store_matrices(junior, torch.bfloat16)
         senior.checkpoint_activations = config.checkpoint_activations
-        senior = senior.to(device)
-        junior = junior.to(device).requires_grad_(False)
+        for name, model in self.models.items():
+            if name != "senior":  # frozen
+                model.requires_grad_(False)
+                if config.precision == "bfloat16":
+                    store_matrices(model, torch.bfloat16)
+            self.models[name] = model.to(device)
+        senior = self.models["senior"]
+        junior = self.models["junior"]
         return senior, junior, tokenizer, train_problems, test_problems
 
-    def load_models(self) -> tuple[GPT, GPT, Tokenizer]:
-        """The pair and its tokenizer, from the checkpoint of a run to resume, or as it began."""
+    def load_models(self) -> tuple[dict[str, GPT], Tokenizer]:
+        """The models and their tokenizer, from the run to resume, or as it began."""
         if not self.config.resume:
-            return starting_pair(self.config)
+            return starting_models(self.config)
         if self.first:
             self.claim()
         path = self.directory / "checkpoint.pt"
         if path.exists():
             self.checkpoint = read_checkpoint(path, self.config.steps)
-            return load_pair(path, self.directory / "junior.pt", content=self.checkpoint)
+            names = model_names(self.config)
+            paths = {name: self.directory / f"{name}.pt" for name in names}
+            return load_models(paths | {"senior": path}, content=self.checkpoint)
         logs = [self.directory / name for name in LOGS]
         if any(log.exists() and log.stat().st_size for log in logs):
             raise UserError(
                 f"{self.directory} has lost its checkpoint.pt; restore it, or begin a new run"
             )
         # The run ended before its first step, and begins again.
-        return starting_pair(self.config)
+        return starting_models(self.config)
 
-    def write_inputs(self, senior: GPT, junior: GPT) -> None:
+    def write_inputs(self) -> None:
         """Write what the run begins from into its directory, and make the directory of a new run.
 
         By now everything else is known to be good.
@@ -222,12 +232,12 @@ class Run:
             directory = self.directory / "tokenizer"
             directory.mkdir(exist_ok=True)
             save_tokenizer(self.tokenizer, directory)
-        write_model(senior, self.directory / "senior.pt")
-        write_model(junior, self.directory / "junior.pt")
+        for name, model in self.models.items():
+            write_model(model, self.directory / f"{name}.pt")
 
     def saved_config(self) -> dict:
-        """The options as files keep them. A run's name for itself, --resume, isn't one of them."""
-        return asdict(self.config) | {"resume": None}
+        """The options as files keep them, without the names of this and of other runs."""
+        return asdict(self.config) | {"resume": None, "like": None}
 
     def claim(self) -> None:
         """Take the directory for this process.
@@ -254,18 +264,28 @@ class Run:
             self.saved = self.step
             self.state = self.checkpoint["state"]
             lengths = self.checkpoint["lengths"]
+            for name in self.moving:
+                self.models[name].load_state_dict(self.checkpoint["moving"][name])
         if self.first:
             for name, length in lengths.items():
                 log = open(self.directory / name, "a")  # noqa: SIM115
                 self.logs[name] = self.to_close.enter_context(log)
                 log.truncate(length)
                 log.seek(length)  # truncating leaves tell() behind the end
+            if self.config.log:
+                self.open_log()
             if lengths["evals.jsonl"] > 0:
                 self.before = read_lines(self.directory / "evals.jsonl", "step")[0]
                 del self.before["step"]
         del self.checkpoint  # its memory
         self.save_or_stop(senior, optimizer)  # a new run begins with a checkpoint
         self.phase = "evaluation"
+
+    def open_log(self) -> None:
+        """Let the numbers from this step on go to --log too."""
+        options = self.saved_config()
+        sink = opened_sink(self.config.log, self.directory, self.step, options, self.to_close)
+        self.sinks.append(sink)
 
     def steps(self) -> tqdm:
         """The numbers of the remaining steps, under a progress bar."""
@@ -299,6 +319,8 @@ class Run:
             metrics[f"seconds_{name}"] = seconds
         metrics["tokens_per_second"] = metrics.pop("tokens") / self.seconds["rollout"]
         print(json.dumps(metrics), file=self.logs["metrics.jsonl"], flush=True)
+        numbers = flat(metrics, "train")
+        self.send(numbers.pop("train/step"), numbers)
         shown = ("reward", "jargon_rate", "senior_fraction")
         self.bar.set_postfix({name: metrics[name] for name in shown if metrics[name] is not None})
         if self.step == 5:
@@ -308,13 +330,17 @@ class Run:
             if sum(row["truncated_fraction"] for row in rows) > 0.9 * len(rows):
                 self.say(CUT_OFF.format(self.config.max_new_tokens))
 
-    def show_step(self, rollout: Rollout, rewards: torch.Tensor) -> None:
+    def send(self, step: int, numbers: dict[str, float]) -> None:
+        for sink in self.sinks:
+            sink(step, numbers)
+
+    def show_step(self, rollout: Rollout, right: torch.Tensor) -> None:
         """Print the first response, coloured by author: after the first, saved and last steps."""
         saved = self.step % self.config.save_every == 0
         if not self.first or not (saved or self.step in (1, self.config.steps)):
             return
         text = render(rollout, 0, self.tokenizer, self.color).replace("\n\n", " ¶ ")
-        verdict = "right" if rewards[0] else "wrong"
+        verdict = "right" if right[0] else "wrong"
         self.say(f"after {self.step:>3} steps  {verdict}  {text}")
 
     def begin_evaluation_if_due(self) -> bool:
@@ -328,9 +354,11 @@ class Run:
             self.in_step = False
         return due
 
-    def log_eval(self, measures: dict, answers: dict) -> None:
+    def log_eval(self, measured: tuple[dict, dict]) -> None:
         """Keep a measurement. Before and after training, print some answers."""
+        measures, answers = measured
         print(json.dumps({"step": self.step} | measures), file=self.logs["evals.jsonl"], flush=True)
+        self.send(self.step, flat(measures, "eval"))
         label = "after" if self.step == self.config.steps else None
         if self.before is None:
             label = "before"
@@ -371,10 +399,12 @@ class Run:
             )
         for log in self.logs.values():
             os.fsync(log.fileno())
+        moving = {name: self.models[name].state_dict() for name in self.moving}
         write_model(
             senior,
             self.directory / "checkpoint.pt",
             step=self.step,
+            moving=moving,
             state=self.state,
             lengths={name: log.tell() for name, log in self.logs.items()},
             optimizer=optimizer.state_dict(),
@@ -440,26 +470,3 @@ def read_checkpoint(path: Path, steps: int) -> dict:
                 f"{log} is shorter than when {path} was saved; restore it, or begin a new run"
             )
     return saved
-
-
-def saved_options(given: dict) -> dict:
-    """The options given. To `resume` a run: its saved options, and those given.
-
-    UserError if a given option contradicts a saved one that may not change.
-    """
-    if "resume" not in given:
-        return given
-    path = Path(given["resume"]) / "config.json"
-    saved = read_json(path, "schedule", "seed", "steps")
-    for name, value in given.items():
-        if name not in (*FREE, "resume") and value != saved.get(name):
-            raise UserError(
-                f"{option(name)} {value} contradicts {saved.get(name)} in {path}; "
-                "begin a new run for it"
-            )
-    done = path.with_name("eval.json")
-    if "export" not in given and done.exists():
-        exported = read_json(done, "config")["config"]["export"]
-        if exported == saved["export"]:
-            saved["export"] = None  # it is done
-    return saved | given
