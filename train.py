@@ -55,8 +55,8 @@ class Config:
     chunk: int = 16
     """tokens a turn (chunk)"""
     senior: str | None = None
-    """checkpoint, Hugging Face directory or GGUF file of the senior, or smollm2; default: the
-    world's"""
+    """checkpoint, Hugging Face directory, GGUF file or name on the hub of the senior, or smollm2;
+    default: the world's"""
     junior: str | None = None
     """the same for the junior, or self: a frozen copy of the senior; default: the world's, in
     phrasings and slips self"""

@@ -13,7 +13,9 @@ import codecs
 import itertools
 import json
 import math
+import os
 import sys
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +31,7 @@ from support.reports.compare import cells
 from support.reports.figure import SHOWN
 from support.reports.results import RUN_MEASURES, RunResults, look_up, pair_key, read_run
 from support.runs.devices import pick_device
+from support.runs.files import writing
 from support.runs.options import UserError, command, parse
 from support.runs.pair import load_run
 from support.runs.problem_files import load_problems
@@ -90,13 +93,12 @@ def write_page(path: Path, text: str | None = None) -> None:
     """Write a page, whole or not at all. Without a text, only see that it can be written."""
     if path.suffix != ".html" or path.is_dir():  # so no other file is overwritten
         raise UserError(f"{path} is no name of a page; give an --out that ends in .html")
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        partial.write_text(text or "", encoding="utf-8")
         if text is None:
-            partial.unlink()
-        else:
-            partial.replace(path)
+            with tempfile.TemporaryFile(dir=Path(os.path.realpath(path)).parent):
+                return
+        with writing(path) as file:
+            file.write(text.encode())
     except OSError as error:
         raise UserError(f"{path} can't be written ({error.strerror}); give another --out") from None
 
