@@ -8,6 +8,7 @@ import random
 import re
 import sys
 from fractions import Fraction
+from pathlib import Path
 
 import krippendorff
 import numpy as np
@@ -680,6 +681,21 @@ def test_where_the_numbers_and_the_figure_go(by_hand, capsys, monkeypatch, drawn
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     score.main(words)
     assert "no figure: pip install matplotlib" in capsys.readouterr().err
+    said = failing([*words, f"--figure={folder / 'f.png'}"], capsys)
+    assert "--figure is drawn by matplotlib, which isn't installed" in said
+
+
+def test_the_answers_may_be_a_directory_of_them(by_hand, capsys):
+    folder, key, files = by_hand
+    words = [str(folder), *write_study(folder, key, files)]
+    score.main(words)
+    by_file = capsys.readouterr().out
+    inside = folder / "sent"
+    inside.mkdir()
+    for path in words[1:]:
+        Path(path).rename(inside / Path(path).name)
+    score.main([str(folder), str(inside)])
+    assert capsys.readouterr().out == by_file
 
 
 def test_a_study_of_one_task_and_of_three_arms(capsys, tmp_path):

@@ -5,7 +5,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from support.reports.figure import draw_comparison
+from support.reports.figure import draw_comparison, without_matplotlib
 from support.reports.results import (
     FEWEST_SEEDS,
     RUN_MEASURES,
@@ -78,7 +78,7 @@ def main(argv: list[str]) -> None:
         draw_comparison(groups, path)
         print(f"figure: {path}", file=sys.stderr)
     except ImportError:
-        print("no figure: pip install matplotlib draws one", file=sys.stderr)
+        without_matplotlib(options.figure)
     except UserError as error:
         if options.figure:
             raise
@@ -118,6 +118,8 @@ def markdown(head: str, columns: dict[str, list[str]], measures) -> str:
     rows = [[head, *(label for label, *_ in measures)]]
     for name, column in columns.items():
         rows.append([name, *column])
+    for row in rows:
+        row[:] = [text.replace("\n", " ").replace("|", r"\|") for text in row]
     if len(columns) <= 6:
         rows = list(zip(*rows, strict=True))
     first, *others = [max(8, *map(len, column)) for column in zip(*rows, strict=True)]
