@@ -631,7 +631,9 @@ def failing(words: list, capsys) -> str:
 def test_without_a_file_or_a_rater_that_counts_a_line_says_what_to_do(by_hand, capsys):
     folder, key, files = by_hand
     write_study(folder, key, files)
-    said = failing([folder, folder / "absent.json", folder, folder / "key.json"], capsys)
+    empty = folder / "empty"
+    empty.mkdir()
+    said = failing([folder, folder / "absent.json", empty, folder / "key.json"], capsys)
     assert said.count("left out: ") == 3
     assert "error: no file has answers to study 'hand'; give those" in said
     files[0]["withdrawn"] = True

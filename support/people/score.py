@@ -217,9 +217,8 @@ def read_all_answers(paths: list[str], key: dict) -> dict[str, dict]:
     copies = {}  # {rater: {content as JSON: its paths}}
     files = []
     for path in paths:
-        directory = Path(path)
-        inside = sorted(directory.glob("*.json"))  # nothing if it is no directory
-        files += [str(file) for file in inside] if directory.is_dir() else [path]
+        inside = sorted(Path(path).glob("*.json"))  # nothing if it is no directory
+        files += [str(file) for file in inside] or [path]
     for path in dict.fromkeys(files):
         try:
             content = read_answers(path, key)
