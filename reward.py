@@ -16,7 +16,6 @@ busy the machine is, nor on earlier verdicts.
 """
 
 import re
-import sys
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -183,7 +182,6 @@ def verify_batch(responses: list[str], answers: list[str]) -> list[bool]:
 
 
 if __name__ == "__main__":
-    sys.modules["reward"] = sys.modules["__main__"]  # grade.py imports this module, not a second
     from support.verifier.grade import main
 
     main()

@@ -73,8 +73,8 @@ class Config:
     seed: Whole = 0
     """of everything random"""
     senior: ModelPath | None = None
-    """checkpoint, Hugging Face directory or GGUF file of the senior, or smollm2; default: the
-    world's"""
+    """checkpoint, Hugging Face directory, GGUF file or name on the hub of the senior, or smollm2;
+    default: the world's"""
     junior: ModelPath | None = None
     """the same for the junior, or self: a frozen copy of the senior; default: the world's, in
     phrasings and slips self"""

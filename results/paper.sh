@@ -3,7 +3,8 @@
 #
 #   bash results/paper.sh MODEL PROBLEMS.jsonl [more of train.py's options]
 #
-# MODEL is a Hugging Face directory of Qwen3-4B's size, PROBLEMS.jsonl has {"question": …, "answer": …} a line.
+# MODEL is of Qwen3-4B's size: a Hugging Face directory, or Qwen/Qwen3-4B, which is fetched.
+# PROBLEMS.jsonl has {"question": …, "answer": …} a line.
 # It wasn't run. Computed (python -m support.models.memory): 70 GB at the peak of a rollout, 53 in an update.
 # On 24 GB, computed: Qwen3-1.7B takes 23.0 with --rollout-batch-size 8 --micro-batch-tokens 4096, and Qwen3-0.6B 17.0
 # with --rollout-batch-size 8 --offload-optimizer false.
@@ -12,7 +13,7 @@
 # rows of up to 3,000 tokens 2 to 4 minutes, their update half a minute, of which the moments' copies take 16 s.
 set -eu
 root=$(dirname "$0")/..
-senior=${1:?give the directory of a model, such as Qwen3-4B}
+senior=${1:?give a model, such as Qwen/Qwen3-4B}
 data=${2:?give a JSON Lines file of problems}
 
 python "$root/train.py" --senior "$senior" --junior self --data "$data" \

@@ -275,6 +275,28 @@ def no_figure(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
 
 
+def test_a_figure_that_was_asked_for_needs_matplotlib(runs, no_figure, capsys):
+    with pytest.raises(SystemExit) as end:
+        compare.main([str(runs / "word-0"), "--figure", str(runs / "x.svg")])
+    assert end.value.code == 2
+    assert "error: --figure is drawn by matplotlib, which isn't" in capsys.readouterr().err
+    assert "no figure: pip install matplotlib" in printed(capsys, runs / "word-0").err
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_results_are_read_as_powershell_redirects_them(runs, no_figure, tmp_path, capsys, encoding):
+    text = printed(capsys, runs / "word-0", "--json").out
+    (tmp_path / "results.json").write_text(text, encoding=encoding)
+    assert printed(capsys, tmp_path / "results.json").out == printed(capsys, runs / "word-0").out
+
+
+def test_a_name_stays_in_its_cell():
+    measures = [("solo | all", "solo", 1.0)]
+    table = compare.markdown("a\nb", {"x|y\nz": ["1"]}, measures)
+    assert len(table.splitlines()) == 3
+    assert "| a b " in table and r"x\|y z |" in table and r"| solo \| all |" in table
+
+
 @pytest.fixture
 def measured(monkeypatch) -> list[tuple[str, list]]:
     """(label, problems) of each measurement from here on."""

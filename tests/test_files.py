@@ -1,7 +1,11 @@
 """A run's files: written whole, and refused when they are damaged or not ours."""
 
+import json
+import os
 import random
 import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -11,7 +15,9 @@ from conftest import tiny
 
 from model import GPT
 from support.models.weights import from_state
-from support.runs.files import read_model, read_torch, write_model, write_torch
+from support.runs.files import read_model, read_torch, write_json, write_model, write_torch
+
+ROOT = Path(__file__).parent.parent
 
 
 def same(a: GPT, b: GPT) -> bool:
@@ -110,6 +116,45 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one_whole(tmp_path, monkey
     monkeypatch.undo()
     assert same(read_model(tmp_path / "m.pt"), tiny(0))
     assert [path.name for path in tmp_path.iterdir()] == ["m.pt"]
+
+
+def test_a_link_stays_a_link_and_its_target_gets_the_content(tmp_path):
+    """A checkpoint may be linked to a larger disk."""
+    (tmp_path / "large").mkdir()
+    (tmp_path / "m.pt").symlink_to("large/m.pt")  # nothing is there yet
+    (tmp_path / "x.json").symlink_to(tmp_path / "large" / "x.json")
+    (tmp_path / "large" / "x.json").write_text("old")
+    for value in (1, 2):
+        write_torch({"new": value}, tmp_path / "m.pt")
+        write_json(tmp_path / "x.json", {"new": value})
+        assert read_torch(tmp_path / "large" / "m.pt") == {"new": value}
+        assert json.loads((tmp_path / "large" / "x.json").read_text()) == {"new": value}
+    assert (tmp_path / "m.pt").is_symlink() and (tmp_path / "x.json").is_symlink()
+    assert len(list(tmp_path.rglob("*"))) == 5
+
+
+def test_a_pipe_and_a_device_are_written_through(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE)
+    write_json(pipe, {"a": 1})
+    assert json.loads(reader.communicate(timeout=60)[0]) == {"a": 1}
+    assert pipe.is_fifo() and os.listdir(tmp_path) == ["pipe"]
+    for name in ("null", "full"):
+        (tmp_path / name).symlink_to(f"/dev/{name}")  # a mistake would replace the link alone
+    write_json(tmp_path / "null", {"a": 1})
+    with pytest.raises(OSError, match="No space"):
+        write_json(tmp_path / "full", {"a": 1})
+    assert (tmp_path / "null").is_symlink() and (tmp_path / "full").is_char_device()
+
+
+def test_a_redirected_stdout_keeps_what_was_printed(tmp_path):
+    code = "print('a table', flush=True); write_json(Path('/proc/self/fd/1'), {'a': 1})"
+    code = f"from pathlib import Path; from support.runs.files import write_json; {code}"
+    with open(tmp_path / "out", "w") as out:
+        subprocess.run([sys.executable, "-c", code], stdout=out, check=True, cwd=ROOT)
+    first, rest = (tmp_path / "out").read_text().split("\n", 1)
+    assert first == "a table" and json.loads(rest) == {"a": 1}
 
 
 class Payload:

@@ -1,6 +1,8 @@
 """Options from dataclasses, mistakes in one line, and bugs as tracebacks."""
 
 import dataclasses
+import io
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,8 +14,19 @@ import torch
 
 import support.reports.compare
 import support.reports.show
+import support.verifier.grade
+import train
 from support.runs.devices import pick_device
-from support.runs.options import UserError, command, field_docs, field_titles, option, parse
+from support.runs.options import (
+    UserError,
+    command,
+    field_docs,
+    field_titles,
+    in_color,
+    option,
+    parse,
+    quoted,
+)
 from train import Config
 
 ROOT = Path(__file__).parent.parent
@@ -186,6 +199,77 @@ def test_a_device_is_picked_or_refused():
     for name in ("abacus", "meta:x", *([] if torch.cuda.is_available() else ["cuda"])):
         with pytest.raises(UserError, match=f"--device {name} can't be used"):
             pick_device(name)
+
+
+class Bare:
+    """A stream that can do nothing but take text, as some programs that capture it have."""
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Bare])
+def test_commands_run_where_stdout_is_no_file(stream, monkeypatch, tmp_path):
+    """In a notebook, in IDLE, and under redirect_stdout."""
+    out = stream()
+    monkeypatch.setattr(sys, "stdout", out)
+    support.verifier.grade.main(["\\boxed{4}", "4"])
+    small = "--steps 1 --prompts-per-step 2 --group-size 2 --eval-problems 1 --eval-samples 1"
+    train.main([*small.split(), "--out", str(tmp_path / "run")])
+    support.reports.compare.main([str(tmp_path / "run")])
+    support.reports.show.main([str(tmp_path / "run")])
+    text = out.text if stream is Bare else out.getvalue()
+    assert text.startswith("correct\nextracted: 4\n") and "everything is in" in text
+    assert text.count("solo pass@1") == 2 and "⟦brackets⟧" in text
+
+
+def test_a_pipe_that_ends_early_may_have_no_number(monkeypatch):
+    @command
+    def cut_off(argv):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stdout", Bare())
+    with pytest.raises(SystemExit) as end:
+        cut_off([])
+    assert end.value.code == 141
+
+
+def test_colours_are_for_terminals_that_want_them(monkeypatch):
+    terminal = Bare()
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert not in_color(terminal) and not in_color(io.StringIO())
+    terminal.isatty = lambda: True
+    assert in_color(terminal)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not in_color(terminal)
+    monkeypatch.setenv("NO_COLOR", "")
+    monkeypatch.setenv("TERM", "dumb")
+    assert not in_color(terminal)
+
+
+def test_what_a_shell_leaves_is_expanded(tmp_path, monkeypatch):
+    """Wildcards on Windows, and a tilde behind an equals sign."""
+    for name in ("b", "a", "[c]"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    names = [f"{tmp_path}/[ab]", "absent*", f"{tmp_path}/[c]"]
+    found = [f"{tmp_path}/a", f"{tmp_path}/b", "absent*", f"{tmp_path}/[c]"]
+    assert parse(Some, names, "").paths == found
+    assert parse(Config, ["--out=~/runs", "--junior", "~x"], "").out == f"{tmp_path}/runs"
+
+
+def test_a_path_in_a_command_can_be_pasted():
+    assert quoted("runs/a") == "runs/a"
+    for path in ("my run", "it's", "a;b", "$x"):
+        assert shlex.split(quoted(Path(path))) == [path]
 
 
 def test_streams_that_are_closed_narrow_or_end_early_are_no_traceback(tmp_path):

@@ -83,3 +83,12 @@ def test_a_broken_link_is_found(text, expected, tracked):
     links = links_of(text)
     faults = [fault(link, ROOT / "README.md", tracked) for link in links]
     assert [fault for fault in faults if fault] == expected
+
+
+def test_git_for_windows_leaves_newlines_as_they_are(tracked):
+    """Bash reads no script with others, and the tokenizer would be another file."""
+    names = ["results/jargon.sh", ".ci/run", "data/tokenizer.tiktoken", "tests/answers.jsonl"]
+    command = ["git", "check-attr", "eol", "--", *names]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert said.splitlines() == [f"{name}: eol: lf" for name in names]
+    assert Path(ROOT / ".gitattributes") in tracked

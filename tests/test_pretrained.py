@@ -137,6 +137,8 @@ def test_a_model_of_ours_is_exported(tmp_path, tokenizer):
     transformers = pytest.importorskip("transformers", reason="compares with transformers")
     model = tiny(0, vocab_size=512, d_model=32, n_heads=4, head_dim=16)
     save_pretrained(model, tokenizer, tmp_path / "x")
+    # others may read it, if they may read what this process writes
+    assert len({path.stat().st_mode for path in (tmp_path / "x").iterdir()}) == 1
     copy = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "x")
     assert_same(model, copy)
     assert (copy.config.eos_token_id, copy.config.pad_token_id) == (tokenizer.end, tokenizer.pad)
@@ -555,7 +557,7 @@ def test_models_with_vocabularies_padded_to_other_sizes_pair_and_no_other_id_wei
 
 
 REMEDIES = {  # what people give, and what to do
-    "Qwen/Qwen3-4B": "nothing is downloaded; fetch it by hf download Qwen/Qwen3-4B --local-dir DIR",
+    "pickled": "has its weights as pickles, which may run code; make safe ones: python -c 'from",
     "model/model.safetensors": "holds weights alone; give its directory, model",
     "adapter": "is an adapter, not a model; merge it into its base first",
     "one-00001-of-00003.gguf": "is a part of a split GGUF; join the parts first",
@@ -572,6 +574,8 @@ def test_a_refusal_names_the_remedy(given, tmp_path, monkeypatch):
         "adapter/adapter_config.json",
         "one-00001-of-00003.gguf",
         "old/merges.txt",
+        "pickled/pytorch_model-00001-of-00002.bin",
+        "pickled/config.json",
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}")

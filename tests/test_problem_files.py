@@ -138,6 +138,8 @@ def test_prompts_and_responses_must_fit_the_context(tmp_path, tokenizer):
         UserError, match=f"give at most --max-new-tokens {most - 1 - numbers.max_prompt_tokens}$"
     ):
         load(tokenizer, 7, most - 1)
+    with pytest.raises(UserError, match="shorten --prompt-template, or give models with a longer"):
+        load(tokenizer, 7, most, prompt_template="{question}" + " solve this" * 99)
     longer = len(tokenizer.encode(" Go."))
     assert load(tokenizer, 7, most + longer, prompt_template="{question} Go.")
     with pytest.raises(UserError, match="--max-new-tokens"):

@@ -24,6 +24,7 @@ from data.tokenizer import load_tokenizer
 from support.runs import ranks
 from support.runs.files import read_torch
 from support.runs.options import UserError
+from support.runs.run import Run
 from tandem import Uniforms
 
 ROOT = Path(__file__).parent.parent
@@ -87,12 +88,13 @@ def command(rank: int, *words) -> None:
 
 
 def command_with(rank: int, on: int, step: int, what: str, *words) -> None:
-    """A signal, or a logit that is NaN, in a step of one rank alone."""
+    """A signal that asks or kills, or a logit that is NaN, in a step of one rank alone."""
     numbers, generate = train.random_numbers, train.generate
+    sent = signal.SIGKILL if what == "kill" else signal.SIGTERM
 
     def signalled(number, *rest):
         if (rank, number) == (on, step):
-            signal.raise_signal(signal.SIGTERM)
+            signal.raise_signal(sent)
         return numbers(number, *rest)
 
     def spoiled(senior, *rest, generator, **named):
@@ -100,7 +102,7 @@ def command_with(rank: int, on: int, step: int, what: str, *words) -> None:
             senior.head.register_forward_hook(lambda module, inputs, logits: logits * float("nan"))
         return generate(senior, *rest, generator=generator, **named)
 
-    if what == "signal":
+    if what in ("signal", "kill"):
         train.random_numbers = signalled
     else:
         train.generate = spoiled
@@ -215,6 +217,33 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step_and_resuming_is_the_
         assert read_torch(out / "checkpoint.pt")["step"] == len(metrics(out)) == step + 1
     assert together(tmp_path, command, "--resume", out)[0] == [0, 0]
     assert_same_run(out, pair)
+
+
+def test_a_process_that_the_system_kills_leaves_a_line_and_no_traceback(tmp_path):
+    out = tmp_path / "run"
+    codes, (said, _) = together(tmp_path, command_with, 1, 1, "kill", *SHORT, "--out", out)
+    assert codes[1] == -signal.SIGKILL and codes[0] in (2, 143)
+    assert "Traceback" not in said and f"python train.py --resume {out} goes on" in said
+
+
+def test_a_step_that_torchrun_would_not_wait_for_is_warned_of_once(monkeypatch, capfd):
+    """It kills its processes 30 s after Ctrl-C."""
+    run = Run(train.Config())
+    run.seconds = {"rollout": 20.0, "update": 46.0}
+    run.warn_of_torchrun()  # one process
+    monkeypatch.setattr(ranks, "size", lambda: 2)
+    monkeypatch.setenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "300")
+    run.warn_of_torchrun()
+    assert capfd.readouterr().err == ""
+    monkeypatch.delenv("TORCH_ELASTIC_SHUTDOWN_TIMEOUT")
+    run.warn_of_torchrun()
+    run.warn_of_torchrun()
+    error = capfd.readouterr().err
+    assert error.count("warning") == 1 and "a step takes 66 s" in error and "30 s after" in error
+    assert "--shutdown-timeout" in error or "--save-every 1" in error
+    run.in_step = True
+    run.stop(signal.SIGINT, None)
+    assert "stopping after this step, if torchrun waits for its end" in capfd.readouterr().err
 
 
 def test_a_fault_of_one_rank_alone_is_heard(tmp_path):

@@ -690,11 +690,26 @@ def test_a_response_or_answer_may_look_like_an_option_or_be_empty():
         assert done.stdout == f"{verdict}\nextracted: {extract(response)}\n"
 
 
-def test_the_command_imports_reward_once():
+def test_the_command_imports_no_torch():
+    """Which takes seconds."""
     command = [sys.executable, "-X", "importtime", str(REWARD), "#### 4", "4"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     imported = [line.split("|")[-1].strip() for line in done.stderr.splitlines()]
-    assert "support.verifier.grade" in imported and "reward" not in imported
+    assert "support.verifier.grade" in imported and "torch" not in imported
+
+
+def test_a_notebook_may_run_the_command_and_then_import_the_module():
+    """%run clears the module that it ran, so nothing may go on using it."""
+    script = f"""
+import runpy, sys
+sys.argv = ["reward.py", "4", "4"]
+sys.path.insert(0, {str(REWARD.parent)!r})
+ran = runpy.run_path({str(REWARD)!r}, run_name="__main__")
+ran.clear()
+from reward import verify
+assert verify("#### 4", "4") and sys.modules["reward"].__name__ == "reward"
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_command_line_errors_are_one_line(tmp_path):

@@ -16,7 +16,7 @@ from torch.testing import assert_close
 from model import GPT, autocast
 from rollout import Rollout, generate, response_states, sample, seeded, to_logprobs, token_logprobs
 from support.fast_engine import openmp
-from support.reports.display import by_author, render
+from support.reports.display import by_author, printable, render
 from tandem import Handoff, Schedule, Uniforms
 
 pytestmark = pytest.mark.fast
@@ -651,3 +651,8 @@ def test_a_response_is_shown_in_the_pieces_of_its_authors(tokenizer):
     assert rollout.texts(tokenizer) == ["3 + 4 = 7.\n\n"]
     assert render(rollout, 0, tokenizer, color=False) == "3⟦ + ⟧4 = 7.\n\n"
     assert render(rollout, 0, tokenizer, color=True).count("\x1b[33m") == 1
+
+
+def test_a_model_cannot_steer_the_terminal():
+    text = "a\tb\n\x1b[2J\x07\x9b é\r"
+    assert printable(text) == "a\tb\n\\x1b[2J\\x07\\x9b é\\r"

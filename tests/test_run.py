@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -312,6 +314,66 @@ def test_a_second_interrupt_stops_at_once_and_leaves_the_checkpoint_good(
     assert_same_run(out, whole)
 
 
+@pytest.mark.parametrize("how", ["Ctrl-C", "SIGTERM", "memory", "disk"])
+def test_what_ends_a_resumed_run_while_it_loads_says_that_its_checkpoint_is_there(
+    whole, tmp_path, monkeypatch, capsys, how
+):
+    out = shutil.copytree(whole, tmp_path / "my run")
+    before = (out / "checkpoint.pt").read_bytes()
+    faults = {
+        "Ctrl-C": ("load_models", lambda *_, **__: signal.raise_signal(signal.SIGINT)),
+        "SIGTERM": ("read_checkpoint", lambda *_: signal.raise_signal(signal.SIGTERM)),
+        "memory": ("load_models", fail(torch.OutOfMemoryError("CUDA out of memory."))),
+        "disk": ("write_json", fail(OSError(errno.ENOSPC, "No space left on device"))),
+    }
+    monkeypatch.setattr(support.runs.run, *faults[how])
+    assert main("--resume", out, "--steps=9") in (2, 130, 143)
+    error = capsys.readouterr().err
+    goes_on = f"checkpoint.pt is as it was: python train.py --resume '{out}' goes on"
+    assert goes_on in error and "nothing was saved" not in error
+    assert (out / "checkpoint.pt").read_bytes() == before
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no lost terminals here")
+def test_a_lost_terminal_saves_the_step_unless_nohup_goes_on_without_one(whole, tmp_path):
+    out = tmp_path / "run"
+    process = start(*SHORT, "--save-every", "100", "--out", out)
+    wait_for(process, lambda: lines(out) >= 2)
+    process.send_signal(signal.SIGHUP)
+    assert ended(process)[0] == 129
+    assert read_torch(out / "checkpoint.pt")["step"] == lines(out) < 8
+    process = subprocess.Popen(
+        ["nohup", sys.executable, ROOT / "train.py", "--resume", out],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(process, lambda: lines(out) >= 6)
+    process.send_signal(signal.SIGHUP)
+    assert ended(process)[0] == 0
+    assert_same_run(out, whole)
+
+
+@pytest.mark.parametrize("where", ["elsewhere", None])
+def test_a_directory_that_is_moved_or_deleted_is_one_line(
+    whole, tmp_path, monkeypatch, capsys, where
+):
+    out = tmp_path / "run"
+
+    def move(*_):
+        shutil.move(out, tmp_path / where) if where else shutil.rmtree(out)
+
+    at_step(monkeypatch, {4: move})
+    assert main(*SHORT, "--out", out) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: stopped: {out} was moved or deleted; if it is elsewhere now")
+    assert not out.exists()
+    monkeypatch.undo()
+    if where:
+        assert main("--resume", tmp_path / where) == 0
+        assert_same_run(tmp_path / where, whole)
+
+
 def test_a_stop_in_the_last_step_stops_before_measuring(whole, tmp_path, monkeypatch):
     at_step(monkeypatch, {7: lambda *_: signal.raise_signal(signal.SIGTERM)})
     assert main(*SHORT, "--out", tmp_path / "run") == 143
@@ -454,6 +516,48 @@ def test_a_second_process_on_a_directory_is_refused(whole, tmp_path):
     assert main("--resume", out) == 0  # the lock is free again
     with FileLock(out / ".lock", timeout=0):
         pass
+
+
+@pytest.mark.parametrize("name", ["ENOSYS", "ENOLCK", "EOPNOTSUPP"])
+def test_a_file_system_without_locks_is_warned_of(tmp_path, monkeypatch, capsys, recwarn, name):
+    """As network file systems are that were mounted without them."""
+    monkeypatch.setattr(fcntl, "flock", fail(OSError(getattr(errno, name), "no locks")))
+    assert main(*SHORT, "--steps=1", "--out", tmp_path / "run") == 0
+    warned = capsys.readouterr().err + "".join(str(warning.message) for warning in recwarn)
+    assert "without locks; start no second run" in warned or "flock" in warned
+    assert main("--resume", tmp_path / "run", "--steps=2") == 0
+
+
+def test_a_directory_that_cannot_be_claimed_is_not_left_behind(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(FileLock, "acquire", fail(OSError(errno.EPERM, "Not permitted")))
+    for _ in range(2):
+        assert main(*SHORT) == 2
+        error = capsys.readouterr().err
+        assert "runs/word can't be written to (Not permitted); give another --out" in error
+    assert list(tmp_path.rglob("*")) == [tmp_path / "runs"]
+
+
+def test_a_run_is_resumed_by_its_checkpoint_too(whole, tmp_path):
+    out = shutil.copytree(whole, tmp_path / "run")
+    assert main("--resume", out / "checkpoint.pt", "--steps=9") == 0
+    assert len(metrics(out)) == 9 and sorted(os.listdir(out)) == sorted(os.listdir(whole))
+
+
+def test_directories_for_many_runs_at_once_are_each_ones_own(tmp_path):
+    begin, made = threading.Barrier(8), []
+
+    def make():
+        for n in range(20):
+            begin.wait()
+            made.append(new_directory(None, tmp_path / f"runs{n}" / "word"))
+
+    threads = [threading.Thread(target=make) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert len(made) == len(set(made)) == 160
 
 
 def test_runs_that_begin_at_once_get_a_directory_each(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import random
 import re
 import sys
 from fractions import Fraction
+from pathlib import Path
 
 import krippendorff
 import numpy as np
@@ -630,7 +631,9 @@ def failing(words: list, capsys) -> str:
 def test_without_a_file_or_a_rater_that_counts_a_line_says_what_to_do(by_hand, capsys):
     folder, key, files = by_hand
     write_study(folder, key, files)
-    said = failing([folder, folder / "absent.json", folder, folder / "key.json"], capsys)
+    empty = folder / "empty"
+    empty.mkdir()
+    said = failing([folder, folder / "absent.json", empty, folder / "key.json"], capsys)
     assert said.count("left out: ") == 3
     assert "error: no file has answers to study 'hand'; give those" in said
     files[0]["withdrawn"] = True
@@ -680,6 +683,21 @@ def test_where_the_numbers_and_the_figure_go(by_hand, capsys, monkeypatch, drawn
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     score.main(words)
     assert "no figure: pip install matplotlib" in capsys.readouterr().err
+    said = failing([*words, f"--figure={folder / 'f.png'}"], capsys)
+    assert "--figure is drawn by matplotlib, which isn't installed" in said
+
+
+def test_the_answers_may_be_a_directory_of_them(by_hand, capsys):
+    folder, key, files = by_hand
+    words = [str(folder), *write_study(folder, key, files)]
+    score.main(words)
+    by_file = capsys.readouterr().out
+    inside = folder / "sent"
+    inside.mkdir()
+    for path in words[1:]:
+        Path(path).rename(inside / Path(path).name)
+    score.main([str(folder), str(inside)])
+    assert capsys.readouterr().out == by_file
 
 
 def test_a_study_of_one_task_and_of_three_arms(capsys, tmp_path):

@@ -463,6 +463,73 @@ def test_a_browser_that_keeps_nothing_is_told_of(opened):
     assert "keeps nothing" in driver.find_element("id", "footer").text
 
 
+def test_storage_that_fails_in_the_middle_is_told_of_at_once(opened):
+    driver = opened(made())
+    begin(driver)
+    press(driver, Keys.ENTER)
+    assert "keeps nothing" not in driver.find_element("id", "footer").text
+    driver.execute_script("Storage.prototype.setItem = () => { throw new Error('full'); }")
+    press(driver, Keys.TAB, "x")
+    assert "keeps nothing" in driver.find_element("id", "footer").text
+
+
+def test_a_second_tab_loses_no_answer(opened):
+    """The tab that was opened last writes. The first one says so, and can go on from there."""
+    driver = opened(made())
+    begin(driver)
+    press(driver, Keys.ENTER, Keys.TAB, "half of it")
+    first, page = driver.current_window_handle, driver.current_url
+    driver.switch_to.new_window("tab")
+    second = driver.current_window_handle
+    try:
+        driver.get(page)
+        assert driver.find_element("id", "working").get_property("value") == "half of it"
+        press(driver, Keys.TAB, Keys.TAB, "10", Keys.ENTER, Keys.ENTER)
+        assert heading(driver) == "Go on: 1 of 14"
+
+        driver.switch_to.window(first)
+        assert heading(driver) == "The study is open in another tab"
+        kept = driver.execute_script("return localStorage.getItem(place)")
+        assert json.loads(kept)["position"] == 1
+        driver.execute_script("elsewhere = false; save()")  # without the event of the storage
+        driver.execute_script("dispatchEvent(new Event('pagehide'))")
+        assert driver.execute_script("return localStorage.getItem(place)") == kept
+        driver.find_element("id", "here").click()
+        assert heading(driver) == "Go on: 1 of 14"
+        press(driver, Keys.TAB, "more")
+
+        driver.switch_to.window(second)
+        assert heading(driver) == "The study is open in another tab"
+        driver.find_element("id", "here").click()
+        assert driver.find_element("id", "working").get_property("value") == "more"
+    finally:
+        driver.switch_to.window(second)
+        driver.close()
+        driver.switch_to.window(first)
+
+
+@pytest.mark.parametrize("event", ["isComposing: true", "keyCode: 229"])
+def test_enter_that_ends_the_word_of_an_input_method_sends_nothing(opened, event):
+    driver = opened(made())
+    begin(driver)
+    press(driver, Keys.ENTER, Keys.TAB, Keys.TAB, "12")
+    enter = f"new KeyboardEvent('keydown', {{key: 'Enter', bubbles: true, {event}}})"
+    driver.execute_script(f"document.activeElement.dispatchEvent({enter})")
+    assert driver.find_element("id", "answer").get_property("value") == "12"
+    press(driver, Keys.ENTER)
+    assert driver.find_elements("css selector", ".feedback")
+
+
+def test_the_sleep_of_a_computer_is_no_time_of_a_rater(opened):
+    driver = opened(made())
+    begin(driver)
+    press(driver, Keys.ENTER)
+    driver.execute_script("const then = performance.now(); performance.now = () => then + 21600e3")
+    driver.execute_script("clock(true)")
+    spent = driver.execute_script("return counting")
+    assert spent["seconds"] < 60 and spent["hidden"] >= 21599
+
+
 def test_two_pages_of_one_study_and_two_studies_keep_apart(opened, tmp_path):
     key = made()
     driver = opened(key)

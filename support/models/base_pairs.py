@@ -21,6 +21,7 @@ from evaluate import Sampling, solo_accuracy
 from model import GPT, GPTConfig, autocast
 from support.runs.devices import pick_device
 from support.runs.files import new_directory, read_model, write_model
+from support.runs.options import quoted
 from support.runs.pair import base_directory
 
 
@@ -194,5 +195,5 @@ def pretrain(config) -> None:
     command = f"python train.py --world {world}"
     if out.resolve() != base_directory(world).resolve():  # a run doesn't look there by itself
         for name in recipes:
-            command += f" --{name} {out / f'{name}.pt'}"
+            command += f" --{name} {quoted(out / f'{name}.pt')}"
     print(f"use the pair: {command}")

@@ -23,16 +23,17 @@ from support.models.base_pairs import fit, solution_batch, solved_problems
 from support.models.pretrained import check_export, save_pretrained
 from support.runs.devices import pick_device
 from support.runs.files import read_torch, write_model
-from support.runs.options import UserError, command, option, parse
+from support.runs.json_lines import read_json_lines
+from support.runs.options import UserError, command, option, parse, quoted
 from support.runs.pair import load_any
-from support.runs.problem_files import read_json_lines
 from support.runs.run import on_signals
 
 
 @dataclass(frozen=True)
 class FineTuning:
     senior: str | None = None
-    """checkpoint, Hugging Face directory or GGUF file of the model to train, or smollm2"""
+    """checkpoint, Hugging Face directory, GGUF file or name on the hub of the model to train, or
+    smollm2"""
     out: str = "runs/fine-tuned"
     """new Hugging Face directory of the result;
     the same command again goes on where it was stopped"""
@@ -123,7 +124,7 @@ def fine_tune(config: FineTuning) -> None:
     device = pick_device(config.device)
     if out.exists():
         raise UserError(
-            f"{out} exists; give a new --out, or use it: python train.py --senior {out}"
+            f"{out} exists; give a new --out, or use it: python train.py --senior {quoted(out)}"
         )
     file_pairs = read_json_lines(config.data, read_solution) if config.data else None
     model, tokenizer = load_any(config.senior)
@@ -179,7 +180,7 @@ def fine_tune(config: FineTuning) -> None:
     save_pretrained(model, tokenizer, partial)
     partial.rename(out)
     state.unlink(missing_ok=True)
-    print(f"wrote {out}: python train.py --senior {out} …")
+    print(f"wrote {out}: python train.py --senior {quoted(out)} …")
     if config.eval_problems and not file_pairs:
         print_accuracy(model, tokenizer, config)
 

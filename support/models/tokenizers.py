@@ -13,7 +13,7 @@ from pathlib import Path
 import jinja2.sandbox
 
 from data.tokenizer import PATTERN, Tokenizer
-from support.runs.options import UserError
+from support.runs.options import UserError, quoted
 
 SETTINGS_FILES = (
     "config.json",
@@ -347,6 +347,13 @@ def package(name: str):
         raise UserError(f"{missing} is missing: pip install {missing}") from None
 
 
+def conversion(kind: str, source: str | Path, target: str | Path) -> str:
+    """The command by which transformers writes a model or a tokenizer in the form read here."""
+    load = f"A.from_pretrained({str(source)!r})"
+    code = f"from transformers import {kind} as A; {load}.save_pretrained({str(target)!r})"
+    return f"python -c {quoted(code)}"
+
+
 @contextlib.contextmanager
 def file_errors(path: Path, remedy: str, *more_errors: type[Exception]):
     """Within, any fault of a file's content becomes a UserError: one line, with the remedy."""
@@ -369,4 +376,4 @@ def read_hf_json(path: Path, optional: bool = False) -> dict:
     with file_errors(path, "give a whole Hugging Face directory"):
         if optional and not path.exists():
             return {}
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        return dict(json.loads(path.read_bytes()))

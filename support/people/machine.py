@@ -25,7 +25,7 @@ from rollout import seeded
 from support.people.score import read_key
 from support.people.transcripts import Transcript, continue_texts, measure_surprise
 from support.runs.devices import pick_device
-from support.runs.options import UserError, command, parse
+from support.runs.options import UserError, command, parse, quoted
 from support.runs.pair import load_any
 
 TRIES = 4
@@ -37,7 +37,7 @@ class Options:
     study: str
     """directory that `make` wrote"""
     junior: str | None = None
-    """the model: checkpoint, Hugging Face directory, GGUF file, or smollm2"""
+    """the model: checkpoint, Hugging Face directory, GGUF file, smollm2, or name on the hub"""
     noise: float = 0.0
     """probability that an item is answered at random"""
     max_new_tokens: int = 64
@@ -84,7 +84,7 @@ def main(argv: list[str]) -> None:
             "machine": options.junior,
         }
         (out / f"rater-{rater}.json").write_text(json.dumps(content), encoding="utf-8")
-    print(f"wrote {out}: python -m support.people score {options.study} {out}/*.json")
+    print(f"wrote {out}: python -m support.people score {quoted(options.study)} {quoted(out)}")
 
 
 def answer_all(

@@ -14,8 +14,8 @@ from pathlib import Path
 import reward
 import rollout
 from data.problems import Problem
-from support.reports.display import author_styles
-from support.runs.options import UserError
+from support.reports.display import author_styles, printable
+from support.runs.options import UserError, in_color
 
 HELP = """\
   your text   is your turn: a reasoning step; under another --schedule any text, spaces included
@@ -162,7 +162,7 @@ def play(problems: list[Problem], senior, tokenizer, config, options) -> None:
         game = Game(problem, number, senior, tokenizer, config, options)
         print(f"\n{problem.question}\n")
         try:
-            write_together(game, sys.stdout.isatty())
+            write_together(game, in_color(sys.stdout))
         finally:
             if game.turns:
                 keep(game, path)
@@ -177,7 +177,8 @@ def write_together(game: Game, color: bool) -> None:
     before, after = person_style.split("{}") if color else ("", "")
     while not game.over:
         if not game.turns or game.turns[-1].author == "human":
-            print(senior_style.format(game.senior_writes().strip("\n")), flush=True)
+            text = printable(game.senior_writes().strip("\n"))
+            print(senior_style.format(text), flush=True)
             continue
         began = time.monotonic()
         try:

@@ -31,7 +31,7 @@ from support.people.statistics import (
     mean_estimator,
     outsiders,
 )
-from support.reports.figure import load_matplotlib, save
+from support.reports.figure import load_matplotlib, save, without_matplotlib
 from support.reports.measures import markdown
 from support.runs.files import write_json
 from support.runs.options import UserError, command, parse
@@ -70,7 +70,7 @@ class Options:
     study: str
     """directory that `make` wrote"""
     answers: list[str]
-    """files that raters saved"""
+    """files that raters saved, or directories of them"""
     json: str | None = None
     """where to write all numbers; scores.json in the study's directory if not given"""
     figure: str | None = None
@@ -95,7 +95,7 @@ def main(argv: list[str]) -> None:
         draw_scores(scores, path)
         print(f"figure: {path}", file=sys.stderr)
     except ImportError:
-        print("no figure: pip install matplotlib draws one", file=sys.stderr)
+        without_matplotlib(options.figure)
 
 
 # ---- Reading -------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def check_that(condition: bool, message: str) -> None:
 def read_key(path: Path) -> dict:
     """The key that `make` wrote beside the pages. UserError if it is damaged."""
     try:
-        key = json.loads(path.read_text(encoding="utf-8-sig"))
+        key = json.loads(path.read_bytes())
         check_key(key)
     except OSError as error:
         message = f"{path} can't be read ({error.strerror}); give the directory that make wrote"
@@ -137,7 +137,7 @@ def check_key(key: dict) -> None:
 def read_answers(path: str, key: dict) -> dict:
     """The answers of one rater. ValueError says what is wrong with the file."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        content = json.loads(Path(path).read_bytes())
     except OSError as error:
         raise ValueError(f"it can't be read ({error.strerror})") from None
     except (ValueError, RecursionError):
@@ -215,7 +215,11 @@ def finished_at(content: dict) -> datetime:
 def read_all_answers(paths: list[str], key: dict) -> dict[str, dict]:
     """{rater: content} of the usable files, one a rater. Each other file is a line on stderr."""
     copies = {}  # {rater: {content as JSON: its paths}}
-    for path in dict.fromkeys(paths):
+    files = []
+    for path in paths:
+        inside = sorted(Path(path).glob("*.json"))  # nothing if it is no directory
+        files += [str(file) for file in inside] or [path]
+    for path in dict.fromkeys(files):
         try:
             content = read_answers(path, key)
         except ValueError as error:

@@ -26,13 +26,15 @@ import torch
 from tqdm import tqdm
 
 from model import GPT, autocast
-from reward import extract, verify, verify_batch
+from reward import verify, verify_batch
 from rollout import generate, seeded, token_logprobs
+from support.reports.display import printable
 from support.reports.measures import interval, measures_table
 from support.runs.devices import pick_device
-from support.runs.options import UserError, command, option, parse
+from support.runs.json_lines import read_json_lines, short
+from support.runs.options import UserError, command, in_color, option, parse
 from support.runs.pair import load_any
-from support.runs.problem_files import read_json_lines, read_problems, short
+from support.runs.problem_files import final_answer, read_problems
 from tandem import Handoff
 
 SHARES = (0.0, 0.25, 0.5, 0.75)  # of the steps, before the junior goes on
@@ -54,7 +56,8 @@ class Options:
     transcripts: str | None = None
     """JSON Lines file of {"question", "response"} and, if there are, {"answer", "group"}"""
     junior: str | None = None
-    """the model that reads and goes on: checkpoint, Hugging Face directory, GGUF file, smollm2"""
+    """the model that reads and goes on: checkpoint, Hugging Face directory, GGUF file, smollm2, or
+    name on the hub"""
     data: str | None = None
     """JSON Lines file of {"question", "answer"}, for transcripts without an answer"""
     prompt_template: str = "{question}"
@@ -122,6 +125,8 @@ class Transcript:
         """Set prompt and tokens. ValueError for a character that the tokenizer lacks."""
         self.prompt = tokenizer.prompt(self.question, template)
         self.tokens = tokenizer.encode(self.response)
+        if not self.tokens:  # an empty response is an end at once
+            self.tokens = [tokenizer.closing]
 
     def measures(self) -> dict:
         measures = {
@@ -152,7 +157,7 @@ def read_transcripts(path: str, answers: dict[str, str]) -> list[Transcript]:
 
     def read_row(row) -> Transcript:
         if not isinstance(row, dict) or not has_texts(row):
-            expected = '{"question": "…", "response": "…"}, neither empty'
+            expected = '{"question": "…", "response": "…"}, no empty question'
             optional = '"answer" and "group" if you have them'
             message = f"found {short(json.dumps(row))}; expected {expected}, and {optional}"
             raise ValueError(message)
@@ -160,16 +165,18 @@ def read_transcripts(path: str, answers: dict[str, str]) -> list[Transcript]:
         if answer in (None, ""):
             answer = answers.get(question)
         else:
-            answer = extract(str(answer)) or str(answer).strip()
+            answer = final_answer(answer)
         return Transcript(question, row["response"], answer, str(row.get("group", "all")))
 
     return read_json_lines(path, read_row)
 
 
 def has_texts(row: dict) -> bool:
-    """Whether a row's question and response are texts, and not empty."""
-    texts = [row.get("question"), row.get("response")]
-    return all(isinstance(text, str) and text.strip() for text in texts)
+    """Whether a row's question and response are texts. The response may be empty, and is wrong."""
+    question = row.get("question")
+    response = row.get("response")
+    asked = isinstance(question, str) and question.strip() != ""
+    return asked and isinstance(response, str)
 
 
 def prepare(
@@ -363,7 +370,7 @@ def show(transcript: Transcript, tokenizer, color: bool) -> str:
     first, end = stretch(transcript)
     text = "" if first == 0 else "… "
     for level, part in groupby(range(first, end), key=levels.__getitem__):
-        piece = tokenizer.decode([transcript.tokens[t] for t in part])
+        piece = printable(tokenizer.decode([transcript.tokens[t] for t in part]))
         text += styles[level].format(piece.replace("\n\n", " ¶ "))
     return text + ("" if end == len(transcript.tokens) else " …")
 
@@ -384,7 +391,7 @@ def print_table(
     print(measures_table(groups, f"the junior is {options.junior}", TRANSCRIPT_MEASURES))
     intervals = "three questions or more: mean [95% confidence interval by Student's t]"
     print(f"\n{len(transcripts)} responses; {intervals}")
-    color = sys.stdout.isatty()
+    color = in_color(sys.stdout)
     how = "⟦where the junior is surprised⟧"
     if color:
         how = "red where the junior is surprised, yellow where a little"

@@ -5,7 +5,7 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from support.reports.figure import draw_comparison
+from support.reports.figure import draw_comparison, without_matplotlib
 from support.reports.measures import (
     FEWEST_SEEDS,
     RUN_MEASURES,
@@ -78,7 +78,7 @@ def main(argv: list[str]) -> None:
         draw_comparison(groups, path)
         print(f"figure: {path}", file=sys.stderr)
     except ImportError:
-        print("no figure: pip install matplotlib draws one", file=sys.stderr)
+        without_matplotlib(options.figure)
     except UserError as error:
         if options.figure:
             raise

@@ -1,10 +1,13 @@
 """Responses as text, with a mark or a colour for each author."""
 
+import re
 from itertools import groupby
 
 from data.tokenizer import Tokenizer
 from evaluate import Answers
 from rollout import Rollout
+
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # but for the tab and the line break
 
 
 def by_author(rollout: Rollout, row: int, tokenizer) -> list[tuple[str, bool]]:
@@ -14,10 +17,16 @@ def by_author(rollout: Rollout, row: int, tokenizer) -> list[tuple[str, bool]]:
     authors = rollout.authorship[row][mask].tolist()
     parts = []
     for author, places in groupby(range(len(tokens)), key=authors.__getitem__):
-        text = tokenizer.decode([tokens[t] for t in places])
+        ids = [tokens[t] for t in places]
+        text = printable(tokenizer.decode(ids))
         if text:  # an end token alone has none
             parts.append((text, author))
     return parts
+
+
+def printable(text: str) -> str:
+    r"""A model's text for a terminal: control characters, which might steer it, as \x1b."""
+    return CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def author_styles(color: bool) -> tuple[str, str]:

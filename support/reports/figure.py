@@ -1,5 +1,6 @@
 """The figure that compares groups of runs. The same runs give the same file."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,15 @@ def draw_comparison(groups: dict[str, list[RunResults]], path: str | Path) -> No
     patches = [plt.Rectangle(corner, size, size, color=f"C{i}") for i in range(len(drawn))]
     figure.legend(patches, names, loc="upper right", frameon=False)
     save(figure, path)
+
+
+def without_matplotlib(asked: str | None) -> None:
+    """Say that there is no figure. UserError if --figure asked for one."""
+    if asked:
+        raise UserError(
+            "--figure is drawn by matplotlib, which isn't installed: pip install matplotlib"
+        ) from None
+    print("no figure: pip install matplotlib draws one", file=sys.stderr)
 
 
 def before_training(run: RunResults) -> RunResults:

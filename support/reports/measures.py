@@ -69,6 +69,8 @@ def markdown(head: str, columns: dict[str, list[str]], measures) -> str:
     rows = [[head] + labels]
     for name, column in columns.items():
         rows.append([name] + column)
+    for row in rows:
+        row[:] = [text.replace("\n", " ").replace("|", r"\|") for text in row]
     if len(columns) <= 6:
         rows = list(zip(*rows, strict=True))
     widths = []

@@ -74,7 +74,7 @@ def is_no_run(path: Path) -> bool:
 def read_results(path: Path) -> list[RunResults]:
     """The runs in a file that `evaluate.py --json` printed."""
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = json.loads(path.read_bytes())  # in any encoding of Unicode, as PowerShell writes it
         return [RunResults(**row) for row in rows]
     except (OSError, ValueError, TypeError) as error:
         problem = f"{path} can't be read as evaluate.py --json prints it ({error})"

@@ -12,8 +12,9 @@ from support.people.play import play
 from support.reports.benchmark import benchmark, draw_speed, speed_table
 from support.reports.display import legend, render
 from support.reports.explain import explain, shipped_run
+from support.reports.figure import without_matplotlib
 from support.runs.devices import pick_device
-from support.runs.options import UserError, command, parse
+from support.runs.options import UserError, command, in_color, parse
 from support.runs.problem_files import load_problems
 from support.runs.saved import load_run
 from tandem import Schedule
@@ -102,9 +103,7 @@ def show_speed(options: Options, device) -> None:
         try:
             draw_speed(measured, options.figure)
         except ImportError:
-            remedy = "pip install matplotlib"
-            problem = "--figure is drawn by matplotlib, which isn't installed"
-            raise UserError(f"{problem}: {remedy}") from None
+            without_matplotlib(options.figure)
 
 
 def asked(run, options: Options, count: int) -> tuple[list[Problem], list[list[int]]]:
@@ -140,7 +139,7 @@ def show_responses(run, problems: list[Problem], prompts: list[list[int]], optio
         temperature=options.temperature,
         generator=rollout.seeded(options.seed, "show"),
     )
-    color = sys.stdout.isatty()
+    color = in_color(sys.stdout)
     print(legend(color))
     for row, text in enumerate(responses.texts(tokenizer)):
         problem = problems[row]

@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 
 from support.runs.fields import NO_EFFECT, OF_ONE_RUN, WITH_STEPS, marked
-from support.runs.files import data_copies, read_json
+from support.runs.files import data_copies, directory_of, read_json
 from support.runs.options import UserError, option
 
 NEEDED = ("schedule", "seed", "steps")
@@ -24,7 +24,7 @@ def earlier_options(cls: type, given: dict) -> dict:
 
 def resumed(cls: type, given: dict) -> dict:
     """The run's options, and those given. UserError if a given one may not change."""
-    path = Path(given["resume"]) / "config.json"
+    path = directory_of(given["resume"]) / "config.json"
     saved = {field.name: field.default for field in fields(cls)}
     saved |= read_json(path, *NEEDED)
     free = ("steps", "resume", *marked(cls, NO_EFFECT))
@@ -60,7 +60,7 @@ def alike(cls: type, given: dict) -> dict:
 
     A default that followed from other options, as --clip from --loss, follows from the new ones.
     """
-    directory = Path(given["like"])
+    directory = directory_of(given["like"])
     saved = read_json(directory / "config.json", *NEEDED)
     for name in marked(cls, OF_ONE_RUN):
         saved.pop(name, None)

@@ -1,7 +1,9 @@
 """A run's files: made once, written whole, and checked when they are read."""
 
+import contextlib
 import json
 import os
+import tempfile
 import zipfile
 from dataclasses import asdict
 from pathlib import Path
@@ -10,12 +12,14 @@ import torch
 
 from model import GPT, GPTConfig
 from support.models.weights import from_state
-from support.runs.options import UserError
+from support.runs.options import UserError, quoted
 
 LOGS = ("metrics.jsonl", "evals.jsonl")
 DATA = ("data.jsonl", "test_data.jsonl")
 FILES = ("config.json", "checkpoint.pt", "senior.pt", "junior.pt", "eval.json", "tokenizer")
+FILES += ("models.json",)
 FILES += LOGS + DATA
+STREAMS = ("/dev", "/dev/fd", "/proc/self/fd")  # what is here may be a redirected stdout
 
 
 def new_directory(given: str | Path | None, default: Path, keep: tuple[str, ...] = ()) -> Path:
@@ -24,16 +28,20 @@ def new_directory(given: str | Path | None, default: Path, keep: tuple[str, ...]
     A run's files in it are refused, except those to `keep`.
     """
     path = Path(given or default)
+    if given is not None:
+        refuse_a_run(path, keep)
     n = 2
-    while given is None and os.path.lexists(path):
-        path = default.with_name(f"{default.name}-{n}")
+    while True:
+        try:
+            path.mkdir(parents=True, exist_ok=given is not None)
+            return path
+        except OSError as error:
+            if given is not None or not os.path.lexists(path):
+                raise UserError(
+                    f"{path} can't be made ({error.strerror}); give another --out"
+                ) from None
+        path = default.with_name(f"{default.name}-{n}")  # another run has the last one
         n += 1
-    refuse_a_run(path, keep)
-    try:
-        path.mkdir(parents=True, exist_ok=given is not None)
-    except OSError as error:
-        raise UserError(f"{path} can't be made ({error.strerror}); give another --out") from None
-    return path
 
 
 def refuse_a_run(path: Path, keep: tuple[str, ...] = ()) -> None:
@@ -42,8 +50,14 @@ def refuse_a_run(path: Path, keep: tuple[str, ...] = ()) -> None:
         if name not in keep and (path / name).exists():
             raise UserError(
                 f"{path} holds a run's {name}, never overwritten; "
-                f"give --resume {path}, or another --out"
+                f"give --resume {quoted(path)}, or another --out"
             )
+
+
+def directory_of(run: str) -> Path:
+    """The directory of a run that is named by itself or by its checkpoint.pt."""
+    path = Path(run)
+    return path.parent if path.name == "checkpoint.pt" else path
 
 
 def data_copies(options: dict, directory: Path) -> dict[str, str]:
@@ -52,26 +66,40 @@ def data_copies(options: dict, directory: Path) -> dict[str, str]:
     return {name: str(directory / f"{name}.jsonl") for name in given}
 
 
-def write_torch(content: dict, path: str | Path) -> None:
-    """Write plain values and tensors to a torch file.
+@contextlib.contextmanager
+def writing(path: str | Path):
+    """Within, an open binary file for the new content of `path`.
 
-    At every instant the old file or the new one is there, whole.
+    At every instant the old file or the new one is there, whole. A link stays a link, to the new
+    content. What is no plain file, as a pipe or /dev/stdout, is written through.
     """
-    partial = Path(f"{path}.partial")
+    path = Path(path)
+    if str(path.parent) in STREAMS or (path.exists() and not path.is_file()):
+        with open(path, "ab") as file:
+            yield file
+        return
+    target = Path(os.path.realpath(path))
+    partial = target.with_name(f"{target.name}.partial")
     try:
         with open(partial, "wb") as file:
-            try:
-                torch.save(content, file)
-            except RuntimeError:
-                # torch says this of a full disk. Writing more brings up the system's own error.
-                file.write(bytes(2**20))
-                raise
+            yield file
             file.flush()
             os.fsync(file.fileno())
     except OSError:
         partial.unlink(missing_ok=True)  # a full disk needs the room
         raise
-    partial.replace(path)
+    partial.replace(target)
+
+
+def write_torch(content: dict, path: str | Path) -> None:
+    """Write plain values and tensors to a torch file, whole or not at all."""
+    with writing(path) as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError:
+            # torch says this of a full disk. Writing more brings up the system's own error.
+            file.write(bytes(2**20))
+            raise
 
 
 def read_torch(path: str | Path) -> dict:
@@ -125,7 +153,7 @@ def read_lines(path: Path, *keys: str) -> list[dict]:
 def read_rows(path: Path, keys: tuple[str, ...], cut) -> list[dict]:
     """The dictionaries in a file, whose text `cut` takes apart."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         rows = [json.loads(part) for part in cut(text)]
     except OSError as error:
         raise UserError(
@@ -142,9 +170,8 @@ def read_rows(path: Path, keys: tuple[str, ...], cut) -> list[dict]:
 
 def write_json(path: Path, content: dict) -> None:
     """Plain values as a JSON file that people can read, whole or not at all."""
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    partial.replace(path)
+    with writing(path) as file:
+        file.write(json.dumps(content, indent=2).encode() + b"\n")
 
 
 def write_page(path: Path, text: str | None = None, option: str = "--out") -> None:
@@ -154,13 +181,12 @@ def write_page(path: Path, text: str | None = None, option: str = "--out") -> No
     """
     if path.suffix != ".html" or path.is_dir():  # so no other file is overwritten
         raise UserError(f"{path} is no name of a page; give an {option} that ends in .html")
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        partial.write_text(text or "", encoding="utf-8")
         if text is None:
-            partial.unlink()
-        else:
-            partial.replace(path)
+            with tempfile.TemporaryFile(dir=Path(os.path.realpath(path)).parent):
+                return
+        with writing(path) as file:
+            file.write(text.encode())
     except OSError as error:
         why = error.strerror
         raise UserError(f"{path} can't be written ({why}); give another {option}") from None

@@ -5,10 +5,13 @@ A string that stands apart from the fields is the title of those behind it.
 
 import argparse
 import ast
+import contextlib
 import dataclasses
+import glob
 import inspect
 import itertools
 import os
+import shlex
 import sys
 import typing
 
@@ -27,7 +30,8 @@ def command(main):
         # The shell may have closed them: then they are None.
         sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
         sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack ⟦ or ↑
+        if hasattr(sys.stdout, "reconfigure"):  # a notebook's has all characters
+            sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may lack ⟦ or ↑
         try:
             main(sys.argv[1:] if argv is None else argv)
         except UserError as error:
@@ -40,8 +44,9 @@ def command(main):
             raise SystemExit(130) from None
         except BrokenPipeError:
             # `| head` has read enough. The rest of the buffer has nowhere to go.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, sys.stdout.fileno())
+            with contextlib.suppress(OSError, AttributeError):  # a stream may have no number
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, sys.stdout.fileno())
             raise SystemExit(141) from None
 
     return wrapped
@@ -53,6 +58,18 @@ def end_with(mistake: str) -> typing.NoReturn:
         line = " ".join(mistake.split())
         print(f"error: {line}", file=sys.stderr)
     raise SystemExit(2) from None
+
+
+def quoted(path) -> str:
+    """A path as a word of a command that can be pasted."""
+    return shlex.quote(str(path))
+
+
+def in_color(stream) -> bool:
+    """Whether to write colours to it: to a terminal, unless NO_COLOR or TERM=dumb forbid it."""
+    is_terminal = getattr(stream, "isatty", bool)  # bool() is False
+    forbidden = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return is_terminal() and not forbidden
 
 
 class OptionParser(argparse.ArgumentParser):
@@ -82,6 +99,9 @@ def parse(cls: type, argv: list[str], description: str, complete=lambda given: g
         if name not in given and value is not None:
             added.append(f"{option(name)}={value}")  # checked like the others
     values = vars(parser.parse_intermixed_args(added + words))
+    for name, value in values.items():
+        if isinstance(value, list):
+            values[name] = matching(value)
     try:
         options = cls(**values)
     except ValueError as error:
@@ -90,6 +110,15 @@ def parse(cls: type, argv: list[str], description: str, complete=lambda given: g
         if value == "":
             raise UserError(f"{option(name)} is empty; give a value, or leave it out")
     return options
+
+
+def matching(names: list[str]) -> list[str]:
+    """Names of files. A shell on Windows leaves their wildcards, runs/* for example."""
+    found = []
+    for name in names:
+        known = os.path.exists(name)
+        found += [name] if known else sorted(glob.glob(name)) or [name]
+    return found
 
 
 def add_arguments(parser: argparse.ArgumentParser, cls: type) -> None:
@@ -145,6 +174,8 @@ def spelled_out(argv: typing.Iterable[str], flags: set[str]) -> typing.Iterator[
         name, equals, value = word.partition("=")
         if name.startswith("--"):
             name = option(name[2:])
+        if value.startswith("~/"):  # the shell expands it behind a space alone
+            value = os.path.expanduser(value)
         bare = not equals and following.lower() not in ("true", "false")
         if name in flags and bare:
             yield f"{name}=true"

@@ -6,7 +6,7 @@ from data.problems import WORLDS
 from data.tokenizer import Tokenizer, load_tokenizer
 from model import GPT
 from support.models.pretrained import load_pretrained
-from support.models.tokenizers import directory_tokenizer
+from support.models.tokenizers import conversion, directory_tokenizer
 from support.models.weights import drop_ids
 from support.runs.fields import MODEL, marked
 from support.runs.files import read_model
@@ -82,7 +82,8 @@ def load_any(
 ) -> tuple[GPT, Tokenizer]:
     """A model on the CPU and its tokenizer.
 
-    `path` is a checkpoint of ours, a Hugging Face directory, a GGUF file, or smollm2.
+    `path` is a checkpoint of ours, a Hugging Face directory, a GGUF file, smollm2, or the name of a
+    model on the hub.
     """
     path = Path(path)
     if (path / "checkpoint.pt").exists():
@@ -105,13 +106,9 @@ def load_of_others(path: Path, chat_template: str) -> tuple[GPT, Tokenizer]:
     model, tokenizer = load_pretrained(path, chat_template)
     if tokenizer is None:
         if (path / "merges.txt").exists() and not (path / "tokenizer.json").exists():
-            convert = (
-                'python -c "from transformers import AutoTokenizer as A; '
-                f"A.from_pretrained('{path}').save_pretrained('{path}')\""
-            )
+            make = conversion("AutoTokenizer", path, path)
             raise UserError(
-                f"{path} has merges.txt and no tokenizer.json, which is read here; "
-                f"make it: {convert}"
+                f"{path} has merges.txt and no tokenizer.json, which is read here; make it: {make}"
             )
         raise UserError(f"{path} has no tokenizer of byte-level BPE; give a model that has")
     # Qwen2.5's sizes have one tokenizer, and rows for 151,936 or 152,064 ids.

@@ -2,17 +2,13 @@
 
 import json
 import random
-import re
-from collections.abc import Callable
 from pathlib import Path
 
 from data.problems import WORLDS, Problem, first_problems, split_of
 from reward import extract, verify
+from support.runs.json_lines import read_json_lines, short
 from support.runs.options import UserError
 from support.verifier.latex import is_sentence
-
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-ARRAY = "it is a JSON array; write an object a line instead: jq -c '.[]' FILE > FILE.jsonl"
 
 
 def load_problems(
@@ -35,6 +31,8 @@ def load_problems(
     if longest > room:
         needed = f"--max-new-tokens {config.max_new_tokens} and a prompt of up to {longest} tokens"
         remedy = f"give at most --max-new-tokens {context - longest}"
+        if longest >= context:
+            remedy = "shorten --prompt-template, or give models with a longer context"
         raise UserError(f"{needed} exceed the context of {context}; {remedy}")
     if config.data is None:
         test = first_problems(split, n, "evaluation", config.world)
@@ -58,32 +56,6 @@ def load_problems(
     if n < len(test):
         note += "; drawn at random, the same ones for every run"
     return train, test[:n], note
-
-
-def read_json_lines(path: str | Path, read: Callable) -> list:
-    """read(value) of each line that isn't blank.
-
-    UserError names the file, and the line that is no JSON or where `read` raised a ValueError.
-    """
-    try:
-        content = Path(path).read_bytes().removeprefix(BYTE_ORDER_MARK)
-    except OSError as error:
-        raise UserError(f"{path} can't be read ({error.strerror}); check the path") from None
-    found = []
-    for number, line in enumerate(content.split(b"\n"), 1):
-        try:
-            if number == 1 and re.match(rb"\s*\[\s*(\{|$)", line):
-                raise ValueError(ARRAY)
-            if line.strip():
-                found.append(read(json.loads(line.decode())))
-        except json.JSONDecodeError as error:
-            message = f"it is no JSON ({error.msg}, column {error.colno}); write an object a line"
-            raise UserError(f"{path}, line {number}: {message}") from None
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{path}, line {number}: {error}") from None
-    if not found:
-        raise UserError(f"{path} has no line; give a file with an object a line")
-    return found
 
 
 def read_problems(
@@ -113,13 +85,19 @@ def read_problem(row) -> Problem:
     """
     if not isinstance(row, dict) or not {"question", "answer"} <= row.keys():
         raise ValueError('expected an object, {"question": …, "answer": …}')
-    question, given = row["question"], row["answer"]
+    question = row["question"]
     if not isinstance(question, str) or not question.strip():
         raise ValueError(f'"question" is {short(json.dumps(question))}; expected text')
+    question.encode()  # a ValueError where half of a surrogate pair was escaped
+    return Problem(question, final_answer(row["answer"]))
+
+
+def final_answer(given) -> str:
+    """The final answer in the "answer" of a row, as `read_problem` has it."""
     if not isinstance(given, str | int | float) or isinstance(given, bool):
         raise ValueError(f'"answer" is {short(json.dumps(given))}; expected text or a number')
     given = str(given)
-    (question + given).encode()  # a ValueError where half of a surrogate pair was escaped
+    given.encode()
     marked = "####" in given or "\\boxed" in given
     answer = extract(given) or ("" if marked else given.strip())
     if answer in ("nan", "inf", "-inf") or not verify(rf"\boxed{{{answer}}}", answer):
@@ -132,9 +110,4 @@ def read_problem(row) -> Problem:
             f'"answer" is {short(repr(given))}, a sentence, which no response would equal; '
             "give the final answer alone"
         )
-    return Problem(question, answer)
-
-
-def short(text: str) -> str:
-    """At most 200 characters of a text."""
-    return text if len(text) <= 200 else text[:200] + " …"
+    return answer

@@ -12,6 +12,7 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.launcher.api import LaunchConfig
 
 from support.runs.devices import pick_device
 from support.runs.options import UserError
@@ -58,6 +59,27 @@ def device(name: str) -> torch.device:
             )
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     return pick_device(name)
+
+
+def lost(error: BaseException) -> str | None:
+    """The reason in an error that says that another process can't be reached, else None."""
+    reason = str(error).partition("\n")[0]
+    if size() > 1 and isinstance(error, dist.DistError):
+        return reason
+    if size() > 1 and isinstance(error, RuntimeError) and "gloo" in reason:
+        return reason
+    return None
+
+
+def patience() -> tuple[int, str]:
+    """The seconds from Ctrl-C until torchrun kills its processes, and the remedy if they are few.
+
+    A --shutdown-timeout of torchrun itself isn't known here.
+    """
+    seconds = int(os.environ.get("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "30"))
+    if "shutdown_timeout" in LaunchConfig.__dataclass_fields__:
+        return seconds, "torchrun --shutdown-timeout SECONDS waits longer"
+    return seconds, "--save-every 1 loses fewer"
 
 
 def share(items):

@@ -3,7 +3,8 @@
 The directory holds everything that evaluating, showing or resuming the run needs, here or
 elsewhere: config.json, metrics.jsonl (a line a step), evals.jsonl (a line a measurement), senior.pt
 and junior.pt (the pair before training), checkpoint.pt, eval.json. A run that brought its own
-tokenizer or problems keeps them too, in tokenizer/, data.jsonl and test_data.jsonl.
+tokenizer or problems keeps them too, in tokenizer/, data.jsonl and test_data.jsonl. models.json has
+the commits of models from the hub.
 
 Every random number comes from (seed, step, purpose), so a checkpoint needs no random state. It
 holds the weights, the optimizer, a few counts, and the lengths of the logs. The logs grow beyond
@@ -28,6 +29,7 @@ from data.tokenizer import Tokenizer, load_tokenizer
 from model import GPT
 from rollout import Rollout
 from support.models import memory
+from support.models.hub import commits
 from support.models.pretrained import check_export, save_pretrained
 from support.models.tokenizers import save_tokenizer
 from support.models.weights import store_matrices
@@ -36,6 +38,7 @@ from support.runs import ranks
 from support.runs.files import (
     LOGS,
     data_copies,
+    directory_of,
     new_directory,
     read_lines,
     read_torch,
@@ -43,13 +46,16 @@ from support.runs.files import (
     write_json,
     write_model,
 )
-from support.runs.options import UserError
+from support.runs.options import UserError, in_color, quoted
 from support.runs.pair import load_models, model_names, starting_models
 from support.runs.problem_files import load_problems
 from support.runs.sinks import flat, logger_package, opened_sink
 
 # A full or failing disk.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+# A file system without locks, as some network ones are.
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+HANGUP = getattr(signal, "SIGHUP", None)  # Windows has none
 LESS_MEMORY = {  # options that need less, by phase
     "loading": "--precision bfloat16, or smaller models",
     "rollout": "a smaller --rollout-batch-size, --offload-optimizer",
@@ -61,6 +67,10 @@ CUT_OFF = (
     "warning: in 5 steps more than 9 in 10 responses were cut off, at --max-new-tokens {}. "
     "Is that too few, or has\nthe model no end that it uses? Its generation_config.json, "
     "or else its config.json, says which ids end a response."
+)
+LONG_STEP = (
+    "warning: a step takes {:.0f} s, and torchrun kills its processes {} s after Ctrl-C: the steps "
+    "since the last\ncheckpoint would be lost; {}"
 )
 NO_SIGNAL = (
     "warning: no learning signal: in 5 steps every group was all right or all wrong "
@@ -78,7 +88,7 @@ class Run:
     def __init__(self, config):
         self.config = config
         self.first = ranks.rank() == 0
-        self.directory = Path(config.resume) if config.resume else None
+        self.directory = directory_of(config.resume) if config.resume else None
         self.checkpoint = None  # the content of the file to resume from
         self.models = {}  # by name: senior, junior, and those of other options
         self.moving = []  # names of models beside the senior that a checkpoint keeps too
@@ -93,7 +103,8 @@ class Run:
         self.logs = {}  # open files by name
         self.sinks = []  # functions of a step and its numbers, which get every line of the logs
         self.seconds = {}  # of each phase of a step
-        self.color = sys.stdout.isatty()
+        self.warned = False  # of torchrun's patience
+        self.color = in_color(sys.stdout)
         self.to_close = contextlib.ExitStack()  # log files, the lock, earlier signal handlers
 
     def __enter__(self):
@@ -116,10 +127,15 @@ class Run:
         raise UserError(f"stopped: {fault}; {self.how_to_go_on()}") from None
 
     def known_fault(self, error):
-        """The fault to tell if memory, the disk or the numbers ended the run, else None."""
+        """The fault to tell if memory, the disk, a rank or the numbers ended the run, else None."""
         if isinstance(error, torch.OutOfMemoryError):
             remedy = LESS_MEMORY[self.phase]
             return f"the GPU has too little memory for the {self.phase}; try {remedy}"
+        if self.is_gone() and isinstance(error, OSError | UserError):
+            return f"{self.directory} was moved or deleted"
+        lost = ranks.lost(error)
+        if lost is not None:
+            return f"another process of the run has ended ({lost})"
         on_disk = getattr(error, "errno", None) in DISK_ERRORS
         if on_disk or isinstance(error, FloatingPointError):
             return error
@@ -130,23 +146,37 @@ class Run:
 
         Between steps, where nothing is unsaved, the first one stops at once too.
         """
+        if number == HANGUP:  # the terminal is gone, and printing would fail
+            sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
         if not self.in_step or self.stopped:
             # A progress bar that is just being made complains when it is deleted.
             sys.unraisablehook = lambda _: None
             raise SystemExit(128 + number)
         self.stopped = number
-        if self.first:
+        if self.first and number != HANGUP:
+            words = b"; once more stops at once"
+            if ranks.size() > 1:
+                words = b", if torchrun waits for its end"
             # The signal may have interrupted a print, so this isn't one.
-            os.write(2, b"\nstopping after this step; once more stops at once\n")
+            os.write(2, b"\nstopping after this step" + words + b"\n")
 
     def how_to_go_on(self) -> str:
         """The command that goes on, and from which step."""
         if self.directory is None:
             return "nothing was written"
-        command = f"python train.py --resume {self.directory}"
-        if self.saved is None:
-            return f"nothing was saved yet: {command} begins again"
-        return f"{self.directory / 'checkpoint.pt'} is of step {self.saved}: {command} goes on"
+        if self.is_gone():
+            return "if it is elsewhere now, python train.py --resume goes on there"
+        command = f"python train.py --resume {quoted(self.directory)}"
+        checkpoint = self.directory / "checkpoint.pt"
+        if self.saved is not None:
+            return f"{checkpoint} is of step {self.saved}: {command} goes on"
+        if checkpoint.exists():  # of a run to resume, which was still being loaded
+            return f"{checkpoint} is as it was: {command} goes on"
+        return f"nothing was saved yet: {command} begins again"
+
+    def is_gone(self) -> bool:
+        """Whether somebody took the directory away while the run was in it."""
+        return self.directory is not None and not self.directory.exists()
 
     def say(self, text: str, file=None) -> None:
         """Print above the progress bar, on the first rank only."""
@@ -211,6 +241,9 @@ class Run:
                 f"{self.directory} has lost its checkpoint.pt; restore it, or begin a new run"
             )
         # The run ended before its first step, and begins again.
+        own = {name: self.directory / f"{name}.pt" for name in model_names(self.config)}
+        if all(path.exists() for path in own.values()):
+            return load_models(own)
         return starting_models(self.config)
 
     def write_inputs(self) -> None:
@@ -220,11 +253,22 @@ class Run:
         """
         if self.directory is None:
             self.directory = new_directory(self.config.out, Path("runs") / self.config.schedule)
-            self.claim()
+            try:
+                self.claim()
+            except UserError:
+                with contextlib.suppress(OSError):  # it isn't empty: it was there before
+                    self.directory.rmdir()
+                    self.directory = None
+                raise
             refuse_a_run(self.directory)  # another process may have begun and ended one meanwhile
         write_json(self.directory / "config.json", self.saved_config())
         if self.checkpoint is not None:
             return
+        if not (self.directory / "senior.pt").exists():  # else the run begins again
+            names = model_names(self.config)
+            of_hub = commits({name: getattr(self.config, name) for name in names})
+            if of_hub:
+                write_json(self.directory / "models.json", of_hub)
         for name, copy in data_copies(vars(self.config), self.directory).items():
             original = Path(getattr(self.config, name))
             Path(copy).write_bytes(original.read_bytes())
@@ -247,13 +291,17 @@ class Run:
         lock = FileLock(self.directory / ".lock", timeout=0)
         try:
             self.to_close.enter_context(lock)
-        except OSError as error:
-            why = error.strerror
-            if isinstance(error, Timeout):
-                why = "it is in use by another process"
+        except Timeout:
             raise UserError(
-                f"{self.directory} can't be written to ({why}); wait, or give another --out"
+                f"{self.directory} is in use by another process; wait, or give another --out"
             ) from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise UserError(
+                    f"{self.directory} can't be written to ({error.strerror}); give another --out"
+                ) from None
+            warning = f"warning: {self.directory} is on a file system without locks"
+            self.say(f"{warning}; start no second run in it", sys.stderr)
 
     def restore(self, senior: GPT, optimizer: torch.optim.Optimizer) -> None:
         """Go on from the checkpoint, or save one of a new run. Cut the logs to its lengths."""
@@ -323,6 +371,7 @@ class Run:
         self.send(numbers.pop("train/step"), numbers)
         shown = ("reward", "jargon_rate", "senior_fraction")
         self.bar.set_postfix({name: metrics[name] for name in shown if metrics[name] is not None})
+        self.warn_of_torchrun()
         if self.step == 5:
             rows = read_lines(self.directory / "metrics.jsonl", "grad_norm", "truncated_fraction")
             if not any(row["grad_norm"] for row in rows):
@@ -333,6 +382,14 @@ class Run:
     def send(self, step: int, numbers: dict[str, float]) -> None:
         for sink in self.sinks:
             sink(step, numbers)
+
+    def warn_of_torchrun(self) -> None:
+        """Say once if a step takes about as long as torchrun waits after Ctrl-C, or longer."""
+        step_seconds = sum(self.seconds.values())
+        seconds, remedy = ranks.patience()
+        if ranks.size() > 1 and step_seconds > 0.8 * seconds and not self.warned:
+            self.warned = True
+            self.say(LONG_STEP.format(step_seconds, seconds, remedy), sys.stderr)
 
     def show_step(self, rollout: Rollout, right: torch.Tensor) -> None:
         """Print the first response, coloured by author: after the first, saved and last steps."""
@@ -443,12 +500,15 @@ def busy_hint() -> str:
 
 
 def on_signals(to_close: contextlib.ExitStack, handler) -> None:
-    """Call `handler` on Ctrl-C and SIGTERM until `to_close` is closed.
+    """Call `handler` on Ctrl-C, SIGTERM and a lost terminal until `to_close` is closed.
 
     Closing it puts the earlier handlers back.
     """
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if HANGUP and signal.getsignal(HANGUP) != signal.SIG_IGN:  # nohup ignores it
+        numbers.append(HANGUP)
     with contextlib.suppress(ValueError):  # beside the main thread there are no signals
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in numbers:
             earlier = signal.signal(number, handler)
             to_close.callback(signal.signal, number, earlier)
 

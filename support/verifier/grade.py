@@ -4,9 +4,9 @@ r"""The command `python reward.py`: is the final answer of a response right?
     python reward.py --file PAIRS.jsonl > GRADED.jsonl
 
 The first prints `correct` or `incorrect`, and the final answer that was extracted from RESPONSE.
-The second reads a JSON object with "response" and "answer" a line, and writes it with "correct" and
-"extracted". A progress bar and the totals go to stderr. A response that begins with an option's
-name, such as --file, can be graded from a file.
+The second reads a JSON object with "response" and "answer" a line, as --data is read, and writes it
+with "correct" and "extracted". A progress bar and the totals go to stderr. A response that begins
+with an option's name, such as --file, can be graded from a file.
 """
 
 import json
@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from reward import extract, verify
+from support.runs.json_lines import read_json_lines
 from support.runs.options import UserError, command, parse
 
 
@@ -53,11 +54,11 @@ def grade(response: str, answer: str) -> None:
 
 
 def grade_file(path: str) -> None:
-    rows = read_pairs(path)
+    rows = read_json_lines(path, read_pair)
     correct = 0
     without_answer = 0
     for row in tqdm(rows, desc="grading", unit="pair", disable=None):
-        row["correct"] = verify(row["response"], row["answer"])
+        row["correct"] = verify(row["response"], str(row["answer"]))
         row["extracted"] = extract(row["response"])
         correct += row["correct"]
         without_answer += row["extracted"] is None
@@ -66,31 +67,12 @@ def grade_file(path: str) -> None:
     print(totals, file=sys.stderr)
 
 
-def read_pairs(path: str) -> list[dict]:
-    """The objects in a JSON Lines file, each with a text "response" and a text "answer"."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            lines = list(file)
-    except OSError as error:
-        raise UserError(f"can't read {path}: {error.strerror}; check the path") from None
-    rows = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        row = parse_pair(line)
-        if row is None:
-            expected = 'expected a JSON object with strings "response" and "answer"'
-            raise UserError(f"{path}, line {number}: {expected}")
-        rows.append(row)
-    return rows
-
-
-def parse_pair(line: str) -> dict | None:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(row, dict):
-        return None
-    texts = (row.get("response"), row.get("answer"))
-    return row if all(isinstance(text, str) for text in texts) else None
+def read_pair(row) -> dict:
+    """A row with a text "response" and an "answer", a text or a number; else a ValueError."""
+    texts = row if isinstance(row, dict) else {}
+    response = texts.get("response")
+    answer = texts.get("answer")
+    if not isinstance(response, str) or type(answer) not in (str, int, float):
+        raise ValueError('expected an object, {"response": "…", "answer": "…"}')
+    json.dumps(row, allow_nan=False)  # a ValueError: NaN is no JSON, and couldn't be written again
+    return row
