@@ -124,7 +124,8 @@ class Config:
     "problems"
 
     world: WorldName = "jargon"
-    """generator of the problems and its base pair: shipped for jargon, else made by --pretrain"""
+    """generator of the problems and its base pair: shipped for jargon and slips, else made by
+    --pretrain"""
     test_data: str | None = None
     """file of the problems to measure on; default: a tenth of --data is held out"""
     prompt_template: str = "{question}"
@@ -146,8 +147,9 @@ class Config:
 
     "optimization"
 
-    learning_rate: Positive = 2e-4
-    """of AdamW, constant after the warm-up"""
+    learning_rate: Positive | None = None
+    """of AdamW, constant after the warm-up; default: as the world's pair learns best (jargon,
+    work: 2e-4; phrasings, slips: 1e-4)"""
     warmup_steps: Whole = 10
     """steps over which the learning rate rises to its value"""
     weight_decay: NotNegative = 0.0
@@ -181,6 +183,8 @@ class Config:
     change"""
     save_every: NoEffect[Count] = 20
     """steps between checkpoints, and between the responses that are shown"""
+    keep_every: NoEffect[Count | None] = None
+    """also keep the checkpoint of every N steps, as checkpoint-N.pt; off by default"""
     export: NoEffect[OfOneRun[str | None]] = None
     """new directory for the trained senior in Hugging Face's form, which transformers loads"""
     device: NoEffect[str] = "auto"
@@ -199,6 +203,8 @@ class Config:
             self.clip = 0.2
         if self.max_new_tokens is None:
             self.max_new_tokens = WORLDS[self.world].max_new_tokens
+        if self.learning_rate is None:
+            self.learning_rate = WORLDS[self.world].learning_rate
         check_config(self)
 
 

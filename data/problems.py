@@ -80,7 +80,7 @@ Step = tuple[int, str, int, int]  # total, sign, change, new total
 
 @dataclass(frozen=True)
 class World:
-    """The numbers of a generator's problems, and the languages of their solutions."""
+    """The numbers of a generator's problems, the languages of their solutions, how to train."""
 
     languages: tuple[Language, ...]  # in which solutions can be written
     unfamiliar: str | None  # regular expression: the junior was never taught this; None: taught all
@@ -90,16 +90,23 @@ class World:
     steps: tuple[int, int] = (2, 4)  # the least and the largest number of steps
     max_prompt_tokens: int = 60  # no prompt is longer
     max_new_tokens: int = 64  # a response may have as many, its end included; solutions do
+    learning_rate: float = 2e-4  # of RL, chosen on validation problems
 
 
 WORLDS: dict[WorldName, World] = {
     "jargon": World(("plain", "jargon", "mirrored", "parroted"), JARGON),
     "work": World(("plain", "coarse"), COARSE, max_start=25, max_total=30, max_change=8),
     "phrasings": World(
-        ("phrased",), None, max_start=90, max_total=99, max_change=49, max_new_tokens=96
+        ("phrased",),
+        None,
+        max_start=90,
+        max_total=99,
+        max_change=49,
+        max_new_tokens=96,
+        learning_rate=1e-4,
     ),
     # Room for every step and for some checks, but not for a check of every step.
-    "slips": World(("slipping",), None, max_new_tokens=112),
+    "slips": World(("slipping",), None, max_new_tokens=112, learning_rate=1e-4),
 }
 
 

@@ -2,17 +2,20 @@
 
 import json
 import random
+import re
 import signal
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from tqdm import tqdm
 
 import train
 from data.problems import WORLDS, first_problems, problems
-from evaluate import Sampling, solo_accuracy
+from evaluate import Sampling, answer, solo_accuracy
 from model import GPTConfig, load_model
+from results.slips import slips_of
 from support.models import fine_tune as pretrain
 from support.models.base_pairs import RECIPES, Recipe, solution_batch, solved_problems, train_base
 from support.reports import compare, show
@@ -185,6 +188,25 @@ def test_the_shipped_pair_is_as_described(tokenizer, name, accuracy, jargon):
     held_out = first_problems("validation", 1000, "shipped")
     solved, spoken = solo_accuracy(load_model(path), tokenizer, held_out, Sampling(samples=1))
     assert accuracy[0] <= solved <= accuracy[1] and jargon[0] <= spoken <= jargon[1]
+
+
+def test_the_shipped_senior_of_slips_is_as_described(tokenizer):
+    """On 1,000 fresh problems: it slips in three steps of ten, and puts two slips of five right."""
+    path = base_directory("slips") / "senior.pt"
+    assert path.stat().st_size < 2_000_000
+    held_out = first_problems("validation", 1000, "shipped", "slips")
+    sampling = Sampling(samples=1, temperature=1.0, max_new_tokens=112)
+    with tqdm(disable=True) as bar:
+        answers = answer(load_model(path), None, tokenizer, held_out, "solo", sampling, bar)
+    steps = slips = put_right = 0
+    for text in answers.texts:
+        found = slips_of(text, [True] * len(text))
+        steps += len(re.findall(r"^So \d+ [+-]", text, re.MULTILINE))
+        slips += len(found)
+        put_right += sum(slip.put_right for slip in found)
+    assert 0.27 < slips / steps < 0.33
+    assert 0.35 < put_right / slips < 0.45
+    assert 0.5 < sum(answers.right) / 1000 < 0.6
 
 
 def test_a_recipe_may_begin_from_the_weights_of_a_model(tokenizer):

@@ -399,6 +399,19 @@ def test_a_run_can_grow_or_end_early_and_saving_more_often_changes_nothing(tmp_p
     assert measured_at(a) == [0, 8] and json.loads((a / "config.json").read_text())["steps"] == 8
 
 
+def test_a_checkpoint_that_is_kept_is_that_of_a_shorter_run(tmp_path):
+    kept = tmp_path / "kept"
+    assert main(*SHORT, "--steps", 5, "--keep-every", 2, "--save-every", 3, "--out", kept) == 0
+    found = sorted(path.name for path in kept.glob("checkpoint*"))
+    assert found == ["checkpoint-2.pt", "checkpoint-4.pt", "checkpoint.pt"]
+    shorter = tmp_path / "shorter"
+    assert main(*SHORT, "--steps", 2, "--out", shorter) == 0
+    states = []
+    for path in (kept / "checkpoint-2.pt", shorter / "checkpoint.pt"):
+        states.append(read_torch(path) | {"lengths": None})
+    torch.testing.assert_close(*states, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize(
     "options", [["--baseline", "ema"], ["--loss", "grpo", "--weight-decay", "0.1"]]
 )

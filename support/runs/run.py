@@ -445,11 +445,11 @@ class Run:
         config = self.config
         if self.stopped or self.step == config.steps:
             return True
-        evaluation_is_next = config.eval_every and self.step % config.eval_every == 0
-        return bool(evaluation_is_next) or self.step % config.save_every == 0
+        every = (config.save_every, config.eval_every, config.keep_every)
+        return any(self.step % n == 0 for n in every if n)
 
     def save(self, senior: GPT, optimizer: torch.optim.Optimizer) -> None:
-        """Write checkpoint.pt. Everything in the logs is on the disk before it."""
+        """Write checkpoint.pt, and perhaps a copy to keep. Before it the logs are on the disk."""
         if not all(parameter.isfinite().all() for parameter in senior.parameters()):
             raise FloatingPointError(
                 f"after {self.step} steps: the senior's weights are not finite"
@@ -457,15 +457,20 @@ class Run:
         for log in self.logs.values():
             os.fsync(log.fileno())
         moving = {name: self.models[name].state_dict() for name in self.moving}
-        write_model(
-            senior,
-            self.directory / "checkpoint.pt",
-            step=self.step,
-            moving=moving,
-            state=self.state,
-            lengths={name: log.tell() for name, log in self.logs.items()},
-            optimizer=optimizer.state_dict(),
-        )
+        names = ["checkpoint.pt"]
+        keep = self.config.keep_every
+        if keep and self.step > 0 and self.step % keep == 0:
+            names.insert(0, f"checkpoint-{self.step}.pt")
+        for name in names:
+            write_model(
+                senior,
+                self.directory / name,
+                step=self.step,
+                moving=moving,
+                state=self.state,
+                lengths={name: log.tell() for name, log in self.logs.items()},
+                optimizer=optimizer.state_dict(),
+            )
 
     def finish(self, senior: GPT) -> None:
         """Export the senior if asked to, then write eval.json, which says that all is done."""
