@@ -1,16 +1,16 @@
-"""Train a senior for the prediction: as --pretrain --world slips does, but taught to check less.
+"""Train another senior in the world `slips`: as --pretrain does, but taught to check less.
 
     python -m results.slips_base --check 0.1 --out runs/slips/base-0.1
 
-Slips stay as frequent. Checks of right steps become rarer in the same proportion.
+Slips stay as frequent.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 
 from data import problems
-from support.models.base_pairs import pretrain
-from support.runs.options import command, parse
+from support.models import base_pairs
+from support.runs.options import command, option, parse
 
 
 @dataclass
@@ -19,20 +19,30 @@ class Options:
 
     check: float = problems.CHECK_SLIP
     """share of the slips that the solutions check, and so put right"""
+    check_right: float | None = None
+    """the same of right steps; default: in proportion"""
+    steps: int = base_pairs.SLIPPING_SENIOR.steps
+    """supervised steps"""
     out: str = "runs/slips/base"
     """directory of the senior"""
 
     def __post_init__(self):
-        if not 0 <= self.check <= 1:
-            raise ValueError(f"--check is {self.check}; a share is from 0 to 1")
+        if self.check_right is None:
+            self.check_right = problems.CHECK_RIGHT * self.check / problems.CHECK_SLIP
+        for name in ("check", "check_right"):
+            share = getattr(self, name)
+            if not 0 <= share <= 1:
+                raise ValueError(f"{option(name)} is {share}; a share is from 0 to 1")
 
 
 @command
 def main(argv: list[str]) -> None:
     options = parse(Options, argv, __doc__)
-    problems.CHECK_RIGHT *= options.check / problems.CHECK_SLIP
     problems.CHECK_SLIP = options.check
-    pretrain(SimpleNamespace(world="slips", seed=0, device="cpu", out=options.out))
+    problems.CHECK_RIGHT = options.check_right
+    recipe = replace(base_pairs.SLIPPING_SENIOR, steps=options.steps)
+    base_pairs.RECIPES["slips"] = {"senior": recipe}
+    base_pairs.pretrain(SimpleNamespace(world="slips", seed=0, device="cpu", out=options.out))
 
 
 if __name__ == "__main__":

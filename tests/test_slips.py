@@ -3,6 +3,8 @@
 import pytest
 import torch
 
+from data import problems
+from results import slips_base
 from results.slips import Counts, Slip, authors_of_characters, shares, slips_of
 from rollout import Rollout
 
@@ -91,3 +93,25 @@ def test_the_shares_have_a_number_a_seed():
         Counts("word", 0, 20, "rollout", juniors=1, juniors_right=1),
     ]
     assert shares(counts, "word", "handoff", "juniors") == {20: [0.75, 0.5]}
+
+
+def test_a_senior_is_taught_other_shares_of_checks_and_as_many_slips(monkeypatch, tmp_path):
+    seen = {}
+
+    def train_base(config):
+        recipe = slips_base.base_pairs.RECIPES["slips"]["senior"]
+        seen.update(right=problems.CHECK_RIGHT, slip=problems.CHECK_SLIP, steps=recipe.steps)
+        seen.update(vars(config), slips=problems.SLIP)
+
+    monkeypatch.setattr(problems, "CHECK_SLIP", 0.5)
+    monkeypatch.setattr(problems, "CHECK_RIGHT", 0.3)
+    monkeypatch.setitem(slips_base.base_pairs.RECIPES, "slips", None)
+    monkeypatch.setattr(slips_base.base_pairs, "pretrain", train_base)
+    slips_base.main(["--check=0.1", "--steps=7", f"--out={tmp_path}"])
+    assert seen["slip"] == 0.1
+    assert seen["right"] == pytest.approx(0.06)
+    assert seen["slips"] == problems.SLIP == 0.3
+    assert seen["steps"] == 7
+    assert seen["world"] == "slips"
+    with pytest.raises(SystemExit):
+        slips_base.main(["--check=2"])
