@@ -29,7 +29,6 @@ SOLO, HANDOFF, HANDOFF_WORD, KL, ACCEPTANCE, CROSS_ENTROPY, JARGON_RATE, LENGTH 
 ONE_SEED = "about the same, by one seed"
 THREE_SEEDS = "**no**: one penalty, three seeds"
 NO_GAIN = "there is no gain"
-PREDICTED_SHARES = ("0", "0.1", "0.25", "0.5")
 SHOWN_ABLATIONS = (  # the others don't differ visibly
     "word",
     "solo",
@@ -188,6 +187,7 @@ def what_holds() -> str:
         ("SmolLM2, `mirrored`", "smollm2-mirrored", "mirrored-solo", "mirrored-word", ONE_SEED),
         ("`phrasings`, own copy, strict turns", "phrasings", "ph-solo", "ph-step", THREE_SEEDS),
         ("`phrasings`, own copy, word by word", "phrasings", "ph-solo", "ph-word", NO_GAIN),
+        ("`slips`, own copy, word by word", "slips", "solo", "word", "not tried"),
         ("SmolLM2, own copy, one seed", "smollm2-self", "self-solo", "self-word", "not tried"),
     )
     rows = []
@@ -233,22 +233,27 @@ def slips_right() -> str:
     return slips.shares_table(counts, every=50)
 
 
-def slips_prediction() -> str:
-    """What tandem RL gains, by the share of slips that the base was taught to put right."""
+def slips_trials() -> str:
+    """Trials of the world: shares of checks that the senior was taught, and room for them."""
+    taught = {  # by the directory of the senior: share of slips and of right steps, steps
+        "base-700": ("0.5, 0.3", "700"),
+        "base-slips": ("0.5, 0.3", "2,000"),
+        "H": ("0.5, 0.3", "2,000"),
+        "A": ("0.5, 0.1", "2,000"),
+        "B": ("0.25, 0.1", "2,000"),
+    }
     rows = []
-    for share in PREDICTED_SHARES:
-        groups = groups_of("slips-prediction", f"solo-{share}", f"word-{share}")
-        plain, tandem = groups.values()
-        row = [share, f"{look_up(plain[0].before, SOLO):.3f}"]
-        for measure in (SOLO, HANDOFF):
-            mean, low, high = paired_interval(tandem, plain, measure)
-            row += three_digits([mean_of_runs(plain, measure), mean_of_runs(tandem, measure)])
-            row.append(f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]")
-        rows.append(row)
-    head = ["slips that the base puts right", "solo before"]
-    for measure in ("solo", "handoff"):
-        head += [f"{measure}, plain RL", "tandem RL", "difference"]
-    return rows_to_markdown(head, rows)
+    for run in read_results(FOLDER / "slips-trials.json"):
+        config = run.config
+        base = Path(config["senior"]).parent.name
+        room = str(config["max_new_tokens"])
+        arm = config["schedule"]
+        options = [*taught[base], room, str(config["steps"]), arm]
+        rows.append([*options, *after_training([run])[:6], *after_training([run])[7:]])
+    head = ["checks of slips, right steps", "supervised steps", "tokens", "RL steps", "arm"]
+    head += ["solo ↑", "handoff, steps ↑", "words ↑", "KL ↓", "acceptance ↑", "cross-entropy ↓"]
+    head.append("length")
+    return rows_to_markdown(head, rows, words=(0, 4))
 
 
 def closeness() -> str:
@@ -335,7 +340,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "slips": lambda: arms("slips"),
     "slips-minus-plain-rl": lambda: minus_plain_rl("slips"),
     "slips-right": slips_right,
-    "slips-prediction": slips_prediction,
+    "slips-trials": slips_trials,
     "closeness": closeness,
     "smollm2-jargon": lambda: arms("smollm2-jargon", *JARGON_ARMS),
     "smollm2-jargon-minus-plain-rl": lambda: minus_plain_rl("smollm2-jargon", *JARGON_ARMS),
