@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from evaluate import solo_accuracy
-from results import along, drawings, figure, tables
+from results import along, drawings, figure, slips, tables
 from results.tables import (
     CROSS_ENTROPY,
     HANDOFF,
@@ -44,7 +44,7 @@ from train import Config
 TENTHS = [str(tenth / 10) for tenth in range(11)]
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "results"
-WORLDS = ("jargon", "work", "phrasings")
+WORLDS = ("jargon", "work", "phrasings", "slips")
 
 
 # Numbers of the runs
@@ -177,7 +177,7 @@ def test_the_command_writes_the_tables_and_with_check_it_only_says_so(
     assert "no table has the name six-seeds" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("world, arms", [("jargon", 2), ("work", 2), ("phrasings", 3)])
+@pytest.mark.parametrize("world, arms", [("jargon", 2), ("work", 2), ("phrasings", 3), ("slips", 2)])
 def test_the_tables_have_five_seeds_an_arm_on_500_problems(world, arms):
     groups = groups_of(world)
     assert len(groups) == arms
@@ -734,7 +734,11 @@ PARSERS = {
     "evaluate.py": compare.Options,
     "support.models.fine_tune": FineTuning,
 }
-ALONG = {"results.along": along.Options, "results.drawings": drawings.Options}
+ALONG = {
+    "results.along": along.Options,
+    "results.drawings": drawings.Options,
+    "results.slips": slips.Options,
+}
 PEOPLE = {
     "make": study.Options,
     "machine": machine.Options,
@@ -749,6 +753,7 @@ COMMANDS = {  # calls of train.py, evaluate.py and fine_tune that a script makes
     "paper": (1, 0, 0),
     "people": (2, 0, 0),
     "phrasings": (32, 4, 0),
+    "slips": (16, 2, 0),
     "smollm2": (1, 0, 2),
     "smollm2-arms": (30, 8, 3),
     "smollm2-gsm8k": (1, 1, 1),
@@ -855,7 +860,7 @@ def test_weights_are_given_back_when_a_run_is_measured_and_not_before(commands, 
 def test_the_paper_s_recipe_says_what_it_needs():
     command = ["bash", str(RESULTS / "paper.sh")]
     shown = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert shown.returncode != 0 and "directory of a model" in shown.stderr
+    assert shown.returncode != 0 and "give a model" in shown.stderr
 
 
 def test_the_python_in_the_ablations_uses_names_that_exist():

@@ -337,7 +337,9 @@ def test_what_ends_a_resumed_run_while_it_loads_says_that_its_checkpoint_is_ther
 @pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no lost terminals here")
 def test_a_lost_terminal_saves_the_step_unless_nohup_goes_on_without_one(whole, tmp_path):
     out = tmp_path / "run"
+    earlier = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     process = start(*SHORT, "--save-every", "100", "--out", out)
+    signal.signal(signal.SIGHUP, earlier)
     wait_for(process, lambda: lines(out) >= 2)
     process.send_signal(signal.SIGHUP)
     assert ended(process)[0] == 129
