@@ -29,6 +29,7 @@ SOLO, HANDOFF, HANDOFF_WORD, KL, ACCEPTANCE, CROSS_ENTROPY, JARGON_RATE, LENGTH 
 ONE_SEED = "about the same, by one seed"
 THREE_SEEDS = "**no**: one penalty, three seeds"
 NO_GAIN = "there is no gain"
+TWICE = "yes, as does twice the learning rate: one seed each"
 SHOWN_ABLATIONS = (  # the others don't differ visibly
     "word",
     "solo",
@@ -181,7 +182,7 @@ def what_holds() -> str:
     closest = f"**no**: at most {strongest_penalty():.3f} with one of seven"
     settings = (  # name, file, groups of plain RL and of tandem RL, whether a penalty does the same
         ("`jargon`", "jargon", "solo", "word", "yes, by two seeds"),
-        ("`work`", "work", "work-solo", "work-word", "yes, as does twice the rate: one seed each"),
+        ("`work`", "work", "work-solo", "work-word", TWICE),
         ("`jargon`, a junior that imitates it wrongly", "closeness", "solo", "word", closest),
         ("SmolLM2, `jargon`", "smollm2-jargon", "jargon-solo", "jargon-word", ONE_SEED),
         ("SmolLM2, `mirrored`", "smollm2-mirrored", "mirrored-solo", "mirrored-word", ONE_SEED),

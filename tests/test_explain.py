@@ -115,7 +115,7 @@ def test_the_first_page_shows_the_coins_of_the_third_response(step):
     shown += "" if before else "⟧"
     first_page = (ROOT / "README.md").read_text(encoding="utf-8")
     assert f"`{shown}`" in first_page
-    assert f"log π of `zub` is −{-step.junior[2, 0]:.0f}" in first_page
+    assert f"log-prob of `zub` is −{-step.junior[2, 0]:.0f}" in first_page
 
 
 @pytest.mark.parametrize("schedule", ["token", "step", "chunk", "alternate", "solo"])

@@ -31,7 +31,8 @@ LEGEND = {
     "log πs, πj": "the token's log-prob by senior and junior: its author sampled it, both read it",
     "m": "the senior gate: 1 where the senior wrote, else 0",
     "loss": "the token's share, −A · m · log πs / Σm",
-    "after": "log πs after one step of AdamW: A > 0 pushes the senior's tokens up, A < 0 down",
+    "after": "log πs after one step of AdamW: A > 0 pushes the senior's tokens up, A < 0 down. All "
+    "tokens share the weights, so the others move too",
 }
 PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
