@@ -165,18 +165,6 @@ def four_findings(name: str) -> str:
     return rows_to_markdown(["", "before", "plain RL", "tandem RL"], rows)
 
 
-def pretrained() -> str:
-    """The first page's run of SmolLM2."""
-    (run,) = read_results(FOLDER / "smollm2.json")
-    rows = []
-    shown = (SOLO, HANDOFF, KL, JARGON_RATE)
-    for label in ("before", "after"):
-        measured = getattr(run, label)
-        numbers = [look_up(measured, path) for path in shown]
-        rows.append([label, *three_digits(numbers)])
-    return rows_to_markdown(["", "solo", "handoff", "KL to the junior", "jargon rate"], rows)
-
-
 def what_holds() -> str:
     """One row a setting. A change is bold if the interval of its difference excludes 0."""
     closest = f"**no**: at most {strongest_penalty():.3f} with one of seven"
@@ -232,29 +220,6 @@ def slips_right() -> str:
     """The share of slips that the senior puts right at its turn, by step of training."""
     counts = slips.read_counts(FOLDER / "slips-right.json")
     return slips.shares_table(counts, every=50)
-
-
-def slips_trials() -> str:
-    """Trials of the world: shares of checks that the senior was taught, and room for them."""
-    taught = {  # by the directory of the senior: share of slips and of right steps, steps
-        "base-700": ("0.5, 0.3", "700"),
-        "base-slips": ("0.5, 0.3", "2,000"),
-        "H": ("0.5, 0.3", "2,000"),
-        "A": ("0.5, 0.1", "2,000"),
-        "B": ("0.25, 0.1", "2,000"),
-    }
-    rows = []
-    for run in read_results(FOLDER / "slips-trials.json"):
-        config = run.config
-        base = Path(config["senior"]).parent.name
-        room = str(config["max_new_tokens"])
-        arm = config["schedule"]
-        options = [*taught[base], room, str(config["steps"]), arm]
-        rows.append([*options, *after_training([run])[:6], *after_training([run])[7:]])
-    head = ["checks of slips, right steps", "supervised steps", "tokens", "RL steps", "arm"]
-    head += ["solo ↑", "handoff, steps ↑", "words ↑", "KL ↓", "acceptance ↑", "cross-entropy ↓"]
-    head.append("length")
-    return rows_to_markdown(head, rows, words=(0, 4))
 
 
 def closeness() -> str:
@@ -329,7 +294,6 @@ JARGON_ARMS = ("jargon-word", "jargon-solo", "jargon-kl-0.1")
 TABLES: dict[str, Callable[[], str]] = {
     "five-seeds": lambda: four_findings("jargon"),
     "slips-findings": lambda: four_findings("slips"),
-    "pretrained": pretrained,
     "what-holds": what_holds,
     "jargon": lambda: arms("jargon"),
     "jargon-minus-plain-rl": lambda: minus_plain_rl("jargon"),
@@ -341,7 +305,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "slips": lambda: arms("slips"),
     "slips-minus-plain-rl": lambda: minus_plain_rl("slips"),
     "slips-right": slips_right,
-    "slips-trials": slips_trials,
     "closeness": closeness,
     "smollm2-jargon": lambda: arms("smollm2-jargon", *JARGON_ARMS),
     "smollm2-jargon-minus-plain-rl": lambda: minus_plain_rl("smollm2-jargon", *JARGON_ARMS),
