@@ -34,6 +34,7 @@ TITLES = {
     ("rollout", "juniors"): "the junior's slips, word by word",
     ("solo", "own"): "its own slips, alone",
 }
+FEWEST_SLIPS = 10  # of a share
 COLORS = {"word": (0, "tandem RL"), "solo": (7, "plain RL")}
 
 
@@ -170,14 +171,21 @@ def fill(count: Counts, senior, junior, tokenizer, problems) -> None:
 
 
 def shares(counts: list[Counts], arm: str, responses: str, whose: str) -> dict[int, list[float]]:
-    """The share of slips put right at each step, a number a seed. `whose`: own or juniors."""
-    lines = {}
+    """The share of slips put right, a number a seed. `whose`: own or juniors.
+
+    Only the steps are there at which every seed has enough slips.
+    """
+    of_steps = {}
     for count in counts:
-        slips = getattr(count, whose)
-        if count.arm == arm and count.responses == responses and slips > 0:
-            share = getattr(count, f"{whose}_right") / slips
-            lines.setdefault(count.step, []).append(share)
-    return dict(sorted(lines.items()))
+        if count.arm == arm and count.responses == responses:
+            right = getattr(count, f"{whose}_right")
+            slips = getattr(count, whose)
+            of_steps.setdefault(count.step, []).append((right, slips))
+    lines = {}
+    for step, seeds in sorted(of_steps.items()):
+        if min(slips for _, slips in seeds) >= FEWEST_SLIPS:
+            lines[step] = [right / slips for right, slips in seeds]
+    return lines
 
 
 def shares_table(counts: list[Counts], every: int = 1) -> str:

@@ -84,13 +84,14 @@ def test_each_character_has_the_author_of_its_token(tokenizer):
         place += length
 
 
-def test_the_shares_have_a_number_a_seed():
+def test_the_shares_have_a_number_a_seed_where_all_slip_often_enough():
     counts = [
-        Counts("word", 0, 20, "handoff", juniors=4, juniors_right=3),
-        Counts("word", 1, 20, "handoff", juniors=2, juniors_right=1),
-        Counts("word", 0, 0, "handoff", juniors=0),
-        Counts("solo", 0, 20, "handoff", juniors=4, juniors_right=0),
-        Counts("word", 0, 20, "rollout", juniors=1, juniors_right=1),
+        Counts("word", 0, 20, "handoff", juniors=40, juniors_right=30),
+        Counts("word", 1, 20, "handoff", juniors=20, juniors_right=10),
+        Counts("word", 0, 0, "handoff", juniors=9, juniors_right=9),
+        Counts("word", 1, 0, "handoff", juniors=90, juniors_right=9),
+        Counts("solo", 0, 20, "handoff", juniors=40, juniors_right=0),
+        Counts("word", 0, 20, "rollout", juniors=10, juniors_right=10),
     ]
     assert shares(counts, "word", "handoff", "juniors") == {20: [0.75, 0.5]}
 
