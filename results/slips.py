@@ -10,14 +10,14 @@ the senior wrote that token, it was the senior's turn to put the slip right.
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
 import torch
 from tqdm import tqdm
 
-from data.problems import first_problems
+from data.problems import first_problems, result_of
 from evaluate import Sampling, answer
 from rollout import Rollout
 from support.reports.figure import draw_line, load_matplotlib, save
@@ -25,9 +25,8 @@ from support.runs.files import read_json
 from support.runs.options import UserError, command, parse
 from support.runs.pair import load_any
 
-STEP = re.compile(
-    r"So (\d+) ([+-]) (\d+) = (\d+)\.(?=\n\n(So \4)(?!\d))"
-)  # and the next one's start
+# A step, and how the next paragraph begins.
+STEP = re.compile(r"So (\d+) ([+-]) (\d+) = (\d+)\.(?=\n\n(So \4)(?!\d))")
 WRITTEN_BY = {"handoff": ("step", 0.7), "rollout": ("word", 1.0), "solo": ("solo", 0.7)}
 TITLES = {
     ("handoff", "juniors"): "the junior's slips, by turns of a step",
@@ -104,7 +103,7 @@ def slips_of(text: str, authors: list[bool]) -> list[Slip]:
     slips = []
     for step in STEP.finditer(text):
         total, sign, change, written = step.group(1, 2, 3, 4)
-        right = int(total) + int(change) if sign == "+" else int(total) - int(change)
+        right = result_of(int(total), sign, int(change))
         if int(written) == right:
             continue
         behind = step.end(5)  # the character that tells a check from the next step
@@ -131,9 +130,11 @@ def count_runs(directories: list[str], n: int) -> list[Counts]:
     problems = first_problems("test", n, "slips", "slips")
     counts = []
     for directory in map(Path, directories):
-        config = read_json(directory / "config.json", "schedule", "seed", "world")
+        needed = ("schedule", "seed", "world", "max_new_tokens")
+        config = read_json(directory / "config.json", *needed)
         if config["world"] != "slips":
             raise UserError(f"{directory} is in the world {config['world']}; give runs in slips")
+        sampling = Sampling(max_new_tokens=config["max_new_tokens"], seed=config["seed"])
         junior, tokenizer = load_any(directory / "junior.pt")
         kept = {0: directory / "senior.pt"}
         for path in directory.glob("checkpoint-*.pt"):
@@ -144,16 +145,16 @@ def count_runs(directories: list[str], n: int) -> list[Counts]:
             senior, _ = load_any(path)
             for responses in WRITTEN_BY:
                 count = Counts(config["schedule"], config["seed"], step, responses)
-                fill(count, senior, junior, tokenizer, problems)
+                fill(count, senior, junior, tokenizer, problems, sampling)
                 counts.append(count)
     return counts
 
 
 @torch.no_grad()
-def fill(count: Counts, senior, junior, tokenizer, problems) -> None:
+def fill(count: Counts, senior, junior, tokenizer, problems, sampling: Sampling) -> None:
     """Write responses to the problems, and count their slips."""
     schedule, temperature = WRITTEN_BY[count.responses]
-    sampling = Sampling(temperature=temperature, max_new_tokens=192, seed=count.seed)
+    sampling = replace(sampling, temperature=temperature)
     with tqdm(disable=True) as bar:
         answers = answer(senior, junior, tokenizer, problems, schedule, sampling, bar)
     count.solved = sum(answers.right) / len(answers.right)

@@ -1,10 +1,12 @@
 """How many slips a senior puts right: counted from responses, by results/slips.py."""
 
+import json
+
 import pytest
 import torch
 
 from data import problems
-from results import slips_base
+from results import slips, slips_base
 from results.slips import Counts, Slip, authors_of_characters, shares, slips_of
 from rollout import Rollout
 
@@ -116,3 +118,15 @@ def test_a_senior_is_taught_other_shares_of_checks_and_as_many_slips(monkeypatch
     assert seen["world"] == "slips"
     with pytest.raises(SystemExit):
         slips_base.main(["--check=2"])
+
+
+def test_responses_may_be_as_long_as_in_the_run(monkeypatch, tmp_path):
+    options = {"schedule": "word", "seed": 3, "world": "slips", "max_new_tokens": 7}
+    (tmp_path / "config.json").write_text(json.dumps(options))
+    (tmp_path / "checkpoint-25.pt").touch()
+    seen = []
+    monkeypatch.setattr(slips, "load_any", lambda path: (None, None))
+    monkeypatch.setattr(slips, "fill", lambda *words: seen.append(words[-1]))
+    counts = slips.count_runs([str(tmp_path)], 1)
+    assert [count.step for count in counts] == [0, 0, 0, 25, 25, 25]
+    assert {(sampling.max_new_tokens, sampling.seed) for sampling in seen} == {(7, 3)}
