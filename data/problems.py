@@ -89,7 +89,7 @@ class World:
     max_change: int = 12  # every step adds or takes away 2..max_change
     steps: tuple[int, int] = (2, 4)  # the least and the largest number of steps
     max_prompt_tokens: int = 60  # no prompt is longer
-    max_new_tokens: int = 64  # a response may have as many, its end included; solutions do
+    max_new_tokens: int = 64  # of a response; all solutions fit, but for some of slips
     learning_rate: float = 2e-4  # of RL, chosen on validation problems
 
 
@@ -213,6 +213,11 @@ def write_solution(problem: Problem, language: Language, rng: random.Random | No
     return "\n\n".join(lines)
 
 
+def result_of(total: int, sign: str, change: int) -> int:
+    """The new total of a step, if it is right."""
+    return total + change if sign == "+" else total - change
+
+
 def _calculation(steps: Sequence[Step]) -> str:
     """`19 + 8 = 27.`, or of two steps `19 + 8 - 9 = 18.`"""
     start = steps[0][0]
@@ -258,7 +263,7 @@ def _phrased(name: str, steps: list[Step], rng: random.Random) -> list[str]:
         elif draw > 0.8 and change > 10 and change % 10:
             ones = change % 10
             tens = change - ones
-            halfway = total + tens if sign == "+" else total - tens
+            halfway = result_of(total, sign, tens)
             lines.append(_calculation([(total, sign, tens, halfway)]))
             lines.append(_calculation([(halfway, sign, ones, new)]))
         else:
@@ -273,7 +278,7 @@ def _slipping(steps: Sequence[Step], rng: random.Random) -> tuple[list[str], int
     total = steps[0][0]
     lines = []
     for _, sign, change, _ in steps:
-        right = total + change if sign == "+" else total - change
+        right = result_of(total, sign, change)
         written = right
         check = CHECK_RIGHT
         if rng.random() < SLIP:

@@ -13,12 +13,12 @@ from html import escape
 from itertools import groupby
 from pathlib import Path
 
+from results.figure import AUTHOR_COLORS
 from support.runs.options import command, parse
 
 COIN_STEPS = (0, 10, 25, 50, 100, 250)
 BRANCHES = ("junior", "senior, plain", "senior, jargon")  # as along.py names them
 WRONG, HALF, RIGHT = (118, 42, 131), (247, 247, 247), (27, 120, 55)  # colours of a share
-AUTHOR_FILLS = {True: "#c6dcf5", False: "#fcd7ab"}  # senior, junior
 ADVANCE = 7.8  # pixels of a monospaced character
 FIRST, EACH, LAST = 2.5, 0.35, 4.0  # seconds of the first frame, of each, of the last
 
@@ -112,7 +112,7 @@ def moving_responses(rows: list[dict]) -> str:
     parts = ['<text class="b" x="20" y="26">The same eight responses during training</text>']
     parts.append('<text x="330" y="26">written by</text>')
     for x, name, by_senior in ((400, "senior", True), (458, "junior", False)):
-        fill = AUTHOR_FILLS[by_senior]
+        fill = AUTHOR_COLORS[by_senior]
         parts.append(f'<rect x="{x - 4}" y="12" width="52" height="19" fill="{fill}"/>')
         parts.append(f'<text x="{x}" y="26">{name}</text>')
     labels = []
@@ -178,7 +178,7 @@ def response_line(y: int, response: dict) -> str:
     for text, by_senior in response["pieces"]:
         text = text.replace("\n\n", " ¶ ").replace("\n", "↵")
         width = ADVANCE * len(text)
-        fill = AUTHOR_FILLS[by_senior]
+        fill = AUTHOR_COLORS[by_senior]
         parts.append(
             f'<rect x="{x:.1f}" y="{y - 14}" width="{width:.1f}" height="19" fill="{fill}"/>'
         )

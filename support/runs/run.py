@@ -457,18 +457,19 @@ class Run:
         for log in self.logs.values():
             os.fsync(log.fileno())
         moving = {name: self.models[name].state_dict() for name in self.moving}
-        names = ["checkpoint.pt"]
+        lengths = {name: log.tell() for name, log in self.logs.items()}
+        files = ["checkpoint.pt"]
         keep = self.config.keep_every
         if keep and self.step > 0 and self.step % keep == 0:
-            names.insert(0, f"checkpoint-{self.step}.pt")
-        for name in names:
+            files.insert(0, f"checkpoint-{self.step}.pt")
+        for file in files:
             write_model(
                 senior,
-                self.directory / name,
+                self.directory / file,
                 step=self.step,
                 moving=moving,
                 state=self.state,
-                lengths={name: log.tell() for name, log in self.logs.items()},
+                lengths=lengths,
                 optimizer=optimizer.state_dict(),
             )
 
