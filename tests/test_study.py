@@ -279,7 +279,7 @@ def opened(browser, tmp_path):  # noqa: F811
         path.write_text(text, encoding="utf-8")
         browser.get(f"file://{path}")
         # without counting: leaving the page would save the answers again
-        browser.execute_script("counting = null; localStorage.clear()")
+        browser.execute_script("counting = null; localStorage.clear(); sessionStorage.clear()")
         browser.refresh()
         faults(browser)
         return browser
@@ -390,6 +390,18 @@ def test_nothing_goes_on_without_consent_or_an_answer(opened):
     assert driver.execute_script(f"return state.answers['{first}']")["gave_up"] is True
 
 
+def test_answers_outlive_a_reload_that_finds_the_local_storage_empty(opened):
+    driver = opened(made())
+    begin(driver)
+    press(driver, Keys.ENTER, Keys.TAB, "half of it")
+    driver.execute_script("counting = null; localStorage.clear()")  # as a busy Chromium does
+    driver.refresh()
+    assert heading(driver) == "Go on: practice"
+    assert driver.find_element("id", "working").get_property("value") == "half of it"
+    kept = json.loads(driver.execute_script("return localStorage.getItem(place)"))
+    assert "half of it" in json.dumps(kept["answers"])
+
+
 def test_who_withdraws_leaves_no_answers(opened):
     driver = opened(made())
     begin(driver)
@@ -399,7 +411,9 @@ def test_who_withdraws_leaves_no_answers(opened):
     assert heading(driver) == "You have withdrawn"
     content = json.loads(driver.find_element("id", "export").get_property("value"))
     assert content["withdrawn"] and content["answers"] == {}
-    assert "secret" not in driver.execute_script("return JSON.stringify(localStorage)")
+    for storage in ("localStorage", "sessionStorage"):
+        kept = driver.execute_script(f"return JSON.stringify({storage})")
+        assert "withdrawn" in kept and "secret" not in kept
     driver.refresh()
     assert heading(driver) == "You have withdrawn"
 

@@ -18,8 +18,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from statistics import fmean
 
-from tqdm import tqdm
-
 from reward import equivalent, extract
 from rollout import seeded
 from support.people.score import read_key
@@ -27,6 +25,7 @@ from support.people.transcripts import Transcript, continue_texts, measure_surpr
 from support.runs.devices import pick_device
 from support.runs.options import UserError, command, parse, quoted
 from support.runs.pair import load_any
+from support.runs.progress import progress
 
 TRIES = 4
 RATING_STEPS = (0.1, 0.3, 1.0, 3.0)  # nats a token; each that is reached takes 1 from a rating of 5
@@ -69,7 +68,7 @@ def main(argv: list[str]) -> None:
     junior, tokenizer = load_any(options.junior)
     junior = junior.to(pick_device(options.device)).eval()
     out.mkdir()
-    for rater, items in tqdm(key["raters"].items(), "raters"):
+    for rater, items in progress(key["raters"].items(), "raters"):
         answers = answer_all(junior, tokenizer, items, key["prompt_template"], options, rater)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         content = {

@@ -20,7 +20,6 @@ from types import SimpleNamespace
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from data.problems import Problem
 from evaluate import Sampling, answer
@@ -34,6 +33,7 @@ from support.runs.devices import pick_device
 from support.runs.files import read_lines, write_page
 from support.runs.options import command, parse
 from support.runs.problem_files import load_problems
+from support.runs.progress import progress
 from support.runs.saved import load_run
 from tandem import advantages
 
@@ -203,7 +203,7 @@ def add_responses(
 
     grouped = some[:GROUPED_PROBLEMS]
     total = len(stages) * (len(SHOWN_SCHEDULES) * len(some) + RESPONSES * len(grouped))
-    bar = tqdm(total=total, desc=f"writing {name}", unit="response", leave=False)
+    bar = progress(total=total, desc=f"writing {name}", unit="response", leave=False)
     with autocast(sampling.precision, device), bar:
         for when, of_run, senior in stages:
             senior = senior.to(device)

@@ -18,7 +18,6 @@ from statistics import fmean
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from data.problems import Problem
 from evaluate import Sampling, answer
@@ -30,6 +29,7 @@ from support.people.transcripts import continue_texts, reasoning_steps
 from support.runs.devices import pick_device
 from support.runs.options import UserError, command, parse
 from support.runs.problem_files import load_problems
+from support.runs.progress import progress
 from support.runs.saved import load_run
 
 TASKS = ("take-over", "check", "rate")
@@ -177,7 +177,7 @@ def make_arm(
     )
     title = f"{name} writes, the junior goes on"
     total = 2 * K * S
-    with tqdm(total=total, desc=title, unit="response", leave=False) as bar:
+    with progress(total=total, desc=title, unit="response", leave=False) as bar:
         solo = answer(senior, junior, run.tokenizer, problems, "solo", sampling, bar)
         responses = [solo.texts[i : i + S] for i in range(0, K * S, S)]  # K × S
         begun = [cut(some[0], rng.random()) for some in responses]  # K

@@ -23,7 +23,6 @@ from statistics import fmean
 from typing import Literal
 
 import torch
-from tqdm import tqdm
 
 from model import GPT, autocast
 from reward import verify, verify_batch
@@ -35,6 +34,7 @@ from support.runs.json_lines import read_json_lines, short
 from support.runs.options import UserError, command, in_color, option, parse
 from support.runs.pair import load_any
 from support.runs.problem_files import final_answer, read_problems
+from support.runs.progress import progress
 from tandem import Handoff
 
 SHARES = (0.0, 0.25, 0.5, 0.75)  # of the steps, before the junior goes on
@@ -218,7 +218,7 @@ def warn_of_missing_answers(transcripts: list[Transcript]) -> None:
 @torch.no_grad()
 def measure_surprise(junior: GPT, transcripts: list[Transcript]) -> None:
     """Set the junior's surprise at each token of each response."""
-    for transcript in tqdm(transcripts, "reading", unit="response", leave=False):
+    for transcript in progress(transcripts, "reading", unit="response", leave=False):
         P = len(transcript.prompt)
         text = torch.tensor(transcript.prompt + transcript.tokens, device=junior.device)  # (P + T,)
         states = junior.hidden(text[None])[0, P - 1 : -1]  # (T, C), each predicts the next token
@@ -256,7 +256,7 @@ def measure_handoff(junior: GPT, tokenizer, transcripts: list[Transcript], optio
     """
     graded = [t for t in transcripts if t.answer is not None]
     total = len(graded) * len(SHARES) * options.samples
-    with tqdm(total=total, desc="going on", unit="response", leave=False) as bar:
+    with progress(total=total, desc="going on", unit="response", leave=False) as bar:
         for share in SHARES:
             right = go_on_after(share, junior, tokenizer, graded, options, bar)
             for transcript, verdicts in zip(graded, right, strict=True):
