@@ -27,6 +27,7 @@ from data.tokenizer import Tokenizer
 from model import GPT, autocast
 from reward import verify_batch
 from rollout import Rollout, compare_models, generate, make_handoff, put_back, seeded
+from support.runs.progress import progress
 from tandem import Handoff, Schedule, Uniforms
 
 SCHEDULES: dict[str, Schedule] = {
@@ -317,7 +318,7 @@ def taken_over(
 
 def progress_bar(what: str, total: int) -> tqdm:
     """A tqdm of responses that leaves no trace."""
-    return tqdm(total=total, desc=what.strip(), unit="response", leave=False)
+    return progress(total=total, desc=what.strip(), unit="response", leave=False)
 
 
 if __name__ == "__main__":

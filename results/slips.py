@@ -24,6 +24,7 @@ from support.reports.figure import draw_line, load_matplotlib, save
 from support.runs.files import read_json
 from support.runs.options import UserError, command, parse
 from support.runs.pair import load_any
+from support.runs.progress import progress
 
 # A step, and how the next paragraph begins.
 STEP = re.compile(r"So (\d+) ([+-]) (\d+) = (\d+)\.(?=\n\n(So \4)(?!\d))")
@@ -141,7 +142,8 @@ def count_runs(directories: list[str], n: int) -> list[Counts]:
             kept[int(path.stem.split("-")[1])] = path
         if len(kept) == 1:
             raise UserError(f"{directory} kept no checkpoints; train it with --keep-every 25")
-        for step, path in tqdm(sorted(kept.items()), desc=str(directory), unit="checkpoint"):
+        steps = sorted(kept.items())
+        for step, path in progress(steps, desc=str(directory), unit="checkpoint"):
             senior, _ = load_any(path)
             for responses in WRITTEN_BY:
                 count = Counts(config["schedule"], config["seed"], step, responses)

@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from tqdm import tqdm
 
 from data.problems import WORLDS, Language, WorldName, first_problems, problems, write_solution
 from data.tokenizer import Tokenizer, load_tokenizer
@@ -23,6 +22,7 @@ from support.runs.devices import pick_device
 from support.runs.files import new_directory, read_model, write_model
 from support.runs.options import quoted
 from support.runs.pair import base_directory
+from support.runs.progress import progress
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def train_base(
     )
     sampling = Sampling(samples=1, max_new_tokens=WORLDS[world].max_new_tokens)
     held_out = None
-    bar = tqdm(range(recipe.steps), desc=f"supervised {name}", unit="step")
+    bar = progress(range(recipe.steps), desc=f"supervised {name}", unit="step")
     for step in bar:
         rate = recipe.learning_rate * min(1.0, (step + 1) / 100)
         rate *= 0.05 + 0.475 * (1 + math.cos(math.pi * step / recipe.steps))

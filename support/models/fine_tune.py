@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from tqdm import tqdm
 
 from data.problems import WORLDS, WorldName, epoch_batch, first_problems, problems
 from evaluate import Sampling, solo_accuracy
@@ -26,6 +25,7 @@ from support.runs.files import read_torch, write_model
 from support.runs.json_lines import read_json_lines
 from support.runs.options import UserError, command, option, parse, quoted
 from support.runs.pair import load_any
+from support.runs.progress import progress
 from support.runs.run import on_signals
 
 
@@ -148,7 +148,7 @@ def fine_tune(config: FineTuning) -> None:
     with contextlib.ExitStack() as to_close:
         on_signals(to_close, lambda number, _: stopped.append(number))
         remaining = range(done, config.steps)
-        bar = tqdm(remaining, "supervised", initial=done, total=config.steps, unit="step")
+        bar = progress(remaining, "supervised", initial=done, total=config.steps, unit="step")
         for step in bar:
             if file_pairs:
                 pairs = epoch_batch(file_pairs, config.batch_size, config.seed, step)

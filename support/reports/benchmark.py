@@ -14,13 +14,13 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from data.tokenizer import Tokenizer
 from model import GPT, GPTConfig, autocast
 from rollout import Rollout, generate, make_handoff, prefill, reading
 from support.models.weights import store_matrices
 from support.reports.figure import load_matplotlib, save
+from support.runs.progress import progress
 from tandem import Handoff
 
 SIZES = {
@@ -50,7 +50,7 @@ SMOLLM2 = GPTConfig(49152, 30, 9, 3, 64, 576, 1536, max_seq_len=1024)
 def medians(tasks: dict[str, Callable], repeats: int, device: torch.device) -> dict[str, float]:
     """Seconds of each task: medians over rounds through all of them, after a round of warm-up."""
     seconds = {name: [] for name in tasks}
-    for _ in tqdm(range(repeats + 1), desc="benchmark", unit="round", leave=False):
+    for _ in progress(range(repeats + 1), desc="benchmark", unit="round", leave=False):
         for name, task in tasks.items():
             started = time.perf_counter()
             task()

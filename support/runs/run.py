@@ -49,6 +49,7 @@ from support.runs.files import (
 from support.runs.options import UserError, in_color, quoted
 from support.runs.pair import load_models, model_names, starting_models
 from support.runs.problem_files import load_problems
+from support.runs.progress import progress
 from support.runs.sinks import flat, logger_package, opened_sink
 
 # A full or failing disk.
@@ -340,7 +341,7 @@ class Run:
         name = "solo RL" if self.config.schedule == "solo" else "tandem RL"
         total = self.config.steps
         remaining = range(self.step, total)
-        self.bar = tqdm(
+        self.bar = progress(
             remaining, name, initial=self.step, total=total, unit="step", disable=not self.first
         )
         return self.bar
@@ -370,7 +371,8 @@ class Run:
         numbers = flat(metrics, "train")
         self.send(numbers.pop("train/step"), numbers)
         shown = ("reward", "jargon_rate", "senior_fraction")
-        self.bar.set_postfix({name: metrics[name] for name in shown if metrics[name] is not None})
+        known = {name: metrics[name] for name in shown if metrics[name] is not None}
+        self.bar.set_postfix(known, refresh=False)
         self.warn_of_torchrun()
         if self.step == 5:
             rows = read_lines(self.directory / "metrics.jsonl", "grad_norm", "truncated_fraction")

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from reward import extract, verify
 from support.runs.json_lines import read_json_lines
 from support.runs.options import UserError, command, parse
+from support.runs.progress import progress
 
 
 @dataclass
@@ -57,7 +58,7 @@ def grade_file(path: str) -> None:
     rows = read_json_lines(path, read_pair)
     correct = 0
     without_answer = 0
-    for row in tqdm(rows, desc="grading", unit="pair", disable=None):
+    for row in progress(rows, desc="grading", unit="pair"):
         row["correct"] = verify(row["response"], str(row["answer"]))
         row["extracted"] = extract(row["response"])
         correct += row["correct"]
