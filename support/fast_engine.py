@@ -5,6 +5,8 @@ time. Each layer's attention reads every key once for all query heads that share
 """
 
 import functools
+import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
@@ -19,6 +21,8 @@ from tandem import upload
 GROWTH = 512  # slots by which a cache grows
 # Two threads are faster for models of this many parameters. Smaller ones wait for Python's lock.
 THREADS_PAY = 500_000
+# On CUDA: replay a recording of both models' reading, in place of a launch an operation.
+GRAPHS = os.environ.get("TANDEM_CUDA_GRAPHS") == "1"
 
 
 class KVCache:
@@ -68,13 +72,7 @@ class KVCache:
         """
         if T > 1 and self.group > 1:
             raise ValueError("texts that share a prompt read one token at a time")
-        room = self.k[0].shape[2]
-        if self.filled + T * self.group > room:
-            # Skipping the other texts' slots can cost more than a copy of the prompt.
-            if self.group > 1 and self.length > 2 * self.shared:
-                self.split_groups()
-            else:
-                self.reallocate(T=T)
+        self.make_room(T)
         before = self.length
         self.first = self.filled
         self.length += T
@@ -86,6 +84,16 @@ class KVCache:
         slots = torch.arange(before, self.length, device=self.start.device)  # (T,)
         positions = slots - self.begin  # (texts, T)
         return positions.clamp(min=0)
+
+    def make_room(self, T: int) -> None:
+        """Reallocate if the next T tokens of every text don't fit."""
+        room = self.k[0].shape[2]
+        if self.filled + T * self.group > room:
+            # Skipping the other texts' slots can cost more than a copy of the prompt.
+            if self.group > 1 and self.length > 2 * self.shared:
+                self.split_groups()
+            else:
+                self.reallocate(T=T)
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """The new tokens' queries on all keys so far and their own.  (texts, H, T, hd)"""
@@ -367,6 +375,9 @@ def reading(models: list[GPT]):
         pairs = zip(models, caches, strict=True)
         return [one(model, cache, token) for model, cache in pairs]
 
+    if GRAPHS and models[0].device.type == "cuda":
+        yield RecordedReading(models, record_graph)
+        return
     if not threads_pay(models):
         yield in_turn
         return
@@ -389,6 +400,96 @@ def reading(models: list[GPT]):
 
     with ThreadPoolExecutor(1, initializer=begin) as thread, openmp().limit(limits=half):
         yield at_once
+
+
+class NextToken:
+    """A cache that reads one token again and again, by tensors that keep their places and shapes.
+
+    So a CUDA graph can record the reading of a token. The queries see all slots, of which the mask
+    hides the empty ones. It is good until the cache is reallocated.
+    """
+
+    def __init__(self, cache: KVCache):
+        device = cache.start.device
+        self.cache = cache
+        self.slots = torch.arange(cache.k[0].shape[2], device=device)  # (S,)
+        self.next = torch.arange(cache.group, device=device) + cache.filled  # (G,) slots to fill
+        self.place = torch.tensor(cache.length, device=device)  # () of the token in its text
+        for stored in cache.k + cache.v:
+            stored[:, :, cache.filled :] = 0.0  # hidden, but 0 · NaN is NaN
+
+    @property
+    def length(self) -> int:
+        return self.cache.length + 1
+
+    def read(self, T: int) -> Tensor:
+        """The positions of the next token, (texts, 1)."""
+        empty = self.slots > self.next[-1]  # (S,)
+        self.mask = self.cache.seen.masked_fill(empty, -torch.inf)  # (B, 1, G · H / KV, S)
+        positions = self.place - self.cache.begin  # (texts, 1)
+        return positions.clamp(min=0)
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """As KVCache.attend, of T = 1."""
+        keys = self.cache.k[layer]  # (B, KV, S, hd)
+        values = self.cache.v[layer]  # (B, KV, S, hd)
+        for stored, new in ((keys, k), (values, v)):
+            by_row = new[:, :, 0].unflatten(0, (-1, self.cache.group))  # (B, G, KV, hd)
+            stored.index_copy_(2, self.next, by_row.transpose(1, 2).to(stored.dtype))
+        return masked_attention(q, keys, values, self.mask)
+
+    def advance(self) -> None:
+        """The next reading is of the token behind."""
+        self.next += self.cache.group
+        self.place += 1
+
+
+class RecordedReading:
+    """Reads a token as it comes the first time, records it the second, and then replays it.
+
+    It begins anew where a cache was reallocated: a cache grew, or rows left. `record(step)` gives
+    a function that repeats all that `step()` does on the device, and the tensors that it fills.
+    """
+
+    def __init__(self, models: list[GPT], record: Callable):
+        self.models = models
+        self.record = record
+        self.stored = []  # the first layer's keys of each cache, new wherever it is reallocated
+
+    def __call__(self, token: Tensor, caches: list[KVCache]) -> list[Tensor]:
+        for cache in caches:
+            cache.make_room(1)
+        stored = [cache.k[0] for cache in caches]
+        same = [old is new for old, new in zip(self.stored, stored, strict=False)]
+        if same and all(same):
+            self.token.copy_(token)
+            if self.replay is None:
+                self.replay, self.logits = self.record(self.step)
+            self.replay()
+        else:
+            self.stored = stored
+            self.token = token.clone()  # (texts,)
+            self.next = [NextToken(cache) for cache in caches]
+            self.replay = None
+            self.logits = self.step()  # what autocast keeps is there before the recording
+        for cache in caches:
+            cache.length += 1
+        return self.logits
+
+    def step(self) -> list[Tensor]:
+        logits = []
+        for model, context in zip(self.models, self.next, strict=True):
+            logits.append(model(self.token[:, None], context)[:, 0])  # (texts, V)
+            context.advance()
+        return logits
+
+
+def record_graph(step: Callable) -> tuple[Callable, list[Tensor]]:
+    """Record a step as a CUDA graph. It doesn't run before it is replayed."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        filled = step()
+    return graph.replay, filled
 
 
 def threads_pay(models: list[GPT]) -> bool:

@@ -1,9 +1,13 @@
 """The plain engine and the fast one read alike: logits, responses, gradients, both precisions."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from conftest import tiny
 from torch.testing import assert_close
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import engine
 import rollout
@@ -123,3 +127,60 @@ def test_both_engines_give_the_same_responses_and_gradients(monkeypatch, dtype, 
     for one, other in zip(slow_found, fast_found, strict=True):
         size = 1 + one.abs().max().item()
         assert_near(one / size, other / size, dtype)
+
+
+class Recording(TorchDispatchMode):
+    """A CUDA graph, on a CPU: it notes operations, and repeats them with the same tensors.
+
+    While it records, no tensor changes that was there before.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.operations = []
+        self.replays = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        out = args[0] if function._schema.is_mutable else function(*args, **kwargs)
+        self.operations.append((function, args, kwargs, out))
+        return out
+
+    def replay(self) -> None:
+        self.replays += 1
+        for function, args, kwargs, out in self.operations:
+            new = function(*args, **kwargs)
+            for kept, found in zip(tree_leaves(out), tree_leaves(new), strict=True):
+                if kept.data_ptr() != found.data_ptr():  # not changed in place, and no view
+                    kept.copy_(found)
+
+
+@pytest.mark.parametrize("growth", [8, 512])
+@pytest.mark.parametrize("schedule", ["word", "solo"])
+@pytest.mark.parametrize("prompts", [PROMPTS, OTHERS])
+@pytest.mark.parametrize("dtype", TOLERANCE)
+def test_a_recorded_token_gives_the_same_responses(monkeypatch, dtype, prompts, schedule, growth):
+    models = pair(dtype)
+    plain = generate(models, prompts, schedule)
+    recordings = []
+
+    def record(step):
+        recording = Recording()
+        recordings.append(recording)
+        with recording:
+            filled = step()
+        return recording.replay, filled
+
+    @contextmanager
+    def reading(models):
+        yield fast_engine.RecordedReading(models, record)
+
+    monkeypatch.setattr(rollout, "reading", reading)
+    monkeypatch.setattr(fast_engine, "GROWTH", growth)
+    recorded = generate(models, prompts, schedule)
+    assert len(recordings) > (growth == 8)  # one, and more where a cache grew
+    assert sum(recording.replays for recording in recordings) > len(recordings)
+    assert torch.equal(plain.tokens, recorded.tokens)
+    assert torch.equal(plain.authorship, recorded.authorship)
+    assert_near(plain.senior_logprobs, recorded.senior_logprobs, torch.float32)
+    assert_near(plain.junior_logprobs, recorded.junior_logprobs, torch.float32)

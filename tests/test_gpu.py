@@ -8,6 +8,7 @@ from pretended_gpu import pretended_gpu, to_gpu
 
 from model import GPT, autocast
 from rollout import Rollout, generate
+from support import fast_engine
 from tandem import Handoff
 from train import Config, update
 
@@ -156,6 +157,31 @@ def test_a_rollout_waits_when_it_looks_for_finished_rows_alone(schedule):
     assert waits[64].total() <= 8, waits[64]
     more = waits[64].total() - waits[32].total()
     assert more <= (64 - 32) / 16, waits[64] - waits[32]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_graph_could_record_a_token(monkeypatch, precision):
+    """Its reading never waits for the GPU, and copies nothing from the host."""
+    with pretended_gpu() as log:
+        expected = roll(*pair_on_gpu(), precision=precision)
+    replays = []
+
+    def record(step):
+        logits = []
+
+        def replay():
+            waits = log.waits.total()
+            logits[:] = step()
+            replays.append(log.waits.total() - waits)
+
+        return replay, logits
+
+    monkeypatch.setattr(fast_engine, "GRAPHS", True)
+    monkeypatch.setattr(fast_engine, "record_graph", record)
+    with pretended_gpu() as log:
+        found = roll(*pair_on_gpu(), precision=precision)
+    assert len(replays) > 50 and set(replays) == {0}
+    assert found.tokens.held.equal(expected.tokens.held)
 
 
 def roll_and_update(senior, junior, precision) -> dict:
