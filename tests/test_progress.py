@@ -27,7 +27,7 @@ def test_a_log_gets_a_line_every_ten_seconds():
         seconds = 0
         bar._time = lambda: seconds
         bar.start_t = bar.last_print_t = 0
-        for seconds in range(1, 66):  # noqa: B007
+        for seconds in range(1, 66):
             bar.update()
             bar.set_postfix(reward=seconds, refresh=False)
         bar.close()
