@@ -21,7 +21,7 @@ MAY_IMPORT = {  # a module of the top level, or a folder, and where its imports 
     "minimal": {"data", "model", "engine", "reward"},
     "rollout": METHOD | {"engine", "support.fast_engine"},
     "reward": {"support.verifier"},
-    "evaluate": METHOD | {"rollout", "reward"},
+    "evaluate": METHOD | {"rollout", "reward", "support.runs.progress"},
     "train": METHOD | {"rollout", "reward", "evaluate", "support"},
     "support": METHOD | {"rollout", "reward", "evaluate", "support"},
     "results": METHOD | {"rollout", "reward", "evaluate", "support", "results"},
