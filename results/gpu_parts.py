@@ -257,8 +257,8 @@ def attention(device: torch.device, scale: Scale) -> dict:
     return numbers
 
 
-GPU_PARTS = {  # function, limit in seconds: 480 in all
-    "device": (describe_device, 30),
+GPU_PARTS = {  # function, limit in seconds: 470 in all
+    "device": (describe_device, 20),
     "default_run": (default_run, 130),
     "smollm2": (steps_and_memory, 60),
     "launches": (launches, 30),

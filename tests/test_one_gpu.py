@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -101,8 +102,25 @@ def test_without_a_gpu_one_line_says_so(tmp_path, capsys):
     assert not (tmp_path / "gpu.json").exists()
 
 
+@pytest.mark.parametrize("driver", ["580.65\n", None])
+def test_a_gpu_is_described_with_or_without_nvidia_smi(monkeypatch, driver):
+    def nvidia_smi(*_, **__):
+        if driver is None:
+            raise FileNotFoundError("nvidia-smi")
+        return subprocess.CompletedProcess([], 0, driver, "")
+
+    card = SimpleNamespace(name="NVIDIA H200", total_memory=150 * 10**9, major=9, minor=0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: card)
+    monkeypatch.setattr(gpu_parts.subprocess, "run", nvidia_smi)
+    measure, _ = GPU_PARTS["device"]
+    found = measure(torch.device("cuda", 0), TINY)
+    assert (found["name"], found["memory_gb"]) == ("NVIDIA H200", 150)
+    assert found["compute_capability"] == "9.0"
+    assert found.get("driver") == (driver and "580.65")
+
+
 def test_all_parts_take_at_most_eight_minutes():
-    assert sum(limit for _, limit in GPU_PARTS.values()) <= 480
+    assert sum(limit for _, limit in GPU_PARTS.values()) < 480
     assert next(iter(GPU_PARTS)) == "device"
     assert set(GPU_PARTS) == set(tables.GPU_ROWS) | {"device"}
 
@@ -211,3 +229,9 @@ def test_the_table_shows_the_numbers_and_the_failures(tmp_path):
         "| `attention` failed: it didn't run | - |",
         "| `torchrun --nproc_per_node=2` | every process needs a GPU |",
     ]
+
+
+def test_the_page_says_whether_a_gpu_has_measured_anything():
+    measured = (tables.FOLDER / "gpu.json").exists()
+    text = (tables.FOLDER / "README.md").read_text(encoding="utf-8")
+    assert measured == ("No GPU has measured this version yet." not in text)
