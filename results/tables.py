@@ -17,6 +17,7 @@ from support.people import score
 from support.reports.compare import difference_table, results_table
 from support.reports.measures import RUN_MEASURES, STUDENT_T, cells, interval, look_up
 from support.reports.results import RunResults, group_runs, read_results
+from support.runs.files import read_json
 from support.runs.options import UserError, command, parse
 
 FOLDER = Path(__file__).parent
@@ -45,6 +46,53 @@ SHOWN_ABLATIONS = (  # the others don't differ visibly
     "solo --kl-coef 1 --kl-estimator k3",
     "solo --group-size 16",
 )
+
+GPU_ROWS = {  # of a part's numbers, with a label each
+    "default_run": {
+        "wall_seconds": "the default run, s",
+        "seconds_rollout": "a step's rollout, s",
+        "seconds_reward": "its reward, s",
+        "seconds_update": "its update, s",
+        "tokens_per_second": "new tokens a second of a step",
+    },
+    "benchmark": {
+        "solo_tokens_per_second": "`--benchmark`: new tokens a second, solo",
+        "tandem_tokens_per_second": "the same, tandem",
+        "update_mfu": "its update, of the rate of a matrix product",
+    },
+    "smollm2": {
+        "solo_step_seconds": "SmolLM2-135M, 16 × 8 responses of 256 tokens: a solo step, s",
+        "tandem_step_seconds": "a tandem step, s",
+        "tandem_rollout_seconds": "its rollout, s",
+        "tandem_rollout_peak_gb": "its rollout, GB at the peak",
+        "tandem_rollout_computed_gb": "the same, computed",
+        "tandem_update_peak_gb": "its update, GB at the peak",
+        "tandem_update_computed_gb": "the same, computed",
+    },
+    "launches": {
+        "solo_launches_a_step": "a solo decode step of that shape, launches",
+        "tandem_launches_a_step": "a tandem one, launches",
+        "tandem_gpu_milliseconds_a_step": "the same, ms of work on the GPU",
+        "tandem_host_waits_of_64_tokens": "host waits of a tandem rollout of 64 tokens",
+    },
+    "graphs": {
+        "without_over_with_time": "a tandem rollout's time without CUDA graphs, over with",
+        "equal_tokens_share": "share of tokens that are equal",
+    },
+    "rows": {
+        f"tokens_per_second_rows_{n}": f"new tokens a second, tandem, {n} rows"
+        for n in (8, 32, 128, 512)
+    },
+    "attention": {
+        "first_rollout_seconds_without_cudnn": "a tandem rollout of 64 tokens, s",
+        "first_rollout_seconds_with_cudnn": "with cuDNN's attention",
+        "second_rollout_seconds_with_cudnn": "the same again",
+    },
+    "processes": {
+        "said": "`torchrun --nproc_per_node=2`",
+        "seconds_update": "an update by two processes, s",
+    },
+}
 
 
 @dataclass
@@ -289,6 +337,32 @@ def study_with_a_machine() -> str:
     return rows_to_markdown(head, rows)
 
 
+def gpu_table(path: Path = FOLDER / "gpu.json") -> str:
+    """A number a row, and the reason of a part that failed."""
+    if not path.exists():
+        return "not measured"
+    record = read_json(path, "device", "parts")
+    rows = []
+    for part, labels in GPU_ROWS.items():
+        numbers = record["parts"].get(part, {"failed": "it didn't run"})
+        if "failed" in numbers:
+            why = numbers["failed"].replace("|", "/")
+            rows.append([f"`{part}` failed: {why}", "-"])
+            continue
+        for key, label in labels.items():
+            if key in numbers:
+                rows.append([label, short_number(numbers[key])])
+    device = record["device"]
+    return rows_to_markdown(["", f"{device['name']}, torch {device['torch']}"], rows)
+
+
+def short_number(value: float | str) -> str:
+    """With three digits, or all of those before the point. Words stay as they are."""
+    if isinstance(value, str):
+        return value
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 MIRRORED_ARMS = ("mirrored-word", "mirrored-solo", "mirrored-kl-0.1")
 JARGON_ARMS = ("jargon-word", "jargon-solo", "jargon-kl-0.1")
 TABLES: dict[str, Callable[[], str]] = {
@@ -314,6 +388,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "ablations": ablations,
     "study": study_with_a_machine,
     "search": search,
+    "gpu": gpu_table,
 }
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from evaluate import solo_accuracy
-from results import along, drawings, figure, slips, tables
+from results import along, drawings, figure, gpu, slips, tables
 from results.tables import (
     CROSS_ENTROPY,
     HANDOFF,
@@ -788,6 +788,7 @@ PARSERS = {
 ALONG = {
     "results.along": along.Options,
     "results.drawings": drawings.Options,
+    "results.gpu": gpu.Options,
     "results.slips": slips.Options,
 }
 PEOPLE = {
@@ -800,6 +801,7 @@ COMMANDS = {  # calls of train.py, evaluate.py and fine_tune that a script makes
     "ablations": (80, 2, 0),
     "along": (27, 0, 0),
     "closeness": (37, 1, 1),
+    "gpu": (0, 0, 0),
     "jargon": (10, 2, 0),
     "paper": (1, 0, 0),
     "people": (2, 0, 0),
