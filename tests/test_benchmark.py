@@ -63,13 +63,9 @@ def test_a_figure_is_drawn_of_measurements_that_are_printed_too(less_work, capsy
             speed = measured[f"{line}_tokens_per_second_{point}"]
             assert math.isfinite(speed) and speed > 0
     drawn = path.read_text()
-    for text in (
-        "fast engine",
-        "plain engine",
-        "floor",
-        "rows of a rollout",
-        "new tokens of a row",
-    ):
+    labels = ["fast engine", "plain engine", "at the floor"]
+    labels += ["rows of a rollout", "new tokens of a row"]
+    for text in labels:
         assert f"<!-- {text} -->" in drawn
     draw_speed(measured, tmp_path / "again.svg")
     assert (tmp_path / "again.svg").read_text() == drawn
@@ -152,20 +148,29 @@ def test_both_engines_are_measured_at_every_point(prefills):
     rates = {"matmul_gflops": 1.0, "copy_gb_per_second": 1.0}
     speed_curves(load_tokenizer(), torch.device("cpu"), rates, **TINY)
     expected = []
-    for rows, T in ((2, 2), (4, 2), (2, 2), (2, 8)):
+    for rows, T in ((2, 2), (4, 2), (2, 8)):  # the first is a point of both curves
         expected += [("fast", rows, T), ("plain", rows, T)]
     assert prefills == expected
 
 
-def test_a_point_is_repeated_until_it_took_long_enough(prefills, monkeypatch):
+def test_the_engines_take_turns_until_a_point_took_long_enough(prefills, monkeypatch):
     """The median counts, so one slow moment doesn't."""
-    seconds = iter([4, 1, 3, 9, 8, 7])
-    monkeypatch.setattr("support.reports.benchmark.timed", lambda task, device: next(seconds))
+    seconds = iter([4, 9, 1, 5, 3, 6, 8, 7])  # fast, plain, fast, plain, …
+
+    def timed(task, device) -> float:
+        task()
+        return next(seconds)
+
+    monkeypatch.setattr("support.reports.benchmark.timed", timed)
     rates = {"matmul_gflops": 1.0, "copy_gb_per_second": 1.0}
-    found = speed_curves(load_tokenizer(), torch.device("cpu"), rates, (4,), (2,), enough=7)
-    assert found["fast_tokens_per_second_rows_4"] == 4 * 2 / 3
-    assert found["plain_tokens_per_second_rows_4"] == 4 * 2 / 9
-    assert found["fast_tokens_per_second_length_2"] == 4 * 2 / 8
+    tokenizer = load_tokenizer()
+    found = speed_curves(tokenizer, torch.device("cpu"), rates, (4,), (2, 6), enough=7)
+    assert [name for name, *_ in prefills] == ["fast", "plain"] * 4
+    for point in ("rows_4", "length_2"):
+        assert found[f"fast_tokens_per_second_{point}"] == 4 * 2 / 3
+        assert found[f"plain_tokens_per_second_{point}"] == 4 * 2 / 6
+    assert found["fast_tokens_per_second_length_6"] == 4 * 6 / 8
+    assert found["plain_tokens_per_second_length_6"] == 4 * 6 / 7
 
 
 def test_the_plain_engine_reads_only_within_its_context(monkeypatch):

@@ -56,7 +56,7 @@ SMOLLM2 = GPTConfig(49152, 30, 9, 3, 64, 576, 1536, max_seq_len=1024)
 ROWS = (8, 32, 128, 512)  # of a rollout of LENGTHS[0] new tokens
 LENGTHS = (64, 256, 1024, 4096)  # new tokens of a rollout of ROWS[0] rows
 SPEED_LINES = {  # of the figure: colour, style, legend
-    "floor": ("C7", "--", "floor"),
+    "floor": ("C7", "--", "at the floor"),
     "fast": ("C0", "o-", "fast engine"),
     "plain": ("C1", "o-", "plain engine"),
 }
@@ -242,8 +242,8 @@ def speed_curves(
 ) -> dict[str, float]:
     """Tokens a second of tandem rollouts, by both engines, as the rows or the new tokens grow.
 
-    The floor of both models follows from the rates that benchmark() measured. Each point is
-    repeated until it took `enough` seconds.
+    The floor of both models follows from the rates that benchmark() measured. The engines take
+    turns at each point, until the fast one took `enough` seconds. Medians count.
     """
     from train import Config
 
@@ -252,24 +252,29 @@ def speed_curves(
     write, _ = work(senior, junior, prompts, lengths[0], handoff, Config())
     rate = 1e9 * measured["matmul_gflops"]
     bandwidth = 1e9 * measured["copy_gb_per_second"]
-
-    def seconds(prompts: list, T: int) -> float:
-        """The median of one rollout or more."""
-        found = []
-        while sum(found) < enough or not found:
-            found.append(timed(lambda: write("word", prompts, T), device))
-        return statistics.median(found)
-
-    points = {f"rows_{n}": (n, lengths[0]) for n in rows}
-    points |= {f"length_{T}": (rows[0], T) for T in lengths}
+    points = [(n, lengths[0]) for n in rows]
+    points += [(rows[0], T) for T in lengths[1:]]
     speeds = {}
-    for name, (n, T) in progress(points.items(), desc="curves", unit="point", leave=False):
+    for n, T in progress(points, desc="curves", unit="point", leave=False):
         asked = (prompts * n)[:n]
+        task = partial(write, "word", asked, T)
+        fast = []
+        plain = []
+        while sum(fast) < enough or not fast:
+            fast.append(timed(task, device))
+            with plain_engine():
+                plain.append(timed(task, device))
         floor = 2 * decode_floor(senior, asked, T, rate, bandwidth)
-        speeds[f"floor_tokens_per_second_{name}"] = n / floor
-        speeds[f"fast_tokens_per_second_{name}"] = n * T / seconds(asked, T)
-        with plain_engine():
-            speeds[f"plain_tokens_per_second_{name}"] = n * T / seconds(asked, T)
+        found = {
+            "floor": n / floor,
+            "fast": n * T / statistics.median(fast),
+            "plain": n * T / statistics.median(plain),
+        }
+        for line, speed in found.items():
+            if T == lengths[0]:
+                speeds[f"{line}_tokens_per_second_rows_{n}"] = speed
+            if n == rows[0]:
+                speeds[f"{line}_tokens_per_second_length_{T}"] = speed
     return speeds
 
 
