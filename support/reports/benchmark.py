@@ -216,7 +216,7 @@ def decode_floor(model: GPT, prompts: list, T: int, rate: float, bandwidth: floa
 
 
 def count_parameters(model: GPT) -> int:
-    """The tied embedding counts once."""
+    """The number of weights. The tied embedding counts once."""
     return sum(p.numel() for p in model.parameters())
 
 
