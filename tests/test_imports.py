@@ -23,7 +23,7 @@ MAY_IMPORT = {  # a module of the top level, or a folder, and where its imports 
     "reward": {"support.verifier"},
     "evaluate": METHOD | {"rollout", "reward", "support.runs.progress"},
     "train": METHOD | {"rollout", "reward", "evaluate", "support"},
-    "support": METHOD | {"rollout", "reward", "evaluate", "support"},
+    "support": METHOD | {"engine", "rollout", "reward", "evaluate", "support"},
     "results": METHOD | {"rollout", "reward", "evaluate", "train", "support", "results"},
 }
 # Within a function: one measures a step of training, one explains a step, one completes the

@@ -1,20 +1,27 @@
 """Speed on a fixed reference work, with random weights: `python rollout.py --benchmark [--json]`.
 
 All tasks are measured in turn, again and again, so a slow moment slows all of them. The floor is
-the arithmetic at the measured rate of a matrix product, and the bytes at the measured bandwidth of
+the arithmetic at the measured rate of a matrix product, plus the bytes at the measured bandwidth of
 a copy. On CUDA a bfloat16 pair of SmolLM2-135M's shape is measured too, with its memory and with
-how often a rollout waits for the GPU.
+how often a rollout waits for the GPU. `--figure FILE` adds tandem rollouts of more rows and of
+longer responses, by the fast engine and by the plain one.
 """
 
+import os
+import platform
+import re
 import statistics
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 import torch
 
+import engine
+import rollout as rollouts
 from data.tokenizer import Tokenizer
 from model import GPT, GPTConfig, autocast
 from rollout import Rollout, generate, make_handoff, prefill, reading
@@ -46,17 +53,45 @@ SPEED_UNITS = {  # of a measurement whose name has this in it; the first one cou
 
 SMOLLM2 = GPTConfig(49152, 30, 9, 3, 64, 576, 1536, max_seq_len=1024)
 
+ROWS = (8, 32, 128, 512)  # of a rollout of LENGTHS[0] new tokens
+LENGTHS = (64, 256, 1024, 4096)  # new tokens of a rollout of ROWS[0] rows
+SPEED_LINES = {  # of the figure: colour, style, legend
+    "floor": ("C7", "--", "at the floor"),
+    "fast": ("C0", "o-", "fast engine"),
+    "plain": ("C1", "o-", "plain engine"),
+}
+
+
+def machine_name(device: torch.device) -> str:
+    """The processor, its cores, the GPU if the device is one, and the version of torch."""
+    processor = platform.processor() or platform.machine()
+    listing = Path("/proc/cpuinfo")
+    if listing.exists():
+        named = re.search("model name.*: (.*)", listing.read_text())
+        if named:
+            processor = named[1]
+    parts = [processor, f"{os.cpu_count()} cores", f"{torch.get_num_threads()} threads"]
+    if device.type == "cuda":
+        parts.append(torch.cuda.get_device_name(device))
+    parts.append(f"torch {torch.__version__}")
+    return ", ".join(parts)
+
+
+def timed(task: Callable, device: torch.device) -> float:
+    """Seconds of a task, until the device has done it."""
+    started = time.perf_counter()
+    task()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
 
 def medians(tasks: dict[str, Callable], repeats: int, device: torch.device) -> dict[str, float]:
     """Seconds of each task: medians over rounds through all of them, after a round of warm-up."""
     seconds = {name: [] for name in tasks}
     for _ in progress(range(repeats + 1), desc="benchmark", unit="round", leave=False):
         for name, task in tasks.items():
-            started = time.perf_counter()
-            task()
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-            seconds[name].append(time.perf_counter() - started)
+            seconds[name].append(timed(task, device))
     return {name: statistics.median(values[1:]) for name, values in seconds.items()}
 
 
@@ -90,28 +125,27 @@ def work(
     return write, learn
 
 
-def benchmark(tokenizer: Tokenizer, device: torch.device, small: bool = False) -> dict[str, float]:
-    """The numbers that `--json` prints. `small` is for tests: the same tasks, with less work."""
-    from train import Config  # the command that leads here starts below train
-
-    groups, G, T, size, repeats = (2, 4, 8, 256, 1) if small else (16, 8, 64, 2048, 5)
-    lengths = (T, 4 * T, 16 * T)
-    batches = (G, 4 * G, 16 * G, 64 * G)
+def reference(device: torch.device, groups: int, G: int, T: int) -> tuple[GPT, GPT, list]:
+    """A pair with random weights, and groups · G prompts of 24 to 40 tokens. T more fit behind."""
     torch.manual_seed(0)
-    shape = GPTConfig(**SIZES, max_seq_len=40 + max(lengths))
+    shape = GPTConfig(**SIZES, max_seq_len=40 + T)
     senior = GPT(shape).to(device)
     junior = GPT(shape).to(device).requires_grad_(False)
     ids = torch.randint(0, 256, (groups, 40)).tolist()
     prompts = []
     for i, row in enumerate(ids):
-        length = 24 + 16 * i // (groups - 1)  # 24 to 40 tokens
+        length = 24 + 16 * i // (groups - 1)
         prompts += [row[:length]] * G
-    N = len(prompts)
-    prompt_tokens = sum(map(len, prompts))
+    return senior, junior, prompts
 
-    def handoff(schedule: str) -> Handoff:
-        return make_handoff(schedule, tokenizer, senior)
 
+def benchmark(tokenizer: Tokenizer, device: torch.device, small: bool = False) -> dict[str, float]:
+    """The numbers that `--json` prints. `small` is for tests: the same tasks, with less work."""
+    from train import Config  # the command that leads here starts below train
+
+    groups, G, T, size, repeats = (2, 4, 8, 256, 1) if small else (16, 8, 64, 2048, 5)
+    senior, junior, prompts = reference(device, groups, G, T)
+    handoff = partial(make_handoff, tokenizer=tokenizer, model=senior)
     write, learn = work(senior, junior, prompts, T, handoff, Config())
     written = write("solo")
 
@@ -138,47 +172,110 @@ def benchmark(tokenizer: Tokenizer, device: torch.device, small: bool = False) -
         "step tandem": lambda: learn(write("word")),
     }
     s = medians(tasks, repeats, device)
-    curves = {}
-    for n in lengths:
-        curves[f"{n} new tokens"] = partial(write, "solo", prompts[: N // 4], n)
-    for n in batches:
-        curves[f"{n} rows"] = partial(write, "solo", (prompts * n)[:n])
-    s |= medians(curves, 1, device)
 
     rate = 2 * size**3 / s["matmul"]  # FLOP a second
     bandwidth = 2 * source.nbytes / s["copy"]  # bytes a second, read and written
-    parameters = sum(p.numel() for p in senior.parameters())  # the tied embedding once
-    tokens_in_caches = prompt_tokens + N * T / 2  # at a step, averaged
-    cached = tokens_in_caches * 2 * shape.n_layers * shape.n_kv_heads * shape.head_dim
-    floor = 2 * parameters * N / rate + 4 * (parameters + cached) / bandwidth  # of a decode step
+    parameters = count_parameters(senior)
+    new_tokens = len(prompts) * T
+    read_tokens = sum(map(len, prompts)) + new_tokens
     measured = {
         "matmul_gflops": rate / 1e9,
         "copy_gb_per_second": bandwidth / 1e9,
         "parameters": parameters,
-        "solo_tokens_per_second": N * T / s["solo"],
-        "tandem_tokens_per_second": N * T / s["tandem"],
+        "solo_tokens_per_second": new_tokens / s["solo"],
+        "tandem_tokens_per_second": new_tokens / s["tandem"],
         "tandem_over_solo_time": s["tandem"] / s["solo"],
         "tandem_over_own_forwards": s["tandem"] / s["forwards"],
         "solo_step_milliseconds": 1e3 * s["solo"] / T,
         "tandem_step_milliseconds": 1e3 * s["tandem"] / T,
-        "decode_floor_milliseconds": 1e3 * floor,
+        "decode_floor_milliseconds": 1e3 * decode_floor(senior, prompts, T, rate, bandwidth),
         "update_seconds": s["update"],
-        "update_mfu": 6 * parameters * (prompt_tokens + N * T) / s["update"] / rate,
+        "update_mfu": 6 * parameters * read_tokens / s["update"] / rate,
         "step_solo_seconds": s["step solo"],
         "step_tandem_seconds": s["step tandem"],
         "step_tandem_over_solo": s["step tandem"] / s["step solo"],
     }
-    for n in lengths:
-        measured[f"milliseconds_per_token_length_{n}"] = 1e3 * s[f"{n} new tokens"] / n
-    for n in batches:
-        measured[f"milliseconds_per_row_batch_{n}"] = 1e3 * s[f"{n} rows"] / n
-    for n in lengths:
-        measured[f"tokens_per_second_length_{n}"] = N // 4 * n / s[f"{n} new tokens"]
-    for n in batches:
-        measured[f"tokens_per_second_rows_{n}"] = n * T / s[f"{n} rows"]
     if device.type == "cuda":
         measured |= on_gpu(device, SMOLLM2, repeats)
     return measured
+
+
+def decode_floor(model: GPT, prompts: list, T: int, rate: float, bandwidth: float) -> float:
+    """The least seconds of a decode step of one float32 model, averaged over T new tokens.
+
+    The weights' arithmetic at `rate` FLOP a second, plus the bytes of the weights and of the keys
+    and values so far, at `bandwidth` bytes a second. Attention's arithmetic isn't counted.
+    """
+    shape = model.config
+    rows = len(prompts)
+    parameters = count_parameters(model)
+    tokens_in_caches = sum(map(len, prompts)) + rows * T / 2  # halfway
+    cached = tokens_in_caches * 2 * shape.n_layers * shape.n_kv_heads * shape.head_dim
+    arithmetic = 2 * parameters * rows / rate
+    return arithmetic + 4 * (parameters + cached) / bandwidth
+
+
+def count_parameters(model: GPT) -> int:
+    """The number of weights. The tied embedding counts once."""
+    return sum(p.numel() for p in model.parameters())
+
+
+@contextmanager
+def plain_engine():
+    """Within it, generate() reads by engine.py rather than by support/fast_engine.py."""
+    fast = (rollouts.prefill, rollouts.reading)
+    rollouts.prefill = engine.prefill
+    rollouts.reading = engine.reading
+    try:
+        yield
+    finally:
+        rollouts.prefill, rollouts.reading = fast
+
+
+def speed_curves(
+    tokenizer: Tokenizer,
+    device: torch.device,
+    measured: dict[str, float],
+    rows: tuple[int, ...] = ROWS,
+    lengths: tuple[int, ...] = LENGTHS,
+    enough: float = 2.0,
+) -> dict[str, float]:
+    """Tokens a second of tandem rollouts, by both engines, as the rows or the new tokens grow.
+
+    The floor of both models follows from the rates that benchmark() measured. The engines take
+    turns at each point, until the fast one took `enough` seconds. Medians count.
+    """
+    from train import Config
+
+    senior, junior, prompts = reference(device, 16, 8, max(lengths))
+    handoff = partial(make_handoff, tokenizer=tokenizer, model=senior)
+    write, _ = work(senior, junior, prompts, lengths[0], handoff, Config())
+    rate = 1e9 * measured["matmul_gflops"]
+    bandwidth = 1e9 * measured["copy_gb_per_second"]
+    points = [(n, lengths[0]) for n in rows]
+    points += [(rows[0], T) for T in lengths[1:]]
+    speeds = {}
+    for n, T in progress(points, desc="curves", unit="point", leave=False):
+        asked = (prompts * n)[:n]
+        task = partial(write, "word", asked, T)
+        fast = []
+        plain = []
+        while sum(fast) < enough or not fast:
+            fast.append(timed(task, device))
+            with plain_engine():
+                plain.append(timed(task, device))
+        floor = 2 * decode_floor(senior, asked, T, rate, bandwidth)
+        found = {
+            "floor": n / floor,
+            "fast": n * T / statistics.median(fast),
+            "plain": n * T / statistics.median(plain),
+        }
+        for line, speed in found.items():
+            if T == lengths[0]:
+                speeds[f"{line}_tokens_per_second_rows_{n}"] = speed
+            if n == rows[0]:
+                speeds[f"{line}_tokens_per_second_length_{T}"] = speed
+    return speeds
 
 
 def on_gpu(device: torch.device, shape: GPTConfig, repeats: int, T: int = 64) -> dict[str, float]:
@@ -214,19 +311,32 @@ def on_gpu(device: torch.device, shape: GPTConfig, repeats: int, T: int = 64) ->
 
 
 def draw_speed(measured: dict[str, float], path: str | Path) -> None:
-    """Tokens a second over the rows and over the length."""
+    """Tokens a second against the rows and against the length. Takes what speed_curves() found."""
     figure = load_matplotlib().figure(figsize=(9, 4), layout="constrained")
-    for place, name in enumerate(("rows", "length"), 1):
-        speeds = {}
-        for label, speed in measured.items():
-            if f"_per_second_{name}_" in label:
-                speeds[int(label.split("_")[-1])] = speed
-        axis = figure.add_subplot(1, 2, place)
-        axis.set(xlabel=name, ylabel="new tokens a second", xscale="log")
-        axis.plot(list(speeds), list(speeds.values()), marker="o")
+    titles = {"rows": "rows of a rollout", "length": "new tokens of a row"}
+    left = None
+    for place, (name, title) in enumerate(titles.items(), 1):
+        axis = figure.add_subplot(1, 2, place, sharey=left)
+        left = axis
+        axis.set(xlabel=title, xscale="log", yscale="log")
+        for line, (color, style, label) in SPEED_LINES.items():
+            speeds = speeds_of(measured, f"{line}_tokens_per_second_{name}_")
+            axis.plot(list(speeds), list(speeds.values()), style, color=color, label=label)
         axis.set_xticks(list(speeds), list(map(str, speeds)))
-        axis.set_ylim(0)
+        axis.set_xticks([], minor=True)
+    figure.axes[0].set_ylabel("new tokens a second")
+    figure.axes[0].legend(frameon=False)
     save(figure, path)
+
+
+def speeds_of(measured: dict[str, float], prefix: str) -> dict[int, float]:
+    """{rows or length: tokens a second} of the measurements whose names begin so."""
+    speeds = {}
+    for name, speed in measured.items():
+        if name.startswith(prefix):
+            size = name.removeprefix(prefix)
+            speeds[int(size)] = speed
+    return speeds
 
 
 def speed_table(measured: dict[str, float]) -> str:

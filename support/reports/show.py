@@ -9,10 +9,10 @@ import rollout
 from data.problems import Problem
 from data.tokenizer import load_tokenizer
 from support.people.play import play
-from support.reports.benchmark import benchmark, draw_speed, speed_table
+from support.reports.benchmark import benchmark, draw_speed, machine_name, speed_curves, speed_table
 from support.reports.display import legend, render
 from support.reports.explain import explain, shipped_run
-from support.reports.figure import without_matplotlib
+from support.reports.figure import load_matplotlib, without_matplotlib
 from support.runs.devices import pick_device
 from support.runs.options import UserError, command, in_color, parse
 from support.runs.problem_files import load_problems
@@ -43,11 +43,11 @@ class Options:
     problems: int = 3
     """problems to solve with --human"""
     benchmark: bool = False
-    """measure the speed on a fixed work instead, in one to three minutes; needs no run"""
+    """measure the speed on a fixed work instead, in about a minute; needs no run"""
     json: bool = False
     """print the measurements of --benchmark as JSON"""
     figure: str | None = None
-    """where to draw how the speed of --benchmark grows, a .png or .svg; needs matplotlib"""
+    """where to draw how both engines' speed grows, a .png or .svg; takes three more minutes"""
     device: str = "auto"
     """auto (CUDA, then MPS, then the CPU), cuda, mps or cpu"""
 
@@ -97,13 +97,22 @@ def main(argv: list[str]) -> None:
 
 
 def show_speed(options: Options, device) -> None:
-    measured = benchmark(load_tokenizer(), device)
-    print(json.dumps(measured, indent=2) if options.json else speed_table(measured))
     if options.figure:
         try:
-            draw_speed(measured, options.figure)
+            load_matplotlib()
         except ImportError:
             without_matplotlib(options.figure)
+    machine = machine_name(device)
+    tokenizer = load_tokenizer()
+    measured = benchmark(tokenizer, device)
+    if options.figure:
+        measured |= speed_curves(tokenizer, device, measured)
+    if options.json:
+        print(json.dumps({"machine": machine} | measured, indent=2))
+    else:
+        print(f"{machine}\n\n{speed_table(measured)}")
+    if options.figure:
+        draw_speed(measured, options.figure)
 
 
 def asked(run, options: Options, count: int) -> tuple[list[Problem], list[list[int]]]:
