@@ -41,6 +41,15 @@ def test_a_bar_that_leaves_no_trace_leaves_none_in_a_log():
     assert log.getvalue() == ""
 
 
+def test_a_bar_below_another_moves_no_cursor_in_a_log():
+    with redirect_stderr(io.StringIO()) as log:
+        for _ in progress(range(2), "outer"):
+            list(progress(range(3), "inner", leave=False))
+            list(progress(range(3), "kept"))
+    lines = log.getvalue().splitlines()
+    assert [line.split(":")[0] for line in lines] == ["kept", "kept", "outer"]
+
+
 def test_a_terminal_gets_a_bar_on_one_line():
     here, there = pty.openpty()
     termios.tcsetwinsize(there, (24, 80))

@@ -5,6 +5,7 @@ import sys
 from tqdm import tqdm
 
 SECONDS = 10  # from one line of a log to the next
+UP = "\x1b[A"  # tqdm moves the cursor up from a bar below another
 
 
 class LogLines:
@@ -15,7 +16,7 @@ class LogLines:
         self.last = ""
 
     def write(self, text: str) -> None:
-        text = text.strip()
+        text = text.replace(UP, "").strip()
         if text not in ("", self.last):
             self.stream.write(text + "\n")
             self.last = text

@@ -74,9 +74,9 @@ LONG_STEP = (
     "since the last\ncheckpoint would be lost; {}"
 )
 TWO_MODELS = (
-    "warning: the update reads other log-probs than the rollout wrote, by a factor of up to {:.3g}:\n"
-    "two forwards of one model differ. Who changes model.py changes TokenReader in "
-    "support/fast_engine.py too,\nor imports the functions of engine.py in rollout.py"
+    "warning: the update reads other log-probs than the rollout wrote, by a factor of up to {:.3g}: "
+    "two forwards of\none model differ. Who changes model.py changes TokenReader in "
+    "support/fast_engine.py too, or imports\nthe functions of engine.py in rollout.py"
 )
 NO_SIGNAL = (
     "warning: no learning signal: in 5 steps every group was all right or all wrong "
