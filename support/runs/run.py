@@ -268,11 +268,13 @@ class Run:
         if ranks.size() == 1:
             return
         may_differ = marked(type(self.config), NO_EFFECT) + marked(type(self.config), OF_ONE_RUN)
-        content = {"problems": problems, "checkpoints": self.checkpoint and self.checkpoint["step"]}
-        content["models"] = [checksum(model) for model in self.models.values()]
+        content = {}
         for name, value in vars(self.config).items():
             if name not in may_differ:
                 content[f"values of {option(name)}"] = value
+        content["checkpoints"] = self.checkpoint and self.checkpoint["step"]
+        content["models"] = [checksum(model) for model in self.models.values()]
+        content["problems"] = problems
         for name, own in content.items():
             if not ranks.agree(own):
                 raise UserError(
