@@ -221,11 +221,19 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step_and_resuming_is_the_
     assert_same_run(out, pair)
 
 
-def test_a_process_that_the_system_kills_leaves_a_line_and_no_traceback(tmp_path):
+@pytest.mark.parametrize("killed", [0, 1])
+def test_where_the_system_kills_a_process_the_other_leaves_a_line_and_no_traceback(
+    tmp_path, killed
+):
     out = tmp_path / "run"
-    codes, (said, _) = together(tmp_path, command_with, 1, 1, "kill", *SHORT, "--out", out)
-    assert codes[1] == -signal.SIGKILL and codes[0] in (2, 143)
-    assert "Traceback" not in said and f"python train.py --resume {out} goes on" in said
+    codes, said = together(tmp_path, command_with, killed, 1, "kill", *SHORT, "--out", out)
+    other = 1 - killed
+    assert codes[killed] == -signal.SIGKILL and codes[other] in (2, 143)
+    assert "Traceback" not in said[other]
+    (line,) = [line for line in said[other].splitlines() if "stopped: " in line]
+    assert "another process of the run is lost (" in line and len(line) < 400
+    assert f"python train.py --resume {out} goes on" in line
+    assert ("on the first machine, " in line) == (killed == 0)
 
 
 def test_a_step_that_torchrun_would_not_wait_for_is_warned_of_once(monkeypatch, capfd):
@@ -463,6 +471,8 @@ def assert_first_steps_equal(one: Path, other: Path) -> None:
     steps = list(zip(metrics(one), metrics(other), strict=False))
     assert len(steps) >= 2
     for a, b in steps:
+        for line in (a, b):
+            assert line.pop("update_ratio_error") < 1e-4  # itself a rounding error
         assert a == pytest.approx(b, abs=1e-5, rel=1e-5)
 
 
@@ -480,26 +490,22 @@ def test_two_machines_have_the_metrics_of_one_process(alone, machines):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])
-def test_where_one_machine_is_killed_the_other_ends_and_says_how_to_go_on(alone, machines, victim):
+def test_where_a_machine_is_killed_the_other_ends_and_says_how_to_go_on(alone, machines):
     run = machines[0] / "run"
     log = run / "metrics.jsonl"
-    started = agents(machines, "--steps=100", "--out=run")
+    survivor, killed = agents(machines, "--steps=100", "--out=run")
     deadline = time.monotonic() + 120
     while not log.exists() or log.read_text().count("\n") < 2:
-        assert time.monotonic() < deadline and started[victim].poll() is None
+        assert time.monotonic() < deadline and killed.poll() is None
         time.sleep(0.05)
-    kill(started[victim])
-    survivor = 1 - victim
-    assert started[survivor].wait(timeout=60) == 1  # torchrun's code
-    said = (machines[survivor] / "output.txt").read_text()
-    (line,) = [line for line in said.splitlines() if "stopped: " in line]
-    assert "another process of the run is lost (" in line and len(line) < 300
-    assert "python train.py --resume run goes on" in line
-    assert ("on the first machine, " in line) == (victim == 0)
-
+    kill(killed)
+    assert survivor.wait(timeout=60) == 1  # torchrun's code
+    said = (machines[0] / "output.txt").read_text()
     reached = read_torch(run / "checkpoint.pt")["step"]
-    assert reached >= 1 and ("stopped: rank 1" in line or f"is of step {reached}:" in line)
+    (line,) = [line for line in said.splitlines() if "stopped: " in line]
+    assert "error: stopped: another process of the run is lost (" in line and len(line) < 300
+    assert f"is of step {reached}: python train.py --resume run goes on" in line
+    assert reached >= 2
     assert main("--resume", run, "--steps", reached + 1) == 0
     assert len(metrics(run)) == reached + 1
     assert_first_steps_equal(alone, run)

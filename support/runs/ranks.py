@@ -34,12 +34,12 @@ def join() -> None:
     try:
         dist.init_process_group(backends, timeout=PATIENCE)
     except ValueError as error:
-        why = first_line(error)
+        why = first_sentence(error)
         raise UserError(
             f"WORLD_SIZE is set, but there is no group ({why}); use torchrun, or unset it"
         ) from None
     except RuntimeError as error:
-        why = first_line(error)
+        why = first_sentence(error)
         raise UserError(
             f"the processes can't reach each other ({why}); on several machines set "
             "GLOO_SOCKET_IFNAME on each to the interface of their network, as eth0"
@@ -97,7 +97,7 @@ def device(name: str) -> torch.device:
 
 def lost(error: BaseException) -> str | None:
     """The reason in an error that says that another process can't be reached, else None."""
-    reason = first_line(error)
+    reason = first_sentence(error)
     if size() > 1 and isinstance(error, dist.DistError):
         return reason
     if size() > 1 and isinstance(error, RuntimeError) and "gloo" in reason:
@@ -105,9 +105,10 @@ def lost(error: BaseException) -> str | None:
     return None
 
 
-def first_line(error: BaseException) -> str:
+def first_sentence(error: BaseException) -> str:
+    """Of an error's text: gloo goes on to advise its authors."""
     line, _, _ = str(error).partition("\n")
-    sentence, _, _ = line.partition(". ")  # gloo goes on to advise its authors
+    sentence, _, _ = line.partition(". ")
     return sentence
 
 
