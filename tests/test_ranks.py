@@ -1,11 +1,13 @@
 """Several processes compute the same batch, gradient and files as one process.
 
-They stop together, and only one speaks.
+They stop together, and only one speaks, or one on each machine.
 """
 
+import contextlib
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -161,7 +163,7 @@ def pair(tmp_path_factory) -> Path:
     for once in ("\nbefore\n", "\nafter\n", "problems: generated", "everything is in"):
         assert done.stdout.count(once) == 1
     assert done.stderr.count("device: cpu") == 1
-    assert done.stderr.count("evaluating after:   0%|") == 1
+    assert done.stderr.count("tandem RL: 100%|") == 1
     return out
 
 
@@ -219,11 +221,19 @@ def test_a_signal_to_one_rank_stops_all_after_the_same_step_and_resuming_is_the_
     assert_same_run(out, pair)
 
 
-def test_a_process_that_the_system_kills_leaves_a_line_and_no_traceback(tmp_path):
+@pytest.mark.parametrize("killed", [0, 1])
+def test_where_the_system_kills_a_process_the_other_leaves_a_line_and_no_traceback(
+    tmp_path, killed
+):
     out = tmp_path / "run"
-    codes, (said, _) = together(tmp_path, command_with, 1, 1, "kill", *SHORT, "--out", out)
-    assert codes[1] == -signal.SIGKILL and codes[0] in (2, 143)
-    assert "Traceback" not in said and f"python train.py --resume {out} goes on" in said
+    codes, said = together(tmp_path, command_with, killed, 1, "kill", *SHORT, "--out", out)
+    other = 1 - killed
+    assert codes[killed] == -signal.SIGKILL and codes[other] in (2, 143)
+    assert "Traceback" not in said[other]
+    (line,) = [line for line in said[other].splitlines() if "stopped: " in line]
+    assert "another process of the run is lost (" in line and len(line) < 400
+    assert f"python train.py --resume {out} goes on" in line
+    assert ("on the first machine, " in line) == (killed == 0)
 
 
 def test_a_step_that_torchrun_would_not_wait_for_is_warned_of_once(monkeypatch, capfd):
@@ -251,6 +261,7 @@ def test_a_fault_of_one_rank_alone_is_heard(tmp_path):
     codes, (_, other) = together(tmp_path, command_with, 1, 0, "NaN", *words)
     assert 0 not in codes and codes[1] == 2 and len(other.splitlines()) == 1
     assert "the senior's logits are not finite" in other and "nothing was written" not in other
+    assert f"on the first machine, python train.py --resume {tmp_path / 'run'} goes on" in other
 
 
 @pytest.mark.parametrize(
@@ -307,3 +318,194 @@ def test_what_is_not_for_several_processes_is_one_line(monkeypatch, tmp_path, ca
     assert main("--pretrain", "--out", tmp_path / "run") == 2
     first, second = capsys.readouterr().err.splitlines()
     assert "WORLD_SIZE" in first and "--pretrain" in second
+
+
+# Several machines, each with a directory of its own.
+
+
+@pytest.fixture
+def machines(tmp_path) -> list[Path]:
+    """The working directories of two machines."""
+    directories = [tmp_path / "first", tmp_path / "second"]
+    for directory in directories:
+        directory.mkdir()
+    return directories
+
+
+def command_on(rank: int, machines: list[Path], words: list[tuple]) -> None:
+    """The command, in each process as if it were alone on its machine."""
+    os.chdir(machines[rank])
+    os.environ["LOCAL_RANK"] = "0"
+    command(rank, *words[rank])
+
+
+@pytest.mark.parametrize(
+    ("own", "named"),
+    [
+        (("--seed", 1), "values of --seed"),
+        (("--eval-problems", 4), "values of --eval-problems"),
+        (("--senior", ROOT / "data" / "junior.pt"), "values of --senior"),
+    ],
+)
+def test_machines_with_different_commands_say_so_and_write_nothing(tmp_path, machines, own, named):
+    words = [(*SHORT, "--steps", 1), (*SHORT, "--steps", 1, *own)]
+    codes, said = together(tmp_path, command_on, machines, words)
+    assert codes == [2, 2]
+    for line in said:
+        assert line.startswith(f"error: the processes have different {named}; give every machine")
+        assert line.count("\n") == 1
+    for machine in machines:
+        assert not list(machine.iterdir())
+
+
+def test_machines_with_different_files_of_one_name_say_so(tmp_path, machines):
+    for machine, senior in zip(machines, ("senior.pt", "junior.pt"), strict=True):
+        shutil.copy(ROOT / "data" / senior, machine / "senior.pt")
+    for machine, total in zip(machines, (5, 7), strict=True):
+        problem = {"question": f"How much is 2 and {total - 2}?", "answer": str(total)}
+        (machine / "test.jsonl").write_text(json.dumps(problem) + "\n")
+    for words, named in (
+        (("--senior", "senior.pt"), "models"),
+        (("--data", "test.jsonl", "--test-data", "test.jsonl"), "problems"),
+    ):
+        codes, said = together(tmp_path, command_on, machines, [(*SHORT, *words)] * 2)
+        assert codes == [2, 2] and all(f"have different {named};" in line for line in said)
+
+
+def test_to_resume_every_machine_needs_the_directory_as_it_is_now(pair, tmp_path, machines):
+    """A machine that lacks it says so itself, because the first one can't know why."""
+    first, second = machines
+    shutil.copytree(pair, first / "run")
+    words = [("--resume", "run", "--steps", 4)] * 2
+    codes, (said, other) = together(tmp_path, command_on, machines, words)
+    assert codes == [2, 2] and "another process of the run is lost" in said
+    (line,) = other.splitlines()
+    assert line.startswith("error: run/config.json can't be read")
+
+    shutil.copytree(pair, second / "run")
+    codes, (said, _) = together(tmp_path, command_on, machines, words)
+    assert codes == [0, 0] and "everything is in run\n" in said
+    assert [len(metrics(machine / "run")) for machine in machines] == [4, 3]
+
+    words = [("--resume", "run", "--steps", 5)] * 2
+    codes, said = together(tmp_path, command_on, machines, words)
+    assert codes == [2, 2] and all("have different checkpoints;" in line for line in said)
+
+
+def connections(rank: int) -> None:
+    """Print of each connection: does it ask for signs of life, and how long does it wait for one"""
+    ranks.join()
+    found = []
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(int(number))) as connection:
+            connection.getpeername()
+            asks = connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+            limit = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT)
+            found.append([asks, limit])
+    ranks.sum(1)
+    print(json.dumps(found), flush=True)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="Linux has it")
+def test_the_system_watches_every_connection_to_another_process(tmp_path):
+    codes, said = together(tmp_path, connections)
+    assert codes == [0, 0]
+    for words in said:
+        found = json.loads(words)
+        assert len(found) >= 2  # the store's, and gloo's
+        assert found == [[1, 60_000]] * len(found)
+
+
+def test_machines_that_cannot_reach_each_other_are_told_soon_and_what_to_set(monkeypatch, capsys):
+    """Where a machine's name leads to itself, gloo needs the name of an interface."""
+    waited = []
+
+    def refused(backends, timeout):
+        waited.append(timeout.total_seconds())
+        raise RuntimeError("Gloo connectFullMesh failed with SO_ERROR. Advice\nA trace")
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(ranks.dist, "init_process_group", refused)
+    assert main(*SHORT) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "can't reach each other (Gloo connectFullMesh failed with SO_ERROR)" in line
+    assert "GLOO_SOCKET_IFNAME" in line and waited == [600]
+
+
+DEFAULT = ("--eval-problems=4", "--eval-samples=1", "--save-every=1", "--device=cpu")
+
+
+def agents(machines: list[Path], *words) -> list[subprocess.Popen]:
+    """torchrun as a user starts it on two machines. Their output is in output.txt of each."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc_per_node=1"]
+    launch += ["--master_addr=127.0.0.1", "--master_port", free_port()]
+    started = []
+    for rank, machine in enumerate(machines):
+        line = [*launch, "--node_rank", str(rank), ROOT / "train.py", *DEFAULT, *words]
+        with open(machine / "output.txt", "w") as output:
+            agent = subprocess.Popen(line, cwd=machine, stdout=output, stderr=subprocess.STDOUT)
+        started.append(agent)
+    return started
+
+
+def kill(agent: subprocess.Popen) -> None:
+    """torchrun and its process, as if the machine were gone."""
+    find = ["pgrep", "-P", str(agent.pid)]
+    found = subprocess.run(find, capture_output=True, text=True, check=False)
+    agent.kill()
+    for worker in found.stdout.split():
+        os.kill(int(worker), signal.SIGKILL)
+    agent.wait()
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> Path:
+    """Four steps of the default run in one process."""
+    out = tmp_path_factory.mktemp("alone") / "run"
+    assert main(*DEFAULT, "--steps=4", "--out", out) == 0
+    return out
+
+
+def assert_first_steps_equal(one: Path, other: Path) -> None:
+    """Up to rounding, as far as both got."""
+    steps = list(zip(metrics(one), metrics(other), strict=False))
+    assert len(steps) >= 2
+    for a, b in steps:
+        for line in (a, b):
+            assert line.pop("update_ratio_error") < 1e-4  # itself a rounding error
+        assert a == pytest.approx(b, abs=1e-5, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_two_machines_have_the_metrics_of_one_process(alone, machines):
+    first, second = machines
+    started = agents(machines, "--steps=3", "--out=run")
+    codes = [agent.wait(timeout=120) for agent in started]
+    said = (first / "output.txt").read_text()
+    assert codes == [0, 0] and "everything is in run\n" in said, said
+    assert len(metrics(first / "run")) == 3
+    assert_first_steps_equal(alone, first / "run")
+    (file,) = second.iterdir()  # its output
+    assert file.read_text() == ""
+
+
+@pytest.mark.slow
+def test_where_a_machine_is_killed_the_other_ends_and_says_how_to_go_on(alone, machines):
+    run = machines[0] / "run"
+    log = run / "metrics.jsonl"
+    survivor, killed = agents(machines, "--steps=100", "--out=run")
+    deadline = time.monotonic() + 120
+    while not log.exists() or log.read_text().count("\n") < 2:
+        assert time.monotonic() < deadline and killed.poll() is None
+        time.sleep(0.05)
+    kill(killed)
+    assert survivor.wait(timeout=60) == 1  # torchrun's code
+    said = (machines[0] / "output.txt").read_text()
+    reached = read_torch(run / "checkpoint.pt")["step"]
+    (line,) = [line for line in said.splitlines() if "stopped: " in line]
+    assert "error: stopped: another process of the run is lost (" in line and len(line) < 300
+    assert f"is of step {reached}: python train.py --resume run goes on" in line
+    assert reached >= 2
+    assert main("--resume", run, "--steps", reached + 1) == 0
+    assert len(metrics(run)) == reached + 1
+    assert_first_steps_equal(alone, run)

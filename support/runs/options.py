@@ -53,8 +53,9 @@ def command(main):
 
 
 def end_with(mistake: str) -> typing.NoReturn:
-    """Say a user's mistake in one line, and exit. Of several processes, the first speaks."""
-    if os.environ.get("RANK", "0") == "0":
+    """Say a user's mistake in one line, and exit. On each machine, its first process speaks."""
+    rank = os.environ.get("RANK", "0")
+    if os.environ.get("LOCAL_RANK", rank) == "0":
         line = " ".join(mistake.split())
         print(f"error: {line}", file=sys.stderr)
     raise SystemExit(2) from None

@@ -1,12 +1,15 @@
-"""Several processes for one run: `torchrun --nproc_per_node=2 train.py …`.
+"""Several processes for one run, on one machine or several: `torchrun --nproc_per_node=2 train.py`.
 
 Every rank (process) runs the same `train` on its share of each step's problems, whole groups. The
 ranks add up one count of tokens, their gradients and their metrics, so all take the same step. Only
 the first rank measures, writes and speaks. In a single process nothing here does anything.
 """
 
+import contextlib
 import functools
 import os
+import socket
+import zlib
 from datetime import timedelta
 
 import torch
@@ -17,21 +20,52 @@ from torch.distributed.launcher.api import LaunchConfig
 from support.runs.devices import pick_device
 from support.runs.options import UserError
 
+# Whoever waits longer for another process has lost it.
+PATIENCE = timedelta(minutes=10)
+# While the first rank measures, the others wait on the CPU: a step's first sum counts tokens.
+MEASURING = timedelta(days=1)
+
 
 def join() -> None:
     """Join the other processes, if torchrun started this one."""
     if os.environ.get("WORLD_SIZE", "1") == "1":
         return
     backends = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    # The others wait while the first rank measures. torchrun ends all ranks when one dies.
-    patience = timedelta(days=1)
     try:
-        dist.init_process_group(backends, timeout=patience)
-    except (ValueError, RuntimeError) as error:
-        why = str(error).splitlines()[0]
+        dist.init_process_group(backends, timeout=PATIENCE)
+    except ValueError as error:
+        why = first_sentence(error)
         raise UserError(
             f"WORLD_SIZE is set, but there is no group ({why}); use torchrun, or unset it"
         ) from None
+    except RuntimeError as error:
+        why = first_sentence(error)
+        raise UserError(
+            f"the processes can't reach each other ({why}); on several machines set "
+            "GLOO_SOCKET_IFNAME on each to the interface of their network, as eth0"
+        ) from None
+    gloo = dist.group.WORLD._get_backend(torch.device("cpu"))
+    gloo._set_default_timeout(MEASURING)
+    watch_connections()
+
+
+def watch_connections() -> None:
+    """Let the system give up a connection if its other machine is silent for a minute.
+
+    When a process dies, its machine closes the connection. A machine without power or network
+    closes nothing, and gloo doesn't ask for it.
+    """
+    numbers = []
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux
+        numbers = os.listdir("/proc/self/fd")
+    for number in numbers:
+        with contextlib.suppress(OSError):  # it is no connection
+            connection = socket.fromfd(int(number), socket.AF_INET, socket.SOCK_STREAM)
+            with connection:
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20)  # s
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 60_000)  # ms
 
 
 def leave() -> None:
@@ -63,12 +97,19 @@ def device(name: str) -> torch.device:
 
 def lost(error: BaseException) -> str | None:
     """The reason in an error that says that another process can't be reached, else None."""
-    reason = str(error).partition("\n")[0]
+    reason = first_sentence(error)
     if size() > 1 and isinstance(error, dist.DistError):
         return reason
     if size() > 1 and isinstance(error, RuntimeError) and "gloo" in reason:
         return reason
     return None
+
+
+def first_sentence(error: BaseException) -> str:
+    """Of an error's text: gloo goes on to advise its authors."""
+    line, _, _ = str(error).partition("\n")
+    sentence, _, _ = line.partition(". ")
+    return sentence
 
 
 def patience() -> tuple[int, str]:
@@ -100,6 +141,20 @@ def reduced(operation, value: Tensor | float) -> Tensor | float:
 
 sum = functools.partial(reduced, dist.ReduceOp.SUM)  # of the ranks' values
 max = functools.partial(reduced, dist.ReduceOp.MAX)
+
+
+def agree(content) -> bool:
+    """Whether all ranks have the same plain value."""
+    own = zlib.crc32(repr(content).encode())
+    return bool(max(own) == -max(-own))  # the largest is the smallest
+
+
+def of_first(text: str) -> str:
+    """The first rank's text, on each."""
+    texts = [text]
+    if size() > 1:
+        dist.broadcast_object_list(texts)
+    return texts[0]
 
 
 def sum_gradients(model: torch.nn.Module) -> None:

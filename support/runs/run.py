@@ -18,6 +18,7 @@ import os
 import signal
 import sys
 import time
+import zlib
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from support.models.tokenizers import save_tokenizer
 from support.models.weights import store_matrices
 from support.reports.display import legend, render, show_answers
 from support.runs import ranks
+from support.runs.fields import NO_EFFECT, OF_ONE_RUN, marked
 from support.runs.files import (
     LOGS,
     data_copies,
@@ -46,7 +48,7 @@ from support.runs.files import (
     write_json,
     write_model,
 )
-from support.runs.options import UserError, in_color, quoted
+from support.runs.options import UserError, in_color, option, quoted
 from support.runs.pair import load_models, model_names, starting_models
 from support.runs.problem_files import load_problems
 from support.runs.progress import progress
@@ -127,10 +129,12 @@ class Run:
         fault = self.known_fault(error)
         if fault is None:  # no error, or a bug, which stays a traceback
             return
+        if self.first:
+            raise UserError(f"stopped: {fault}; {self.how_to_go_on()}") from None
         # A user's mistake is every rank's, but such a fault may be only this one's.
-        if not self.first:
-            print(f"stopped: rank {ranks.rank()}: {fault}", file=sys.stderr)
-        raise UserError(f"stopped: {fault}; {self.how_to_go_on()}") from None
+        rank = ranks.rank()
+        print(f"stopped: rank {rank}: {fault}; {self.how_to_go_on()}", file=sys.stderr)
+        raise SystemExit(2) from None
 
     def known_fault(self, error):
         """The fault to tell if memory, the disk, a rank or the numbers ended the run, else None."""
@@ -141,7 +145,7 @@ class Run:
             return f"{self.directory} was moved or deleted"
         lost = ranks.lost(error)
         if lost is not None:
-            return f"another process of the run has ended ({lost})"
+            return f"another process of the run is lost ({lost})"
         on_disk = getattr(error, "errno", None) in DISK_ERRORS
         if on_disk or isinstance(error, FloatingPointError):
             return error
@@ -173,6 +177,8 @@ class Run:
         if self.is_gone():
             return "if it is elsewhere now, python train.py --resume goes on there"
         command = f"python train.py --resume {quoted(self.directory)}"
+        if not self.first:
+            return f"on the first machine, {command} goes on"
         checkpoint = self.directory / "checkpoint.pt"
         if self.saved is not None:
             return f"{checkpoint} is of step {self.saved}: {command} goes on"
@@ -181,8 +187,11 @@ class Run:
         return f"nothing was saved yet: {command} begins again"
 
     def is_gone(self) -> bool:
-        """Whether somebody took the directory away while the run was in it."""
-        return self.directory is not None and not self.directory.exists()
+        """Whether somebody took the directory away while the run was in it.
+
+        Other ranks may be on machines that never had it.
+        """
+        return self.first and self.directory is not None and not self.directory.exists()
 
     def say(self, text: str, file=None) -> None:
         """Print above the progress bar, on the first rank only."""
@@ -210,8 +219,10 @@ class Run:
         if config.export:
             check_export(senior, config.export)
         device = ranks.device(config.device)
+        self.compare_ranks(train_problems, test_problems)
         if self.first:
             self.write_inputs()
+        self.directory = Path(ranks.of_first(str(self.directory)))
         threads = torch.get_num_threads()
         self.say(f"device: {device}, {threads} CPU threads{busy_hint()}", sys.stderr)
         if device.type == "cuda":
@@ -251,6 +262,25 @@ class Run:
         if all(path.exists() for path in own.values()):
             return load_models(own)
         return starting_models(self.config)
+
+    def compare_ranks(self, *problems: list | None) -> None:
+        """UserError if the ranks begin with different things. Each machine has its own files."""
+        if ranks.size() == 1:
+            return
+        may_differ = marked(type(self.config), NO_EFFECT) + marked(type(self.config), OF_ONE_RUN)
+        content = {}
+        for name, value in vars(self.config).items():
+            if name not in may_differ:
+                content[f"values of {option(name)}"] = value
+        content["checkpoints"] = self.checkpoint and self.checkpoint["step"]
+        content["models"] = [checksum(model) for model in self.models.values()]
+        content["problems"] = problems
+        for name, own in content.items():
+            if not ranks.agree(own):
+                raise UserError(
+                    f"the processes have different {name}; "
+                    "give every machine the same command and the same files"
+                )
 
     def write_inputs(self) -> None:
         """Write what the run begins from into its directory, and make the directory of a new run.
@@ -513,6 +543,14 @@ def busy_hint() -> str:
         return ""
     remedy = "two runs at once are several times faster with OMP_NUM_THREADS=1 each"
     return f" (other programs keep {load:.1f} of {cores} cores busy: {remedy})"
+
+
+def checksum(model: GPT) -> int:
+    """Of the weights, the same on every machine."""
+    found = 0
+    for weight in model.state_dict().values():
+        found = zlib.crc32(weight.flatten().view(torch.uint8).numpy(), found)
+    return found
 
 
 def on_signals(to_close: contextlib.ExitStack, handler) -> None:
