@@ -76,8 +76,8 @@ LONG_STEP = (
     "since the last\ncheckpoint would be lost; {}"
 )
 TWO_MODELS = (
-    "warning: the update reads other log-probs than the rollout wrote, by a factor of up to {:.3g}: "
-    "two forwards of\none model differ. Who changes model.py changes TokenReader in "
+    "warning: the update reads other log-probs than the rollout wrote, by a factor of up to "
+    "{:.3g}: two forwards of\none model differ. Who changes model.py changes TokenReader in "
     "support/fast_engine.py too, or imports\nthe functions of engine.py in rollout.py"
 )
 NO_SIGNAL = (
