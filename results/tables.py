@@ -23,12 +23,33 @@ from support.runs.options import UserError, command, parse
 FOLDER = Path(__file__).parent
 PAGES = (FOLDER.parent / "README.md", FOLDER / "README.md")
 BETWEEN_MARKERS = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
-SOLO, HANDOFF, HANDOFF_WORD, KL, ACCEPTANCE, CROSS_ENTROPY, JARGON_RATE, LENGTH = (
-    path for _, path, _ in RUN_MEASURES
-)
+MEASURED = [path for _, path, _ in RUN_MEASURES]
+SOLO, HANDOFF, HANDOFF_WORD, KL, ACCEPTANCE, CROSS_ENTROPY, JARGON_RATE, LENGTH = MEASURED
+IN_HEAD = {  # of a table with a row an arm
+    SOLO: "solo ↑",
+    HANDOFF: "handoff, steps ↑",
+    HANDOFF_WORD: "words ↑",
+    KL: "KL ↓",
+    CROSS_ENTROPY: "cross-entropy ↓",
+    JARGON_RATE: "jargon rate",
+    LENGTH: "length",
+}
+OTHER_ARMS = {  # in slips
+    "step": "tandem RL, `--schedule step`",
+    "grpo": "tandem RL, `--loss grpo`",
+    "g16": "plain RL, `--group-size 16`",
+    "kl-0.1": "plain RL, `--kl-coef 0.1`",
+}
+TRIED_SENIORS = {  # by directory: shares of slips and of right steps that it was taught to check
+    "short": ("0.5, 0.3", "700"),
+    "seldom": ("0.5, 0.1", "2,000"),
+    "half": ("0.25, 0.1", "2,000"),
+    "shipped": ("0.5, 0.3", "2,000"),
+}
 # Whether a KL penalty does the same as tandem RL: words of the table `what-holds`
 ONE_SEED = "about the same, by one seed"
 THREE_SEEDS = "**no**: one penalty, three seeds"
+BEST_OF_THREE = "**no**: the best of three penalties, five seeds"
 NO_GAIN = "there is no gain"
 TWICE = "yes, as does twice the learning rate: one seed each"
 SHOWN_ABLATIONS = (  # the others don't differ visibly
@@ -224,7 +245,7 @@ def what_holds() -> str:
         ("SmolLM2, `mirrored`", "smollm2-mirrored", "mirrored-solo", "mirrored-word", ONE_SEED),
         ("`phrasings`, own copy, strict turns", "phrasings", "ph-solo", "ph-step", THREE_SEEDS),
         ("`phrasings`, own copy, word by word", "phrasings", "ph-solo", "ph-word", NO_GAIN),
-        ("`slips`, own copy, word by word", "slips", "solo", "word", "not tried"),
+        ("`slips`, own copy, word by word", "slips", "solo", "word", BEST_OF_THREE),
         ("SmolLM2, own copy, one seed", "smollm2-self", "self-solo", "self-word", "not tried"),
     )
     rows = []
@@ -270,21 +291,57 @@ def slips_right() -> str:
     return slips.shares_table(counts, every=50)
 
 
+def slips_arms() -> str:
+    """A row an arm: tandem RL and plain RL, and other forms of both."""
+    arms = {
+        "tandem RL": groups_of("slips", "word")["word"],
+        "plain RL": groups_of("slips", "solo")["solo"],
+    }
+    for name, runs in groups_of("slips-arms").items():
+        arms[OTHER_ARMS[name]] = runs
+    return arms_in_rows(arms, (SOLO, HANDOFF, HANDOFF_WORD, KL, CROSS_ENTROPY, LENGTH))
+
+
+def slips_trials() -> str:
+    """Trials of the world: shares of checks that the senior was taught, and room for them."""
+    rows = []
+    for run in read_results(FOLDER / "slips-trials.json"):
+        checks, supervised = TRIED_SENIORS[Path(run.config["senior"]).parent.name]
+        room = str(run.config["max_new_tokens"])
+        options = [checks, supervised, room, str(run.config["steps"]), run.config["schedule"]]
+        rows.append([*options, *row_of([run], (SOLO, HANDOFF, HANDOFF_WORD, KL, LENGTH))])
+    head = ["checks of slips, of right steps", "supervised steps", "tokens", "RL steps", "arm"]
+    head += ["solo ↑", "handoff, steps ↑", "words ↑", "KL ↓", "length"]
+    return rows_to_markdown(head, rows, words=(0, 4))
+
+
 def closeness() -> str:
     """A row a group, the KL penalties between plain RL and tandem RL."""
     tandem, plain, *penalties = groups_of("closeness").values()
-    rows = [["before", *cells([tandem[0].before])]]
-    for runs in (plain, *penalties, tandem):
-        coefficient = runs[0].config["kl_coef"]
-        label = f"KL penalty {coefficient:g}" if coefficient else "plain RL"
-        if runs is tandem:
-            label = "tandem RL"
+    arms = {"plain RL": plain}
+    for runs in penalties:
+        label = f"KL penalty {runs[0].config['kl_coef']:g}"
         if len(runs) == 1:
             label += ", one seed"
-        rows.append([label, *after_training(runs)])
-    shown = [row[:5] + row[7:8] for row in rows]  # neither acceptance nor legibility
-    head = ["", "solo ↑", "handoff, steps ↑", "words ↑", "KL ↓", "jargon rate"]
-    return rows_to_markdown(head, shown)
+        arms[label] = runs
+    arms["tandem RL"] = tandem
+    return arms_in_rows(arms, (SOLO, HANDOFF, HANDOFF_WORD, KL, JARGON_RATE))
+
+
+def arms_in_rows(arms: dict[str, list[RunResults]], measures: tuple[str, ...]) -> str:
+    """A row before training, and one an arm."""
+    first = next(iter(arms.values()))
+    before = dict(zip(MEASURED, cells([first[0].before]), strict=True))
+    rows = [["before", *(before[measure] for measure in measures)]]
+    for label, runs in arms.items():
+        rows.append([label, *row_of(runs, measures)])
+    return rows_to_markdown(["", *(IN_HEAD[measure] for measure in measures)], rows)
+
+
+def row_of(runs: list[RunResults], measures: tuple[str, ...]) -> list[str]:
+    """The cells of some measures after training."""
+    after = dict(zip(MEASURED, after_training(runs), strict=True))
+    return [after[measure] for measure in measures]
 
 
 def ablations() -> str:
@@ -379,6 +436,8 @@ TABLES: dict[str, Callable[[], str]] = {
     "slips": lambda: arms("slips"),
     "slips-minus-plain-rl": lambda: minus_plain_rl("slips"),
     "slips-right": slips_right,
+    "slips-arms": slips_arms,
+    "slips-trials": slips_trials,
     "closeness": closeness,
     "smollm2-jargon": lambda: arms("smollm2-jargon", *JARGON_ARMS),
     "smollm2-jargon-minus-plain-rl": lambda: minus_plain_rl("smollm2-jargon", *JARGON_ARMS),

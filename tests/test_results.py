@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from evaluate import solo_accuracy
-from results import along, drawings, figure, gpu, slips, tables
+from results import along, drawings, figure, gpu, slips, slips_base, tables
 from results.tables import (
     CROSS_ENTROPY,
     HANDOFF,
@@ -381,6 +381,39 @@ def about_slips():
         assert all(run.config["learning_rate"] == 1e-4 for run in runs)
     for measure in (SOLO, HANDOFF, KL, CROSS_ENTROPY):
         assert excludes_zero(paired(tandem, plain, measure))
+
+
+def about_other_arms_of_slips():
+    tandem, plain = groups_of("slips").values()
+    penalty = groups_of("slips-arms")["kl-0.1"]
+    yield "Its handoff is above plain RL's by #", signed(paired(penalty, plain, HANDOFF))
+    yield "tandem RL's is above its by #", signed(paired(tandem, penalty, HANDOFF))
+    assert 0.4 < mean(penalty, KL) / mean(plain, KL) < 0.6  # "halves"
+    both = three(mean(penalty, HANDOFF)), three(mean(tandem, HANDOFF))
+    yield "RL's drift, and its handoff is # beside tandem RL's #", *both
+    searched = [run for run in read_results(RESULTS / "slips-search.json") if run.config["kl_coef"]]
+    best = max(searched, key=lambda run: look_up(run.after, HANDOFF))
+    assert [run.config["kl_coef"] for run in searched] == [0.03, 0.1, 0.3]
+    assert best.config["kl_coef"] == penalty[0].config["kl_coef"] == 0.1
+    yield "At 0.3 solo falls to #", three(look_up(searched[-1].after, SOLO))
+
+
+def about_the_trials_of_slips():
+    runs = {run.name: [run] for run in read_results(RESULTS / "slips-trials.json")}
+
+    def both(senior: str, measure: str) -> list[str]:
+        """Of tandem RL and of plain RL."""
+        return [three(mean(runs[f"{senior}-{arm}-0"], measure)) for arm in ("word", "solo")]
+
+    tandem, plain = both("shipped-192", HANDOFF)
+    yield "checking, and its handoff is # beside tandem RL's #", plain, tandem
+    tandem, plain = both("shipped-96", HANDOFF)
+    yield "there is too little: # and #", plain, tandem
+    tandem, plain = both("short-192", HANDOFF)
+    solo = reversed(both("short-192", SOLO))
+    yield "handoff is #, tandem RL's #, and solo # and #", plain, tandem, *solo
+    numbers = both("half-96", HANDOFF) + both("half-96", SOLO)
+    yield "handoff is # beside plain RL's # at 96 tokens, and solo # beside #", *numbers
 
 
 def about_slips_put_right():
@@ -790,6 +823,7 @@ ALONG = {
     "results.drawings": drawings.Options,
     "results.gpu": gpu.Options,
     "results.slips": slips.Options,
+    "results.slips_base": slips_base.Options,
 }
 PEOPLE = {
     "make": study.Options,
@@ -806,7 +840,8 @@ COMMANDS = {  # calls of train.py, evaluate.py and fine_tune that a script makes
     "paper": (1, 0, 0),
     "people": (2, 0, 0),
     "phrasings": (32, 4, 0),
-    "slips": (16, 2, 0),
+    "slips": (41, 3, 0),
+    "slips-world": (30, 2, 0),
     "smollm2": (1, 0, 2),
     "smollm2-arms": (30, 8, 3),
     "smollm2-gsm8k": (1, 1, 1),
