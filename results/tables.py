@@ -36,8 +36,6 @@ IN_HEAD = {  # of a table with a row an arm
 }
 OTHER_ARMS = {  # in slips
     "step": "tandem RL, `--schedule step`",
-    "grpo": "tandem RL, `--loss grpo`",
-    "g16": "plain RL, `--group-size 16`",
     "kl-0.1": "plain RL, `--kl-coef 0.1`",
 }
 TRIED_SENIORS = {  # by directory: shares of slips and of right steps that it was taught to check

@@ -389,6 +389,13 @@ def about_other_arms_of_slips():
     yield "Its handoff is above plain RL's by #", signed(paired(penalty, plain, HANDOFF))
     yield "tandem RL's is above its by #", signed(paired(tandem, penalty, HANDOFF))
     assert 0.4 < mean(penalty, KL) / mean(plain, KL) < 0.6  # "halves"
+    step = groups_of("slips-arms")["step"]
+    yield "`--schedule step` handoff is above plain RL's by #", signed(paired(step, plain, HANDOFF))
+    yield "Solo is below it by #", three(paired(plain, step, SOLO)[0])
+    assert not excludes_zero(paired(step, plain, KL))
+    for runs in (step, penalty):
+        assert {(run.problems, run.samples) for run in runs} == {(500, 4)}
+        assert sorted(run.seed for run in runs) == [0, 1, 2, 3, 4]
     both = three(mean(penalty, HANDOFF)), three(mean(tandem, HANDOFF))
     yield "RL's drift, and its handoff is # beside tandem RL's #", *both
     searched = [run for run in read_results(RESULTS / "slips-search.json") if run.config["kl_coef"]]
@@ -840,8 +847,8 @@ COMMANDS = {  # calls of train.py, evaluate.py and fine_tune that a script makes
     "paper": (1, 0, 0),
     "people": (2, 0, 0),
     "phrasings": (32, 4, 0),
-    "slips": (41, 3, 0),
-    "slips-world": (30, 2, 0),
+    "slips": (31, 3, 0),
+    "slips-world": (12, 1, 0),
     "smollm2": (1, 0, 2),
     "smollm2-arms": (30, 8, 3),
     "smollm2-gsm8k": (1, 1, 1),
