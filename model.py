@@ -1,8 +1,7 @@
 """A GPT with RMSNorm, rotary positions, grouped-query attention and SwiGLU.
 
 The shape is Llama's, and Qwen's with `qkv_bias` or `qk_norm`. The names of the tensors are ours.
-Read `GPT.hidden` first, then `Attention.forward`: everything else serves these two. Rollouts on a
-CPU run `TokenReader` of support/fast_engine.py, which repeats them for one token: change both.
+Read `GPT.hidden` first, then `Attention.forward`: everything else serves these two.
 """
 
 import math

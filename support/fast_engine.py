@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
-from model import GPT, GPTConfig, compute_dtype, rotate
+from model import GPT, GPTConfig, compute_dtype
 from tandem import upload
 
 GROWTH = 512  # slots by which a cache grows
@@ -100,26 +100,6 @@ class KVCache:
         keys = self.append(self.k[layer], k)  # (B, KV, S, hd)
         values = self.append(self.v[layer], v)  # (B, KV, S, hd)
         return masked_attention(q, keys, values, self.mask)
-
-    def attend_one(self, layer: int, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """`attend` of one token a text, with few operations.
-
-        q (texts, H, hd), k and v (texts, KV, hd) -> (texts, H · hd)
-        """
-        keys = self.k[layer]  # (B, KV, S, hd)
-        values = self.v[layer]  # (B, KV, S, hd)
-        B, KV, _, hd = keys.shape
-        G = self.group
-        new = slice(self.first, self.filled)  # G slots
-        keys[:, :, new] = k.view(B, G, KV, hd).transpose(1, 2)
-        values[:, :, new] = v.view(B, G, KV, hd).transpose(1, 2)
-        by_key = q.reshape(B, G, KV, -1, hd).transpose(1, 2)  # (B, KV, G, H / KV, hd)
-        grouped = by_key.reshape(B, KV, -1, hd)  # (B, KV, G · H / KV, hd)
-        keys = keys[:, :, : new.stop]
-        values = values[:, :, : new.stop]
-        y = F.scaled_dot_product_attention(grouped, keys, values, attn_mask=self.mask)
-        y = y.view(by_key.shape).transpose(1, 2)  # (B, G, KV, H / KV, hd)
-        return y.reshape(len(q), -1)
 
     def append(self, stored: Tensor, new: Tensor) -> Tensor:
         """Store the new (texts, KV, T, hd) behind the old, and return all.  (B, KV, S, hd)"""
@@ -388,11 +368,12 @@ def reading(models: list[GPT]):
     the cores: two models side by side use two cores better than one matrix product split in two.
     """
 
-    readers = [token_reader(model) for model in models]
+    def one(model: GPT, cache: KVCache, token: Tensor) -> Tensor:
+        return model(token[:, None], cache)[:, 0]  # (B, V)
 
     def in_turn(token: Tensor, caches: list[KVCache]) -> list[Tensor]:
-        pairs = zip(readers, caches, strict=True)
-        return [read(token, cache) for read, cache in pairs]
+        pairs = zip(models, caches, strict=True)
+        return [one(model, cache, token) for model, cache in pairs]
 
     if GRAPHS and models[0].device.type == "cuda":
         yield RecordedReading(models, record_graph)
@@ -413,8 +394,8 @@ def reading(models: list[GPT]):
         torch.set_autocast_enabled("cpu", autocasts)
 
     def at_once(token: Tensor, caches: list[KVCache]) -> list[Tensor]:
-        juniors = thread.submit(readers[1], token, caches[1])
-        seniors = readers[0](token, caches[0])
+        juniors = thread.submit(one, models[1], caches[1], token)
+        seniors = one(models[0], caches[0], token)
         return [seniors, juniors.result()]
 
     with ThreadPoolExecutor(1, initializer=begin) as thread, openmp().limit(limits=half):
@@ -509,69 +490,6 @@ def record_graph(step: Callable) -> tuple[Callable, list[Tensor]]:
     with torch.cuda.graph(graph):
         filled = step()
     return graph.replay, filled
-
-
-def token_reader(model: GPT) -> Callable:
-    """A function (token (texts,), cache) -> logits (texts, V)."""
-    config = model.config
-    plain = not (config.qk_norm or config.qkv_bias)
-    if plain and model.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):
-        return TokenReader(model)
-    return lambda token, cache: model(token[:, None], cache)[:, 0]
-
-
-class TokenReader:
-    """GPT.forward of one token a text, without modules and in two dimensions.
-
-    On a CPU a small model takes more time in Python than in arithmetic.
-    """
-
-    def __init__(self, model: GPT):
-        self.model = model
-        small = sum(weight.numel() for weight in model.parameters()) < THREADS_PAY
-
-        def laid_out(linear: torch.nn.Linear) -> Tensor:
-            """(in, out); a small matrix is multiplied faster if it is stored so."""
-            weight = linear.weight.t()
-            return weight.contiguous() if small else weight
-
-        self.layers = []
-        for block in model.blocks:
-            attention = block.attention
-            mlp = block.mlp
-            weights = [
-                block.attention_norm.weight,
-                laid_out(attention.qkv),
-                laid_out(attention.out),
-                block.mlp_norm.weight,
-                laid_out(mlp.gate_up),
-                laid_out(mlp.down),
-            ]
-            self.layers.append(weights)
-        self.head = laid_out(model.head)
-
-    def __call__(self, token: Tensor, cache: KVCache) -> Tensor:
-        config = self.model.config
-        H, KV, hd = config.n_heads, config.n_kv_heads, config.head_dim
-        C = (config.d_model,)
-        eps = config.norm_eps
-        positions = cache.read(1)[:, 0]  # (texts,)
-        rope = self.model.rope(positions)  # (texts, 1, hd) twice
-        x = self.model.embedding.weight[token]  # (texts, C)
-        for layer, weights in enumerate(self.layers):
-            attention_norm, to_qkv, to_out, mlp_norm, to_gate_up, to_down = weights
-            normed = F.rms_norm(x, C, attention_norm, eps)  # (texts, C)
-            qkv = torch.mm(normed, to_qkv).view(-1, H + 2 * KV, hd)  # (texts, H + 2 KV, hd)
-            qk = rotate(qkv[:, : H + KV], rope)  # (texts, H + KV, hd)
-            v = qkv[:, H + KV :]  # (texts, KV, hd)
-            y = cache.attend_one(layer, qk[:, :H], qk[:, H:], v)  # (texts, H · hd)
-            x = torch.addmm(x, y, to_out)
-            normed = F.rms_norm(x, C, mlp_norm, eps)
-            both = torch.mm(normed, to_gate_up)  # (texts, 2 ff)
-            gate, up = both[:, : config.d_ff], both[:, config.d_ff :]  # (texts, ff) each
-            x = torch.addmm(x, F.silu(gate).mul_(up), to_down)
-        normed = F.rms_norm(x, C, self.model.norm.weight, eps)
-        return torch.mm(normed, self.head)  # (texts, V)
 
 
 def threads_pay(models: list[GPT]) -> bool:

@@ -690,6 +690,15 @@ def test_a_response_or_answer_may_look_like_an_option_or_be_empty():
         assert done.stdout == f"{verdict}\nextracted: {extract(response)}\n"
 
 
+@pytest.mark.parametrize("matrix", ["", "k & 1", "1 & k"])
+def test_a_series_of_matrices_is_read(matrix):
+    series = rf"\sum_{{k=1}}^n\begin{{pmatrix}}{matrix}\end{{pmatrix}}"
+    assert equivalent(series, series.replace("k", "i"))  # one name for the index, everywhere
+    assert not equivalent(series, "1")
+    if matrix:
+        assert not equivalent(series, series.replace("{k=1}", "{i=1}"))
+
+
 def test_the_command_imports_no_torch():
     """Which takes seconds."""
     command = [sys.executable, "-X", "importtime", str(REWARD), "#### 4", "4"]

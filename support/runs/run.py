@@ -75,11 +75,6 @@ LONG_STEP = (
     "warning: a step takes {:.0f} s, and torchrun kills its processes {} s after Ctrl-C: the steps "
     "since the last\ncheckpoint would be lost; {}"
 )
-TWO_MODELS = (
-    "warning: the update reads other log-probs than the rollout wrote, by a factor of up to "
-    "{:.3g}: two forwards of\none model differ. Who changes model.py changes TokenReader in "
-    "support/fast_engine.py too, or imports\nthe functions of engine.py in rollout.py"
-)
 NO_SIGNAL = (
     "warning: no learning signal: in 5 steps every group was all right or all wrong "
     "(mean reward {:.2f}).\nTry easier or harder problems, a better senior, "
@@ -409,9 +404,6 @@ class Run:
         known = {name: metrics[name] for name in shown if metrics[name] is not None}
         self.bar.set_postfix(known, refresh=False)
         self.warn_of_torchrun()
-        error = metrics["update_ratio_error"]  # rounding; bfloat16's is large
-        if self.step == 1 and error > 0.01 and self.config.precision == "float32":
-            self.say(TWO_MODELS.format(1 + error))
         if self.step == 5:
             rows = read_lines(self.directory / "metrics.jsonl", "grad_norm", "truncated_fraction")
             if not any(row["grad_norm"] for row in rows):

@@ -58,7 +58,7 @@ def grade_file(path: str) -> None:
     rows = read_json_lines(path, read_pair)
     correct = 0
     without_answer = 0
-    for row in progress(rows, desc="grading", unit="pair"):
+    for row in progress(rows, desc="grading", unit="pair", leave=False):
         row["correct"] = verify(row["response"], str(row["answer"]))
         row["extracted"] = extract(row["response"])
         correct += row["correct"]

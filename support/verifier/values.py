@@ -234,6 +234,9 @@ def substitute(value, names: dict):
     kind, *parts = value
     if kind == "symbol":
         return ("symbol", substitute_name(parts[0], names))
+    if kind == "matrix":
+        rows = [[substitute(cell, names) for cell in row] for row in parts]
+        return ("matrix", *map(tuple, rows))
     parts = [substitute(part, names) for part in parts]
     if kind in ("+", "*"):
         return combine(kind, *parts)
