@@ -487,6 +487,21 @@ def test_storage_that_fails_in_the_middle_is_told_of_at_once(opened):
     assert "keeps nothing" in driver.find_element("id", "footer").text
 
 
+def test_a_page_that_finds_no_answers_looks_twice(opened):
+    """A busy Chromium now and then opens a page with an empty localStorage."""
+    driver = opened(made())
+    first, page = driver.current_window_handle, driver.current_url
+    driver.switch_to.new_window("tab")
+    try:
+        driver.get(page)
+        navigation = "return performance.getEntriesByType('navigation')[0].type"
+        assert driver.execute_script(navigation) == "reload"
+        assert heading(driver) == "Can you follow these solutions?"
+    finally:
+        driver.close()
+        driver.switch_to.window(first)
+
+
 def test_a_second_tab_loses_no_answer(opened):
     """The tab that was opened last writes. The first one says so, and can go on from there."""
     driver = opened(made())
