@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,14 +16,12 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from data.tokenizer import load_tokenizer
-from model import GPT, GPTConfig
+from model import GPTConfig
 from support import fast_engine
 from support.models.memory import totals
-from support.models.weights import store_matrices
-from support.reports.benchmark import SMOLLM2, benchmark, medians, work
+from support.reports.benchmark import SMOLLM2, benchmark, bfloat16_work, host_waits, medians
 from support.runs.files import read_json, read_lines
 from support.runs.options import UserError
-from tandem import Handoff
 from train import Config
 
 PROMPT = 32  # tokens
@@ -52,11 +49,8 @@ TINY = Scale(replace(SMOLLM2, vocab_size=256, n_layers=2, d_model=48), 2, 16, 8,
 
 
 def make_pair(device: torch.device, scale: Scale) -> tuple[Callable, Callable, Config]:
-    """`work` of a bfloat16 pair with random weights, and its config."""
+    """`work` of a bfloat16 pair, and its config."""
     torch.manual_seed(0)
-    senior = GPT(scale.shape).to(device)
-    junior = GPT(scale.shape).to(device).requires_grad_(False)
-    store_matrices(junior, torch.bfloat16)
     config = Config(
         precision="bfloat16",
         prompts_per_step=scale.groups,
@@ -66,9 +60,8 @@ def make_pair(device: torch.device, scale: Scale) -> tuple[Callable, Callable, C
         data="random prompts",
         max_prompt_tokens=PROMPT,
     )
-    handoff = partial(Handoff, boundary=torch.arange(scale.shape.vocab_size) % 3 == 0)
     prompts = prompts_for(scale.groups * OF_A_PROMPT)
-    write, learn = work(senior, junior, prompts, scale.tokens, handoff, config)
+    write, learn = bfloat16_work(device, scale.shape, prompts, scale.tokens, config)
     return write, learn, config
 
 
@@ -193,16 +186,6 @@ def traced(task: Callable, device: torch.device) -> tuple[int, float]:
     kind = getattr(DeviceType, name)
     spans = [event.time_range for event in trace.events() if event.device_type == kind]
     return len(spans), sum(span.elapsed_us() for span in spans) / 1e3
-
-
-def host_waits(task: Callable) -> int:
-    """How often the host waits for the GPU."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        torch.cuda.set_sync_debug_mode("warn")
-        task()
-        torch.cuda.set_sync_debug_mode("default")
-    return sum("called a synchronizing" in str(warning.message) for warning in caught)
 
 
 def graphs(device: torch.device, scale: Scale) -> dict:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from pretended_gpu import pretended_gpu, to_gpu
 
+from model import GPT
 from results import gpu, gpu_parts, tables
 from results.gpu_parts import GPU_PARTS, TINY
 from support import fast_engine
@@ -146,7 +147,7 @@ def test_the_parts_run_on_a_pretended_gpu(monkeypatch):
     for name in ("synchronize", "reset_peak_memory_stats", "set_sync_debug_mode"):
         monkeypatch.setattr(torch.cuda, name, lambda *_: None)
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda *_: 10**9)
-    monkeypatch.setattr(gpu_parts.GPT, "to", lambda model, _: to_gpu(model))
+    monkeypatch.setattr(GPT, "to", lambda model, _: to_gpu(model))
     monkeypatch.setattr(gpu_parts, "traced", lambda task, _: (task().tokens.shape[1], 1.0))
     recorded = []
 

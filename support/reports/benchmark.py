@@ -282,32 +282,43 @@ def on_gpu(device: torch.device, shape: GPTConfig, repeats: int, T: int = 64) ->
     """The same work by a bfloat16 pair of a real shape, with random weights."""
     from train import Config
 
-    senior = GPT(shape).to(device)
-    junior = GPT(shape).to(device).requires_grad_(False)
-    store_matrices(junior, torch.bfloat16)
     prompts = [[1 + i] * 32 for i in range(16) for _ in range(8)]
-    boundary = torch.arange(shape.vocab_size) % 3 == 0
     config = Config(precision="bfloat16", micro_batch_tokens=2**14)
-    handoff = partial(Handoff, boundary=boundary)
-    write, learn = work(senior, junior, prompts, T, handoff, config)
+    write, learn = bfloat16_work(device, shape, prompts, T, config)
     tasks = {
         "solo": lambda: write("solo"),
         "tandem": lambda: write("word"),
         "step": lambda: learn(write("word")),
     }
     s = medians(tasks, repeats, device)
-    with warnings.catch_warnings(record=True) as waits:
-        warnings.simplefilter("always")
-        torch.cuda.set_sync_debug_mode("warn")
-        write("word")
-        torch.cuda.set_sync_debug_mode("default")
     return {
         "bfloat16_solo_tokens_per_second": len(prompts) * T / s["solo"],
         "bfloat16_tandem_tokens_per_second": len(prompts) * T / s["tandem"],
         "bfloat16_step_tandem_seconds": s["step"],
         "bfloat16_peak_gb": torch.cuda.max_memory_allocated(device) / 1e9,
-        "bfloat16_waits_of_a_rollout": len(waits),
+        "bfloat16_waits_of_a_rollout": host_waits(lambda: write("word")),
     }
+
+
+def bfloat16_work(
+    device: torch.device, shape: GPTConfig, prompts: list, T: int, config
+) -> tuple[Callable, Callable]:
+    """`work` of a bfloat16 pair of this shape, with random weights."""
+    senior = GPT(shape).to(device)
+    junior = GPT(shape).to(device).requires_grad_(False)
+    store_matrices(junior, torch.bfloat16)
+    handoff = partial(Handoff, boundary=torch.arange(shape.vocab_size) % 3 == 0)
+    return work(senior, junior, prompts, T, handoff, config)
+
+
+def host_waits(task: Callable) -> int:
+    """How often the host waits for the GPU."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        task()
+        torch.cuda.set_sync_debug_mode("default")
+    return sum("called a synchronizing" in str(warning.message) for warning in caught)
 
 
 def draw_speed(measured: dict[str, float], path: str | Path) -> None:
