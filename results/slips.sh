@@ -25,12 +25,14 @@ out=runs/slips
       echo "run $out/$arm-$seed --world slips --schedule $arm --eval-every 20 --eval-samples 2 --keep-every 25 --seed $seed"
     done
     echo "run $out/step-$seed --world slips --schedule step --seed $seed"
+    echo "run $out/grpo-$seed --world slips --schedule word --loss grpo --seed $seed"
+    echo "run $out/g16-$seed --world slips --schedule solo --group-size 16 --seed $seed"
     echo "run $out/kl-0.1-$seed --world slips --schedule solo --kl-coef 0.1 --seed $seed"
   done
 } | at_once
 
 measure runs/slips-search.json --validation --problems 500 $out/{word,solo}-{5e-5,1e-4,2e-4,4e-4}-10 $out/kl-*-10
 measure runs/slips.json --problems 500 --handoff-curve $out/{word,solo}-?
-measure runs/slips-arms.json --problems 500 $out/{step,kl-0.1}-?
+measure runs/slips-arms.json --problems 500 $out/{step,grpo,g16,kl-0.1}-?
 right=runs/slips-right.json
 [ -e $right ] || python -m results.slips $out/{word,solo}-? --problems 50 --out $right

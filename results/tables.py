@@ -36,6 +36,8 @@ IN_HEAD = {  # of a table with a row an arm
 }
 OTHER_ARMS = {  # in slips
     "step": "tandem RL, `--schedule step`",
+    "grpo": "tandem RL, `--loss grpo`",
+    "g16": "plain RL, `--group-size 16`",
     "kl-0.1": "plain RL, `--kl-coef 0.1`",
 }
 TRIED_SENIORS = {  # by directory: shares of slips and of right steps that it was taught to check
@@ -245,6 +247,7 @@ def what_holds() -> str:
         ("`phrasings`, own copy, word by word", "phrasings", "ph-solo", "ph-word", NO_GAIN),
         ("`slips`, own copy, word by word", "slips", "solo", "word", BEST_OF_THREE),
         ("SmolLM2, own copy, one seed", "smollm2-self", "self-solo", "self-word", "not tried"),
+        ("the same in `slips`", "smollm2-slips", "smollm2-solo", "smollm2-word", "not tried"),
     )
     rows = []
     for setting, name, control, arm, penalty in settings:
@@ -442,6 +445,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "smollm2-mirrored": lambda: arms("smollm2-mirrored", *MIRRORED_ARMS),
     "smollm2-mirrored-minus-plain-rl": lambda: minus_plain_rl("smollm2-mirrored", *MIRRORED_ARMS),
     "smollm2-self": lambda: arms("smollm2-self"),
+    "smollm2-slips": lambda: arms("smollm2-slips"),
     "ablations": ablations,
     "study": study_with_a_machine,
     "search": search,

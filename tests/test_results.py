@@ -393,7 +393,14 @@ def about_other_arms_of_slips():
     yield "`--schedule step` handoff is above plain RL's by #", signed(paired(step, plain, HANDOFF))
     yield "Solo is below it by #", three(paired(plain, step, SOLO)[0])
     assert not excludes_zero(paired(step, plain, KL))
-    for runs in (step, penalty):
+    grpo = groups_of("slips-arms")["grpo"]
+    yield "handoff is above that of REINFORCE by #", signed(paired(grpo, tandem, HANDOFF))
+    yield "Solo doesn't differ, and KL is higher by #", three(paired(grpo, tandem, KL)[0])
+    assert not excludes_zero(paired(grpo, tandem, SOLO))
+    larger = groups_of("slips-arms")["g16"]
+    yield "plain RL's handoff differs by #", signed(paired(larger, plain, HANDOFF))
+    assert not excludes_zero(paired(larger, plain, SOLO))
+    for runs in (step, grpo, larger, penalty):
         assert {(run.problems, run.samples) for run in runs} == {(500, 4)}
         assert sorted(run.seed for run in runs) == [0, 1, 2, 3, 4]
     both = three(mean(penalty, HANDOFF)), three(mean(tandem, HANDOFF))
@@ -533,6 +540,27 @@ def about_the_pretrained_model_with_a_copy_of_itself():
     solo = look_up(shorter.before, SOLO), look_up(shorter.after, SOLO)
     handoff = look_up(shorter.before, HANDOFF), look_up(shorter.after, HANDOFF)
     yield "went from # to #, and handoff from # to #", *map(three, solo + handoff)
+
+
+def about_the_pretrained_model_in_slips():
+    word, plain = runs = read_results(RESULTS / "smollm2-slips.json")
+    assert [run.config["schedule"] for run in runs] == ["word", "solo"]
+    handoff = [three(look_up(run.after, HANDOFF)) for run in runs]
+    solo = [three(look_up(run.after, SOLO)) for run in runs]
+    yield "Handoff is # beside plain RL's #, and solo # beside #", *handoff, *solo
+    reward = lambda run, part: f"{statistics.fmean(run.curve['reward'][part]):.2f}"
+    first, last = slice(10), slice(-10, None)
+    ends = [reward(run, part) for run in (plain, word) for part in (first, last)]
+    yield "reward rises from # to #, tandem RL's from # to #", *ends
+    lengths = [f"{look_up(measured, LENGTH):.0f}" for measured in (word.before, word.after)]
+    room = str(word.config["max_new_tokens"])
+    yield "grow from # to # tokens, where there is room for #", *lengths, room
+    small = groups_of("slips")["word"][0].config
+
+    def rollouts(config) -> int:
+        return config["steps"] * config["prompts_per_step"] * config["group_size"]
+
+    assert 12 < rollouts(small) / rollouts(word.config) < 13  # "twelve times"
 
 
 def about_the_ablations():
@@ -847,12 +875,13 @@ COMMANDS = {  # calls of train.py, evaluate.py and fine_tune that a script makes
     "paper": (1, 0, 0),
     "people": (2, 0, 0),
     "phrasings": (32, 4, 0),
-    "slips": (31, 3, 0),
+    "slips": (41, 3, 0),
     "slips-world": (12, 1, 0),
     "smollm2": (1, 0, 2),
     "smollm2-arms": (30, 8, 3),
     "smollm2-gsm8k": (1, 1, 1),
     "smollm2-self": (8, 6, 2),
+    "smollm2-slips": (2, 1, 1),
     "work": (22, 3, 0),
 }
 FAKE = """#!/bin/bash
