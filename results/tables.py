@@ -46,6 +46,8 @@ TRIED_SENIORS = {  # by directory: shares of slips and of right steps that it wa
     "half": ("0.25, 0.1", "2,000"),
     "shipped": ("0.5, 0.3", "2,000"),
 }
+# Shares of slips that a senior was taught to put right; the shipped one was taught the last.
+PREDICTED_SHARES = ("0", "0.1", "0.25", "0.5")
 # Whether a KL penalty does the same as tandem RL: words of the table `what-holds`
 ONE_SEED = "about the same, by one seed"
 THREE_SEEDS = "**no**: one penalty, three seeds"
@@ -316,6 +318,28 @@ def slips_trials() -> str:
     return rows_to_markdown(head, rows, words=(0, 4))
 
 
+def slips_prediction() -> str:
+    """What tandem RL gains, by the share of slips that the senior was taught to put right."""
+    rows = []
+    for share in PREDICTED_SHARES:
+        if share == PREDICTED_SHARES[-1]:
+            groups = groups_of("slips", "solo", "word")
+        else:
+            both = [f"predict-{share}-{arm}" for arm in ("solo", "word")]
+            groups = groups_of("slips-prediction", *both)
+        plain, tandem = groups.values()
+        row = [share, *three_digits([look_up(plain[0].before, SOLO)])]
+        for measure in (HANDOFF, SOLO):
+            mean, low, high = paired_interval(tandem, plain, measure)
+            row += three_digits([mean_of_runs(plain, measure), mean_of_runs(tandem, measure)])
+            row.append(f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]")
+        rows.append(row)
+    head = ["slips that it was taught to put right", "solo before"]
+    for measure in ("handoff", "solo"):
+        head += [f"{measure}, plain RL", "tandem RL", "difference"]
+    return rows_to_markdown(head, rows)
+
+
 def closeness() -> str:
     """A row a group, the KL penalties between plain RL and tandem RL."""
     tandem, plain, *penalties = groups_of("closeness").values()
@@ -439,6 +463,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "slips-right": slips_right,
     "slips-arms": slips_arms,
     "slips-trials": slips_trials,
+    "slips-prediction": slips_prediction,
     "closeness": closeness,
     "smollm2-jargon": lambda: arms("smollm2-jargon", *JARGON_ARMS),
     "smollm2-jargon-minus-plain-rl": lambda: minus_plain_rl("smollm2-jargon", *JARGON_ARMS),

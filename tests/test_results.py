@@ -430,6 +430,28 @@ def about_the_trials_of_slips():
     yield "handoff is # beside plain RL's # at 96 tokens, and solo # beside #", *numbers
 
 
+def about_the_prediction():
+    groups = groups_of("slips-prediction")
+    groups |= {f"predict-0.5-{arm}": runs for arm, runs in groups_of("slips").items()}
+
+    def gain(share: str, measure: str = HANDOFF):
+        return paired(groups[f"predict-{share}-word"], groups[f"predict-{share}-solo"], measure)
+
+    yield "Without checks in its training handoff differs by #", signed(gain("0"))
+    assert not excludes_zero(gain("0"))
+    gains = [f"{gain(share)[0]:+.3f}" for share in ("0.1", "0.25", "0.5")]
+    yield "A share of one in ten gains #, one in four #", *gains[:2]
+    yield "the gain is smaller again, #", gains[2]
+    small = [three(gain(share)[0]) for share in ("0", "0.1", "0.25")]
+    yield "check 0, # or # of the slips gains #, # or # of handoff", "0.1", "0.25", *small
+    assert all(gain(share)[1] > 0 for share in ("0.1", "0.25", "0.5"))
+    solo = {share: gain(share, SOLO)[0] for share in tables.PREDICTED_SHARES}
+    assert max(solo.values()) < 0 and sorted(solo, key=solo.get)[:2] == ["0.25", "0.1"]
+    for name, runs in groups.items():
+        assert {(run.problems, run.samples) for run in runs} == {(500, 4)}
+        assert [run.seed for run in runs] == list(range(5 if "0.5" in name else 3))
+
+
 def about_slips_put_right():
     counts = slips.read_counts(RESULTS / "slips-right.json")
     lines = [slips.shares(counts, arm, "handoff", "juniors") for arm in ("solo", "word")]
@@ -876,7 +898,7 @@ COMMANDS = {  # calls of train.py, evaluate.py and fine_tune that a script makes
     "people": (2, 0, 0),
     "phrasings": (32, 4, 0),
     "slips": (41, 3, 0),
-    "slips-world": (12, 1, 0),
+    "slips-world": (30, 2, 0),
     "smollm2": (1, 0, 2),
     "smollm2-arms": (30, 8, 3),
     "smollm2-gsm8k": (1, 1, 1),
