@@ -1,26 +1,22 @@
 """How the models read, fast: the functions of engine.py, with the same results up to rounding.
 
-The rows of a group share their prompt, in the caches and in an update. Two models read at the same
-time. Each layer's attention reads every key once for all query heads that share it.
+The rows of a group share their prompt, in the caches and in an update. Each layer's attention reads
+every key once for all query heads that share it.
 """
 
-import functools
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
+import engine
 from model import GPT, GPTConfig, compute_dtype
 from tandem import upload
 
 GROWTH = 512  # slots by which a cache grows
-# Two threads are faster for models of this many parameters. Smaller ones wait for Python's lock.
-THREADS_PAY = 500_000
 # On CUDA: replay a recording of both models' reading, in place of a launch an operation.
 GRAPHS = os.environ.get("TANDEM_CUDA_GRAPHS") == "1"
 
@@ -362,44 +358,12 @@ def distinct(prompts, pad: int, device: torch.device) -> tuple[Tensor, Tensor, T
 
 @contextmanager
 def reading(models: list[GPT]):
-    """Yield `read(token, caches)`: every model reads the tokens (B,), and gives logits (B, V).
-
-    On a CPU two models that are large enough read at the same time, each in a thread with half of
-    the cores: two models side by side use two cores better than one matrix product split in two.
-    """
-
-    def one(model: GPT, cache: KVCache, token: Tensor) -> Tensor:
-        return model(token[:, None], cache)[:, 0]  # (B, V)
-
-    def in_turn(token: Tensor, caches: list[KVCache]) -> list[Tensor]:
-        pairs = zip(models, caches, strict=True)
-        return [one(model, cache, token) for model, cache in pairs]
-
+    """As engine.reading; on CUDA, if asked, by replays of a recording of both models."""
     if GRAPHS and models[0].device.type == "cuda":
         yield RecordedReading(models, record_graph)
         return
-    if not threads_pay(models):
-        yield in_turn
-        return
-
-    half = torch.get_num_threads() // 2
-    precision = torch.get_autocast_dtype("cpu")
-    autocasts = torch.is_autocast_enabled("cpu")
-
-    def begin() -> None:
-        """Every thread has its own of these settings."""
-        openmp().limit(limits=half)
-        torch.set_grad_enabled(False)
-        torch.set_autocast_dtype("cpu", precision)
-        torch.set_autocast_enabled("cpu", autocasts)
-
-    def at_once(token: Tensor, caches: list[KVCache]) -> list[Tensor]:
-        juniors = thread.submit(one, models[1], caches[1], token)
-        seniors = one(models[0], caches[0], token)
-        return [seniors, juniors.result()]
-
-    with ThreadPoolExecutor(1, initializer=begin) as thread, openmp().limit(limits=half):
-        yield at_once
+    with engine.reading(models) as read:
+        yield read
 
 
 class NextToken:
@@ -490,27 +454,6 @@ def record_graph(step: Callable) -> tuple[Callable, list[Tensor]]:
     with torch.cuda.graph(graph):
         filled = step()
     return graph.replay, filled
-
-
-def threads_pay(models: list[GPT]) -> bool:
-    """Whether a thread a model is faster than one model after the other."""
-    on_cpu = models[0].device.type == "cpu"
-    if len(models) == 1 or not on_cpu or torch.get_num_threads() < 2:
-        return False
-    for model in models:
-        parameters = sum(weight.numel() for weight in model.parameters())
-        if parameters < THREADS_PAY:
-            return False
-    return True
-
-
-@functools.cache
-def openmp() -> ThreadpoolController:
-    """Sets a thread's number of cores.
-
-    torch.set_num_threads would leave all later matrix products slower.
-    """
-    return ThreadpoolController().select(user_api="openmp")
 
 
 def response_states(model: GPT, rollout, select: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """Co-writing: what is recorded is what was sampled, and both models have read all of it."""
 
 import itertools
-import threading
 from collections import Counter
 from dataclasses import fields
 from typing import get_args
@@ -13,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from model import GPT, autocast
+from model import GPT
 from rollout import Rollout, generate, response_states, sample, seeded, to_logprobs, token_logprobs
-from support.fast_engine import openmp
 from support.reports.display import by_author, printable, render
 from tandem import Handoff, Schedule, Uniforms
 
@@ -293,61 +291,6 @@ def test_turns_are_limited_and_counted_by_row_when_others_have_ended():
             out_of_turns += 1
     assert ended > 4
     assert out_of_turns > 4
-
-
-# ---- Two threads --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_two_threads_read_what_one_after_the_other_reads_to_the_bit(monkeypatch, precision):
-    """Without gradients, and in the precision of the thread that began them.
-
-    Afterwards that thread has its cores again.
-    """
-    senior = tiny(0)
-    junior = tiny(1, n_layers=3)
-    threads = set()
-    forward = GPT.forward
-
-    def watched(model, tokens, cache):
-        threads.add((threading.current_thread().name, torch.get_num_threads()))
-        assert not torch.is_grad_enabled()
-        assert torch.is_autocast_enabled("cpu") == (precision == "bfloat16")
-        return forward(model, tokens, cache)
-
-    monkeypatch.setattr(GPT, "forward", watched)
-    monkeypatch.setattr("support.fast_engine.THREADS_PAY", 0)
-    rollouts = []
-    used = []
-    for cores in (4, 2, 1):
-        with openmp().limit(limits=cores), autocast(precision, senior.device):
-            rollouts.append(roll(senior, junior, PROMPTS * 4))
-            assert torch.get_num_threads() == cores
-        used.append([n for _, n in threads])
-        threads.clear()
-    # Two threads halve the cores. With one core there is one thread.
-    assert used == [[2, 2], [1, 1], [1]]
-    _, two_threads, one_thread = rollouts
-    for name in TENSORS:
-        assert torch.equal(getattr(two_threads, name), getattr(one_thread, name))
-
-
-@pytest.mark.parametrize("guilty", ["senior", "junior"])
-def test_a_fault_in_either_thread_ends_the_rollout_and_gives_the_cores_back(monkeypatch, guilty):
-    models = {"senior": tiny(0), "junior": tiny(1)}
-    forward = GPT.forward
-
-    def fails(model, tokens, cache):
-        if model is models[guilty]:
-            raise RuntimeError("out of order")
-        return forward(model, tokens, cache)
-
-    monkeypatch.setattr(GPT, "forward", fails)
-    monkeypatch.setattr("support.fast_engine.THREADS_PAY", 0)
-    with openmp().limit(limits=2):
-        with pytest.raises(RuntimeError, match="out of order"):
-            roll(models["senior"], models["junior"])
-        assert torch.get_num_threads() == 2
 
 
 # ---- Sampling -----------------------------------------------------------------------------------
