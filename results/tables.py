@@ -14,6 +14,7 @@ from pathlib import Path
 
 from results import slips
 from support.people import score
+from support.reports.benchmark import SPEED_UNITS
 from support.reports.compare import difference_table, results_table
 from support.reports.measures import RUN_MEASURES, STUDENT_T, cells, interval, look_up
 from support.reports.results import RunResults, group_runs, read_results
@@ -419,6 +420,18 @@ def study_with_a_machine() -> str:
     return rows_to_markdown(head, rows)
 
 
+def speed() -> str:
+    """The benchmark's fixed work; the figure has the curves."""
+    measured = json.loads((FOLDER / "speed.json").read_text(encoding="utf-8"))
+    rows = []
+    for name, value in measured.items():
+        if name == "machine" or "_rows_" in name or "_length_" in name:
+            continue
+        unit = next((unit for part, unit in SPEED_UNITS.items() if part in name), "")
+        rows.append([name.replace("_", " "), short_number(value), unit])
+    return rows_to_markdown(["", measured["machine"], "unit"], rows, words=(0, 2))
+
+
 def gpu_table(path: Path = FOLDER / "gpu.json") -> str:
     """A number a row, and the reason of a part that failed."""
     if not path.exists():
@@ -474,6 +487,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "ablations": ablations,
     "study": study_with_a_machine,
     "search": search,
+    "speed": speed,
     "gpu": gpu_table,
 }
 

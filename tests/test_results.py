@@ -35,6 +35,7 @@ from support.models.base_pairs import PLAIN_JUNIOR, train_base
 from support.models.fine_tune import FineTuning
 from support.people import machine, page, score, study
 from support.reports import compare
+from support.reports.benchmark import LENGTHS, ROWS, draw_speed
 from support.reports.figure import draw_comparison, load_matplotlib, save
 from support.reports.measures import RUN_MEASURES, STUDENT_T, interval, look_up
 from support.reports.results import RunResults, is_plain_rl, read_results
@@ -585,6 +586,14 @@ def about_the_pretrained_model_in_slips():
     assert 12 < rollouts(small) / rollouts(word.config) < 13  # "twelve times"
 
 
+def about_speed():
+    measured = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))
+    fast, plain = (measured[f"{name}_tokens_per_second_rows_512"] for name in ("fast", "plain"))
+    yield "With 512 rows the fast one is # × as fast", f"{fast / plain:.2f}"
+    few = measured["fast_tokens_per_second_rows_8"] / measured["plain_tokens_per_second_rows_8"]
+    assert 0.95 < few < 1.05  # "equally fast"
+
+
 def about_the_ablations():
     ablations = groups_of("ablations")
     weak = f"{mean(ablations['word --junior runs/weaker.pt'], HANDOFF):.2f}"
@@ -1020,6 +1029,29 @@ def test_the_python_in_the_ablations_uses_names_that_exist():
     assert PLAIN_JUNIOR.stop_at == 0.92 and "stop_at=0.92" in text
     inspect.signature(train_base).bind("recipe", "tokenizer", 0, "device", "name")
     inspect.signature(solo_accuracy).bind("junior", "tokenizer", "problems", "sampling")
+
+
+def test_the_figure_of_speed_shows_its_measurements(tmp_path):
+    """Both engines and the floor, at every point, and a machine with a name."""
+    pytest.importorskip("matplotlib")
+    measured = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))
+    assert "cores" in measured["machine"] and "torch" in measured["machine"]
+    draw_speed(measured, tmp_path / "drawn.svg")
+    texts, curves = drawn_in(tmp_path / "drawn.svg")
+    committed_texts, committed_curves = drawn_in(RESULTS / "speed.svg")
+    assert texts == committed_texts
+    assert len(curves) == len(committed_curves) == 2 * 3 + 3  # two panels; the legend's lines
+    for curve, committed in zip(curves, committed_curves, strict=True):
+        assert np.abs(curve - committed).max() < 0.01
+
+
+def test_no_engine_is_faster_than_the_floor():
+    measured = json.loads((RESULTS / "speed.json").read_text(encoding="utf-8"))
+    points = [f"rows_{n}" for n in ROWS] + [f"length_{T}" for T in LENGTHS]
+    for point in points:
+        floor = measured[f"floor_tokens_per_second_{point}"]
+        assert measured[f"fast_tokens_per_second_{point}"] < floor
+        assert measured[f"plain_tokens_per_second_{point}"] < floor
 
 
 def test_the_figure_of_slips_put_right_shows_the_counts(tmp_path):

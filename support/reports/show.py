@@ -47,7 +47,7 @@ class Options:
     json: bool = False
     """print the measurements of --benchmark as JSON"""
     figure: str | None = None
-    """where to draw how both engines' speed grows, a .png or .svg; takes three more minutes"""
+    """where to draw how both engines' speed grows, a .png or .svg; takes two more minutes"""
     device: str = "auto"
     """auto (CUDA, then MPS, then the CPU), cuda, mps or cpu"""
 
