@@ -14,7 +14,7 @@ from pathlib import Path
 
 from results import slips
 from support.people import score
-from support.reports.benchmark import SPEED_UNITS
+from support.reports.benchmark import speed_unit
 from support.reports.compare import difference_table, results_table
 from support.reports.measures import RUN_MEASURES, STUDENT_T, cells, interval, look_up
 from support.reports.results import RunResults, group_runs, read_results
@@ -308,14 +308,15 @@ def slips_arms() -> str:
 
 def slips_trials() -> str:
     """Trials of the world: shares of checks that the senior was taught, and room for them."""
+    measures = (SOLO, HANDOFF, HANDOFF_WORD, KL, LENGTH)
     rows = []
     for run in read_results(FOLDER / "slips-trials.json"):
         checks, supervised = TRIED_SENIORS[Path(run.config["senior"]).parent.name]
         room = str(run.config["max_new_tokens"])
         options = [checks, supervised, room, str(run.config["steps"]), run.config["schedule"]]
-        rows.append([*options, *row_of([run], (SOLO, HANDOFF, HANDOFF_WORD, KL, LENGTH))])
+        rows.append([*options, *row_of([run], measures)])
     head = ["checks of slips, of right steps", "supervised steps", "tokens", "RL steps", "arm"]
-    head += ["solo ↑", "handoff, steps ↑", "words ↑", "KL ↓", "length"]
+    head += [IN_HEAD[measure] for measure in measures]
     return rows_to_markdown(head, rows, words=(0, 4))
 
 
@@ -331,9 +332,8 @@ def slips_prediction() -> str:
         plain, tandem = groups.values()
         row = [share, *three_digits([look_up(plain[0].before, SOLO)])]
         for measure in (HANDOFF, SOLO):
-            mean, low, high = paired_interval(tandem, plain, measure)
             row += three_digits([mean_of_runs(plain, measure), mean_of_runs(tandem, measure)])
-            row.append(f"{mean:+.3f} [{low:+.3f}, {high:+.3f}]")
+            row.append(score.cell(paired_interval(tandem, plain, measure), "+.3f"))
         rows.append(row)
     head = ["slips that it was taught to put right", "solo before"]
     for measure in ("handoff", "solo"):
@@ -422,13 +422,12 @@ def study_with_a_machine() -> str:
 
 def speed() -> str:
     """The benchmark's fixed work; the figure has the curves."""
-    measured = json.loads((FOLDER / "speed.json").read_text(encoding="utf-8"))
+    measured = read_json(FOLDER / "speed.json")
     rows = []
     for name, value in measured.items():
         if name == "machine" or "_rows_" in name or "_length_" in name:
             continue
-        unit = next((unit for part, unit in SPEED_UNITS.items() if part in name), "")
-        rows.append([name.replace("_", " "), short_number(value), unit])
+        rows.append([name.replace("_", " "), short_number(value), speed_unit(name)])
     return rows_to_markdown(["", measured["machine"], "unit"], rows, words=(0, 2))
 
 

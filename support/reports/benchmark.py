@@ -357,7 +357,15 @@ def speed_table(measured: dict[str, float]) -> str:
     lines = [f"| {'':{width}} | {'median':>10} | {'unit':{last}} |"]
     lines.append(f"| {'-' * width} | {'-' * 9}: | {'-' * last} |")
     for name, value in measured.items():
-        unit = next((unit for part, unit in SPEED_UNITS.items() if part in name), "")
+        unit = speed_unit(name)
         shown = f"{value:,}" if isinstance(value, int) else f"{value:,.3f}"
         lines.append(f"| {name.replace('_', ' '):{width}} | {shown:>10} | {unit:{last}} |")
     return "\n".join(lines)
+
+
+def speed_unit(name: str) -> str:
+    """Of a measurement with this name."""
+    for part, unit in SPEED_UNITS.items():
+        if part in name:
+            return unit
+    return ""
